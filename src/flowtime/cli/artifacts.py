@@ -1,0 +1,357 @@
+"""Commands over what the registry holds: find, look at, label, remove, index."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from flowtime.cli import render
+from flowtime.cli.options import Ago, Moment, Words, registry_command
+from flowtime.service import SORTS, Flowtime
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+KINDS = ("model", "run", "telemetry")
+
+
+class Kinds(click.ParamType[tuple[str, ...]]):
+    """Kinds of artifacts, separated by commas or bars; `all` is every kind."""
+
+    name = "run|model|telemetry|all"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The kinds; none for all."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in value.replace("|", ",").split(",")]
+        for word in words:
+            if word not in (*KINDS, "all"):
+                self.fail(f"{word!r} is no kind; run, model, telemetry or all", param, ctx)
+        return () if "all" in words else tuple(words)
+
+
+def filters(function: F) -> F:
+    """The options that narrow down a list of artifacts."""
+    for option in reversed(
+        (
+            click.option("--kind", "kinds", type=Kinds(), default="all", help="Kinds to show."),
+            click.option(
+                "--tag", "tags", type=Words(), multiple=True, help="a,b: any of them; repeated: all."
+            ),
+            click.option("--owner", help="Only this owner's."),
+            click.option(
+                "--last", "last", type=Ago(), help="Made within this span back from now: 30m, 1h, 7d, 2w."
+            ),
+            click.option("--from", "since", type=Moment(), help="Made at or after this."),
+            click.option(
+                "--to", "until", type=Moment(end=True), help="Made up to this, a date's whole day included."
+            ),
+            click.option("--page", type=click.IntRange(1), default=1, show_default=True),
+            click.option("--size", type=click.IntRange(1, 1000), default=20, show_default=True),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _print_page(page: dict[str, Any], what: str) -> None:
+    items = page["artifacts"]
+    if not items:
+        click.echo(f"no artifacts{what}")
+        return
+    rows = [
+        (
+            ("★ " if item["star"] else "") + item["id"],
+            item["kind"],
+            item["name"],
+            render.age(item["created_utc"]),
+            ", ".join(item["tags"]),
+        )
+        for item in items
+    ]
+    click.echo(render.table(("id", "kind", "name", "made", "tags"), rows))
+    shown = f"{len(items):,} of {render.plural(page['total'], 'artifact')}"
+    pages = -(-page["total"] // page["size"])
+    more = f" · page {page['page']} of {pages}" if pages > 1 else ""
+    click.echo(render.dim(shown + more))
+
+
+@click.command("list", epilog="Example: flowtime list --kind run --tag baseline --last 7d")
+@filters
+@click.option(
+    "--query",
+    "text",
+    help="Words that begin a word of the name, description, tags, node ids, template or owner.",
+)
+@click.option("--sort", type=click.Choice(tuple(SORTS)), default="created_desc", show_default=True)
+@registry_command("--artifacts", "--out")
+def list_command(
+    service: Flowtime, as_json: bool, last: datetime | None, since: datetime | None, **query: Any
+) -> None:
+    """List artifacts, newest first."""
+    page = service.find(since=max(filter(None, (last, since)), default=None), **query)
+    if as_json:
+        render.echo_json(page)
+    else:
+        _print_page(
+            page, " here yet; make one: flowtime demo" if not any(_narrowed(query, last, since)) else " match"
+        )
+
+
+def _narrowed(query: dict[str, Any], *spans: object) -> tuple[object, ...]:
+    return (
+        query["kinds"],
+        query["tags"],
+        query["owner"],
+        query["text"],
+        query["until"],
+        query["page"] > 1,
+        *spans,
+    )
+
+
+@click.command("search", epilog="Example: flowtime search --query checkout")
+@click.option("--query", "text", required=True, help="Words; each must begin a word of the artifact's texts.")
+@filters
+@registry_command("--artifacts", "--out")
+def search_command(
+    service: Flowtime, as_json: bool, last: datetime | None, since: datetime | None, **query: Any
+) -> None:
+    """Search names, descriptions, tags, node ids, templates and owners; best match first."""
+    page = service.find(since=max(filter(None, (last, since)), default=None), ranked=True, **query)
+    if as_json:
+        render.echo_json(page)
+    else:
+        _print_page(page, f" match {query['text']!r}")
+
+
+@click.command("show", epilog="Example: flowtime show baseline-v1")
+@click.argument("ref", metavar="ID")
+@registry_command("--artifacts", "--out")
+def show_command(service: Flowtime, as_json: bool, ref: str) -> None:
+    """Show one artifact, by id, name or the beginning of an id."""
+    catalog = service.show(ref)
+    if as_json:
+        render.echo_json(catalog)
+        return
+    for line in _described(catalog):
+        click.echo(line)
+
+
+def _described(catalog: dict[str, Any]) -> list[str]:
+    version = f"@v{catalog['model_version']}" if catalog["kind"] == "model" else ""
+    lines = [render.heading(f"{catalog['kind']} {catalog['id']}{version}")]
+    facts: list[tuple[str, str]] = [("name", catalog["name"] + (" ★" if catalog["star"] else ""))]
+    if catalog["description"]:
+        facts.append(("description", catalog["description"]))
+    facts += [
+        ("made", f"{catalog['created_utc']} ({render.age(catalog['created_utc'])}), {catalog['source']}"),
+        ("owner", f"{catalog['owner']} · {catalog['visibility']}"),
+        ("tags", ", ".join(catalog["tags"]) or "-"),
+    ]
+    if catalog["grid"]:
+        facts.append(("grid", render.grid(catalog["grid"])))
+    if data := catalog["data"]:
+        facts.append(("data", f"{data['series']:,} series, {data['rows']:,} rows"))
+        facts.append(("digest", data["digest"]))
+    if catalog["capabilities"]:
+        facts.append(("can", ", ".join(catalog["capabilities"])))
+    for relation, relatives in (("made from", "parents"), ("used by", "children")):
+        for relative in catalog["lineage"][relatives]:
+            gone = "" if relative["kind"] else " (not here)"
+            facts.append((relation, relative["id"] + gone))
+    for name, loop in (catalog["loop"] or {}).items():
+        facts.append(("loop", f"{name} verified {loop['verified_utc']}"))
+    for content in catalog["contents"]:
+        facts.append(("file", f"{catalog['folder']}/{content['name']}  {render.size(content['bytes'])}"))
+    lines += [f"  {render.dim(f'{label:<12}')}{text}" for label, text in facts]
+    for warning in catalog["warnings"]:
+        lines.append(f"  {click.style('warning', fg='yellow')}     {warning['message']}")
+    if catalog["measures"] and catalog["kind"] != "model":
+        lines += ["", measures_table(catalog["measures"])]
+    return lines
+
+
+def measures_table(measures: list[dict[str, Any]]) -> str:
+    """A line for each series: its summary and a sparkline."""
+    rows = [
+        (
+            m["component"],
+            m["measure"],
+            m["unit"] or "",
+            *(render.number(m["summary"][name]) for name in ("min", "mean", "max")),
+            m["spark"]
+            + (f"  {render.plural(missing, 'bin')} missing" if (missing := m["summary"]["missing"]) else ""),
+        )
+        for m in measures
+    ]
+    return render.table(
+        ("component", "measure", "unit", "min", "mean", "max", "over time"), rows, right=(3, 4, 5)
+    )
+
+
+@click.command("open", epilog="Example: flowtime open --id baseline-v1 --print")
+@click.option("--id", "ref", required=True, help="Id, name or beginning of an id.")
+@click.option("--print", "only_print", is_flag=True, help="Print the link, open nothing.")
+@registry_command("--artifacts", "--out")
+def open_command(service: Flowtime, as_json: bool, ref: str, only_print: bool) -> None:
+    """Open an artifact's page in the browser."""
+    link = service.link(ref)
+    if as_json:
+        render.echo_json(link)
+        return
+    click.echo(link["url"])
+    if not only_print and sys.stdout.isatty():
+        webbrowser.open(link["url"])
+
+
+@click.command(
+    "tag",
+    epilog="Example: flowtime tag baseline-v1 +weekly -draft",
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+)
+@click.argument("ref", metavar="ID")
+@click.argument("changes", nargs=-1, required=True, metavar="+TAG|-TAG...", type=click.UNPROCESSED)
+@registry_command("--artifacts", "--out")
+def tag_command(service: Flowtime, as_json: bool, ref: str, changes: tuple[str, ...]) -> None:
+    """Add tags (+tag) to an artifact and remove others (-tag)."""
+    for change in changes:
+        if change[:1] not in "+-" or len(change) < 2 or change.startswith("--"):
+            raise click.UsageError(f"{change!r} is neither +tag nor -tag")
+    add = [change[1:] for change in changes if change[0] == "+"]
+    remove = [change[1:] for change in changes if change[0] == "-"]
+    catalog = service.tag(ref, add, remove)
+    _changed(catalog, as_json, "tags: " + (", ".join(catalog["tags"]) or "none"))
+
+
+@click.command("star", epilog="Example: flowtime star baseline-v1")
+@click.argument("ref", metavar="ID")
+@click.option("--off", is_flag=True, help="Take the star away.")
+@registry_command("--artifacts", "--out")
+def star_command(service: Flowtime, as_json: bool, ref: str, off: bool) -> None:
+    """Mark an artifact with a star."""
+    _changed(service.edit(ref, star=not off), as_json, "no star" if off else "★")
+
+
+@click.command("edit", epilog='Example: flowtime edit baseline-v1 --description "before the sale"')
+@click.argument("ref", metavar="ID")
+@click.option("--name", help="New name; the id stays.")
+@click.option("--description", help="New description.")
+@click.option("--owner", help="New owner.")
+@click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
+@registry_command("--artifacts", "--out")
+def edit_command(service: Flowtime, as_json: bool, ref: str, **changes: str | None) -> None:
+    """Change an artifact's name, description, owner or visibility."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    if not given:
+        raise click.UsageError("nothing to change; give --name, --description, --owner or --visibility")
+    catalog = service.edit(ref, **given)
+    _changed(catalog, as_json, ", ".join(f"{key}: {catalog[key]}" for key in given))
+
+
+def _changed(catalog: dict[str, Any], as_json: bool, what: str) -> None:
+    if as_json:
+        render.echo_json(catalog)
+    else:
+        click.echo(f"{catalog['id']}  {what}")
+
+
+@click.command("delete", epilog="Example: flowtime delete --id baseline-v1_91d0b76f --confirm")
+@click.option("--id", "ref", required=True, help="The full id.")
+@click.option("--confirm", is_flag=True, help="Really delete; without it only what would go is said.")
+@click.option("--force", is_flag=True, help="Also when other artifacts were made from it.")
+@registry_command("--artifacts", "--out")
+def delete_command(service: Flowtime, as_json: bool, ref: str, confirm: bool, force: bool) -> None:
+    """Move an artifact to the trash."""
+    report = service.delete(ref, confirm=confirm, force=force)
+    if as_json:
+        render.echo_json(report)
+    else:
+        click.echo(f"deleted {report['id']}; bring it back: flowtime restore {report['id']}")
+
+
+@click.command("restore", epilog="Example: flowtime restore baseline-v1_91d0b76f")
+@click.argument("ref", metavar="ID")
+@registry_command("--artifacts", "--out")
+def restore_command(service: Flowtime, as_json: bool, ref: str) -> None:
+    """Bring an artifact back from the trash."""
+    _changed(service.restore(ref), as_json, "restored")
+
+
+@click.command("purge", epilog="Example: flowtime purge --confirm")
+@click.argument("ref", metavar="[ID]", required=False)
+@click.option("--confirm", is_flag=True, help="Really remove; this cannot be undone.")
+@registry_command("--artifacts", "--out")
+def purge_command(service: Flowtime, as_json: bool, ref: str | None, confirm: bool) -> None:
+    """Remove what is in the trash, all of it or one artifact, for good."""
+    report = service.purge(ref, confirm=confirm)
+    if as_json:
+        render.echo_json(report)
+    else:
+        click.echo(f"removed {render.plural(len(report['purged']), 'artifact')} for good")
+
+
+@click.group("index", epilog="Example: flowtime index rebuild")
+def index_command() -> None:
+    """The index over the registry: a cache that can be rebuilt at any moment."""
+
+
+@index_command.command("rebuild", epilog="Example: flowtime index rebuild")
+@registry_command("--artifacts", "--out")
+def rebuild_command(service: Flowtime, as_json: bool) -> None:
+    """Rebuild the index from the catalogs in storage."""
+    report = service.rebuild_index()
+    if as_json:
+        render.echo_json(report)
+        return
+    click.echo(
+        f"indexed {render.plural(report['artifacts'], 'artifact')} in {render.seconds(report['seconds'])}"
+    )
+    _print_broken(report)
+
+
+@index_command.command("status", epilog="Example: flowtime index status")
+@registry_command("--artifacts", "--out")
+def status_command(service: Flowtime, as_json: bool) -> None:
+    """Say what the index holds, where it lies, and what in storage cannot be read."""
+    status = service.index_status()
+    if as_json:
+        render.echo_json(status)
+        return
+    counts = status["artifacts"]
+    click.echo(f"registry   {status['root']}")
+    click.echo(f"index      {status['index'] or 'in memory'}")
+    click.echo(
+        f"artifacts  {render.plural(counts['model'], 'model')}, {render.plural(counts['run'], 'run')}, "
+        f"{counts['telemetry']:,} telemetry; {status['trash']:,} in the trash"
+    )
+    _print_broken(status)
+
+
+def _print_broken(report: dict[str, Any]) -> None:
+    for entry in report["broken"]:
+        click.echo(f"{click.style('broken', fg='red')}     {entry['path']}: {entry['reason']}")
+    for entry in report["foreign"]:
+        click.echo(f"{click.style('foreign', fg='yellow')}    {entry['path']}: {entry['reason']}")
+
+
+commands: dict[str, click.Command] = {
+    "list": list_command,
+    "search": search_command,
+    "show": show_command,
+    "open": open_command,
+    "tag": tag_command,
+    "star": star_command,
+    "edit": edit_command,
+    "delete": delete_command,
+    "restore": restore_command,
+    "purge": purge_command,
+    "index": index_command,
+}

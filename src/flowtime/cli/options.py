@@ -1,0 +1,128 @@
+"""Options that many commands share, and the values they take."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+
+from flowtime.service import Flowtime
+from flowtime.settings import load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def registry_command(*names: str) -> Callable[[F], Callable[..., Any]]:
+    """Adds the registry option under `names`, `--json` and `--debug`; the command gets a Flowtime first."""
+
+    def decorate(function: F) -> Callable[..., Any]:
+        @click.option(
+            "artifacts",
+            *names,
+            metavar="ROOT",
+            help="Registry: a folder (default: ./artifacts).",
+            default=None,
+        )
+        @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+        @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
+        @functools.wraps(function)
+        def run(*args: Any, artifacts: str | None, **values: Any) -> Any:
+            return function(Flowtime(load({"artifacts": artifacts})), *args, **values)
+
+        return run
+
+    return decorate
+
+
+class Words(click.ParamType[tuple[str, ...]]):
+    """Words separated by commas."""
+
+    name = "a,b"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The words, each without space around it."""
+        if isinstance(value, tuple):
+            return value
+        words = tuple(word.strip() for word in value.split(",") if word.strip())
+        if not words:
+            self.fail("names nothing; give words separated by commas", param, ctx)
+        return words
+
+
+class Ago(click.ParamType[datetime]):
+    """A span back from now: 30m, 1h, 7d, 2w."""
+
+    name = "7d"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The instant that far back."""
+        if isinstance(value, datetime):
+            return value
+        count, unit = value[:-1], value[-1:]
+        if unit not in _UNITS or not count.isdecimal() or len(count) > 6:
+            self.fail(f"{value!r} is no span; write a number and m, h, d or w, such as 7d", param, ctx)
+        try:
+            return datetime.now(UTC) - timedelta(**{_UNITS[unit]: int(count)})
+        except OverflowError:
+            self.fail(f"{value!r} reaches before the year 1", param, ctx)
+
+
+class Moment(click.ParamType[datetime]):
+    """An ISO 8601 date or instant; without an offset it is UTC. A date as the end includes its whole day."""
+
+    name = "2025-09-01"
+
+    def __init__(self, *, end: bool = False) -> None:
+        self.end = end
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The instant, with its time zone."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no date or instant such as 2025-09-01 or 2025-09-01T08:00Z", param, ctx)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        if self.end and len(value) <= 10:
+            moment += min(timedelta(days=1), datetime.max.replace(tzinfo=UTC) - moment)
+        return moment
+
+
+class Percent(click.ParamType[float]):
+    """A ratio, as a percentage or a fraction: 5% or 0.05."""
+
+    name = "5%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The ratio as a fraction."""
+        if isinstance(value, float):
+            return value
+        try:
+            ratio = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+        except ValueError:
+            ratio = -1.0
+        if not 0 <= ratio < float("inf"):
+            self.fail(f"{value!r} is no ratio; write 5% or 0.05", param, ctx)
+        return ratio
+
+
+def tags_option(function: F) -> F:
+    """`--tags a,b`, given once or repeatedly."""
+    option = click.option(
+        "--tags", type=Words(), multiple=True, help="Tags of what is made, separated by commas."
+    )
+    return option(function)
+
+
+def joined(groups: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """The words of a repeated option, in order."""
+    return tuple(word for group in groups for word in group)

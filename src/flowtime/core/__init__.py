@@ -1,0 +1,1 @@
+"""Pure values: grids, series, distributions, formulas, graphs, hashes. No files, no clock."""

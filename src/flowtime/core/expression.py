@@ -1,0 +1,303 @@
+"""Formulas: text to tree, with positions, and back.
+
+    formula    = comparison
+    comparison = sum [("<" | "<=" | ">" | ">=" | "==" | "!=") sum]
+    sum        = product {("+" | "-") product}
+    product    = unary {("*" | "/") unary}
+    unary      = "-" unary | primary
+    primary    = number | name | call | "(" formula ")"
+    call       = function "(" argument {"," argument} ")"
+    argument   = formula | "[" signed {"," signed} "]"
+    signed     = ["-"] number
+
+The grammar only: which functions exist and what they take is in `functions`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+MAX_DEPTH = 100
+MAX_LENGTH = 100_000
+
+Operator = Literal["+", "-", "*", "/", "<", "<=", ">", ">=", "==", "!="]
+Span = tuple[int, int]
+"""Where a part of the formula begins and ends, 0-based, end exclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A literal."""
+
+    value: float
+    span: Span = field(default=(0, 0), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A reference to a node."""
+
+    id: str
+    span: Span = field(default=(0, 0), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """Unary minus."""
+
+    operand: Expression
+    span: Span = field(default=(0, 0), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """Two operands and an operator between them."""
+
+    operator: Operator
+    left: Expression
+    right: Expression
+    span: Span = field(default=(0, 0), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function call; `function` is in upper case."""
+
+    function: str
+    arguments: tuple[Expression, ...]
+    span: Span = field(default=(0, 0), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A literal array, allowed as CONV's kernel only."""
+
+    values: tuple[float, ...]
+    span: Span = field(default=(0, 0), compare=False)
+
+
+Expression = Number | Name | Negative | Binary | Call | Array
+
+
+class FormulaSyntaxError(ValueError):
+    """The text is no formula: what is wrong, and the 0-based position inside it."""
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.position = position
+
+
+_TOKEN = re.compile(
+    r"(?P<space>[ \t\r\n]+)"
+    r"|(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|(?P<op><=|>=|==|!=|[-+*/<>(),\[\]])"
+)
+_PRECEDENCE = {"<": 1, "<=": 1, ">": 1, ">=": 1, "==": 1, "!=": 1, "+": 2, "-": 2, "*": 3, "/": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+    def __str__(self) -> str:
+        return "the end of the formula" if self.kind == "end" else f'"{self.text}"'
+
+
+def parse(text: str) -> Expression:
+    """The tree of a formula. Raises FormulaSyntaxError."""
+    if len(text) > MAX_LENGTH:
+        raise FormulaSyntaxError(f"the formula has {len(text)} characters, {MAX_LENGTH} are allowed", 0)
+    return _Parser(list(_tokens(text))).formula()
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise FormulaSyntaxError(f"unexpected character {text[position]!r}", position)
+        if match.lastgroup != "space":
+            yield _Token(str(match.lastgroup), match.group(), position)
+        position = match.end()
+    yield _Token("end", "", len(text))
+
+
+class _Parser:
+    """Recursive descent; `depth` bounds the nesting, at most five frames a level."""
+
+    def __init__(self, tokens: list[_Token]) -> None:
+        self.tokens = tokens
+        self.index = 0
+        self.depth = 0
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.index]
+
+    def take(self) -> _Token:
+        token = self.token
+        self.index += 1
+        return token
+
+    def accept(self, text: str) -> bool:
+        if self.token.kind == "op" and self.token.text == text:
+            self.index += 1
+            return True
+        return False
+
+    def expect(self, text: str) -> _Token:
+        if self.token.kind != "op" or self.token.text != text:
+            raise FormulaSyntaxError(f'expected "{text}", found {self.token}', self.token.start)
+        return self.take()
+
+    def formula(self) -> Expression:
+        tree = self.binary(1)
+        token = self.token
+        if token.kind == "end":
+            return tree
+        if token.kind == "op" and _PRECEDENCE.get(token.text) == 1:
+            raise FormulaSyntaxError("comparisons do not chain; use parentheses", token.start)
+        raise FormulaSyntaxError(f"expected an operator, found {token}", token.start)
+
+    def binary(self, level: int) -> Expression:
+        """Operators that bind at least as tightly as `level`, by precedence climbing."""
+        left = self.unary()
+        while self.token.kind == "op" and (own := _PRECEDENCE.get(self.token.text, 0)) >= level:
+            operator = self.take().text
+            right = self.binary(own + 1)
+            left = Binary(operator, left, right, (left.span[0], right.span[1]))  # type: ignore[arg-type]
+            if own == 1:
+                break
+        return left
+
+    def unary(self) -> Expression:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise FormulaSyntaxError(f"nested deeper than {MAX_DEPTH} levels", self.token.start)
+        start = self.token.start
+        if self.accept("-"):
+            operand = self.unary()
+            tree: Expression = Negative(operand, (start, operand.span[1]))
+        else:
+            tree = self.primary()
+        self.depth -= 1
+        return tree
+
+    def primary(self) -> Expression:
+        token = self.token
+        if token.kind == "number":
+            return Number(self.literal(), (token.start, token.end))
+        if token.kind == "name":
+            self.take()
+            if self.accept("("):
+                return self.call(token)
+            return Name(token.text, (token.start, token.end))
+        if self.accept("("):
+            tree = self.binary(1)
+            if self.token.kind == "op" and _PRECEDENCE.get(self.token.text) == 1:
+                raise FormulaSyntaxError("comparisons do not chain; use parentheses", self.token.start)
+            self.expect(")")
+            return tree
+        if token.kind == "op" and token.text == "[":
+            raise FormulaSyntaxError("an array is allowed as CONV's kernel only", token.start)
+        raise FormulaSyntaxError(f'expected a number, a name or "(", found {token}', token.start)
+
+    def call(self, name: _Token) -> Expression:
+        if self.accept(")"):
+            return Call(name.text.upper(), (), (name.start, self.tokens[self.index - 1].end))
+        arguments = [self.argument()]
+        while self.accept(","):
+            arguments.append(self.argument())
+        return Call(name.text.upper(), tuple(arguments), (name.start, self.expect(")").end))
+
+    def argument(self) -> Expression:
+        start = self.token.start
+        if not self.accept("["):
+            return self.binary(1)
+        values = [self.signed()]
+        while self.accept(","):
+            values.append(self.signed())
+        return Array(tuple(values), (start, self.expect("]").end))
+
+    def signed(self) -> float:
+        sign = -1.0 if self.accept("-") else 1.0
+        if self.token.kind != "number":
+            raise FormulaSyntaxError(f"expected a number, found {self.token}", self.token.start)
+        return sign * self.literal()
+
+    def literal(self) -> float:
+        token = self.take()
+        value = float(token.text)
+        if value == float("inf"):
+            raise FormulaSyntaxError(f"{token.text} is too large for a double", token.start)
+        return value
+
+
+def format(tree: Expression) -> str:
+    """The tree as a formula with the fewest parentheses; `parse` gives the same tree again."""
+    return _format(tree, 0)
+
+
+def _format(tree: Expression, level: int) -> str:
+    match tree:
+        case Number(value):
+            return format_number(value)
+        case Name(id):
+            return id
+        case Array(values):
+            return "[" + ", ".join(format_number(value) for value in values) + "]"
+        case Call(function, arguments):
+            return f"{function}({', '.join(_format(argument, 0) for argument in arguments)})"
+        case Negative(operand):
+            return "-" + _format(operand, 4)
+        case Binary():
+            return _format_binary(tree, level)
+
+
+def _format_binary(tree: Binary, level: int) -> str:
+    # A sum of many terms is a deep tree to the left: that side is walked in a loop.
+    spine = [tree]
+    while isinstance(spine[-1].left, Binary) and not _parenthesised(spine[-1].left, spine[-1]):
+        spine.append(spine[-1].left)
+    own = _PRECEDENCE[spine[-1].operator]
+    parts = [_format(spine[-1].left, own + (own == 1))]
+    for part in reversed(spine):
+        parts += (f" {part.operator} ", _format(part.right, _PRECEDENCE[part.operator] + 1))
+    text = "".join(parts)
+    return f"({text})" if _PRECEDENCE[tree.operator] < level else text
+
+
+def _parenthesised(left: Binary, parent: Binary) -> bool:
+    own, outer = _PRECEDENCE[left.operator], _PRECEDENCE[parent.operator]
+    return own < outer + (outer == 1)  # comparisons do not chain, so one inside another keeps its parentheses
+
+
+def format_number(value: float) -> str:
+    """The shortest digits that read back as `value`, without a point where it is an integer below 1e16."""
+    return repr(int(value)) if value == value // 1 and abs(value) < 1e16 else repr(value)
+
+
+def names(tree: Expression) -> Iterator[Name]:
+    """Every reference to a node in the tree, in the order of the text."""
+    stack = [tree]
+    while stack:
+        match stack.pop():
+            case Name() as name:
+                yield name
+            case Negative(operand):
+                stack.append(operand)
+            case Binary(_, left, right):
+                stack += (right, left)
+            case Call(_, arguments):
+                stack += reversed(arguments)

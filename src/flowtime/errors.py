@@ -1,0 +1,383 @@
+"""Every error that flowtime reports, and the one table of their codes.
+
+    FlowtimeError
+    ├── InvalidInput     what was given is wrong            exit 2
+    ├── NotFound         what was named does not exist      exit 3
+    ├── Conflict         it exists with other content, or needs a confirmation   exit 4
+    ├── Denied           not allowed                        exit 5
+    ├── Unavailable      the disk, a server or a program does not answer         exit 6
+    └── InternalError    a defect of flowtime               exit 1
+
+An error says where, what (with the offending value), what is allowed and what to do next. A document
+with several problems raises one error whose `errors` hold all of them, sorted by position.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal
+
+Kind = Literal["invalid", "not_found", "conflict", "denied", "unavailable", "internal"]
+
+EXIT_CODES: dict[Kind, int] = {
+    "internal": 1,
+    "invalid": 2,
+    "not_found": 3,
+    "conflict": 4,
+    "denied": 5,
+    "unavailable": 6,
+}
+EXIT_MISMATCH = 10
+"""Exit code of a failed verification, or of a comparison over its threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A declared error or warning code: its kind (None for warnings), a title and an explanation."""
+
+    kind: Kind | None
+    title: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One problem in a document, a formula, a data file or a run.
+
+    `line` and `column` are 1-based; `position` is 0-based inside a formula; None means not applicable.
+    `excerpt` is the offending line with a caret under it.
+    """
+
+    code: str
+    message: str
+    severity: Literal["error", "warning"] = "error"
+    source: str | None = None
+    line: int | None = None
+    column: int | None = None
+    position: int | None = None
+    node: str | None = None
+    excerpt: str | None = None
+    hint: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The position as `file:line:column`, as far as it is known."""
+        parts = [self.source or ""] + [str(n) for n in (self.line, self.column) if n is not None]
+        return ":".join(parts).strip(":")
+
+    def __str__(self) -> str:
+        guess = self.hint is not None and self.hint.startswith(GUESS)
+        message = f"{self.message}; {self.hint}" if guess else self.message
+        if self.position is not None:
+            message += f" (position {self.position})"
+        lines = ["  ".join(part for part in (self.where, self.code, message) if part)]
+        if self.excerpt:
+            lines += ["    " + line for line in self.excerpt.splitlines()]
+        if self.hint and not guess:
+            lines.append(f"    {self.hint}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, object]:
+        """The diagnostic as JSON, without the fields that do not apply."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+class FlowtimeError(Exception):
+    """What went wrong, where, and what to do next. Raised only through its subclasses."""
+
+    kind: ClassVar[Kind] = "internal"
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        errors: Iterable[Diagnostic] = (),
+        count: int | None = None,
+    ) -> None:
+        """`count` is the true number of problems where `errors` holds only the first of them."""
+        if CODES[code].kind != self.kind:
+            raise AssertionError(f"{code} is declared as {CODES[code].kind}, raised as {self.kind}")
+        self.code = code
+        self.message = message
+        self.where = where
+        self.hint = hint
+        self.errors = tuple(errors)
+        self.count = len(self.errors) if count is None else count
+        super().__init__(message)
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a command that ends with this error."""
+        return EXIT_CODES[self.kind]
+
+    def __str__(self) -> str:
+        head = "  ".join(part for part in (self.where, self.code, self.message) if part)
+        lines = [head, *(str(error) for error in self.errors)]
+        if self.errors and self.count > len(self.errors):
+            lines.append(f"... and {self.count - len(self.errors)} more")
+        if self.hint:
+            lines.append(self.hint)
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, object]:
+        """The error as the object under `error` in every face's JSON."""
+        return {
+            "kind": self.kind,
+            "code": self.code,
+            "message": self.message,
+            "where": self.where,
+            "hint": self.hint,
+            "errors": [error.to_json() for error in self.errors],
+            "count": self.count,
+        }
+
+
+class InvalidInput(FlowtimeError):
+    """What was given is wrong: a document, a formula, a data file, an option."""
+
+    kind = "invalid"
+
+
+class NotFound(FlowtimeError):
+    """What was named does not exist."""
+
+    kind = "not_found"
+
+
+class Conflict(FlowtimeError):
+    """It exists already with other content, was changed meanwhile, or needs a confirmation."""
+
+    kind = "conflict"
+
+
+class Denied(FlowtimeError):
+    """The caller may not do this."""
+
+    kind = "denied"
+
+
+class Unavailable(FlowtimeError):
+    """A disk, a server or a program that is needed does not answer."""
+
+    kind = "unavailable"
+
+
+class InternalError(FlowtimeError):
+    """A defect of flowtime itself."""
+
+    kind = "internal"
+
+
+GUESS = "did you mean"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A hint naming the known name nearest to `name`, or None where nothing is near."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    match = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    return f'{GUESS} "{by_folded[match[0]]}"?' if match else None
+
+
+CODES: dict[str, Code] = {
+    # FT1xx: text documents and settings
+    "FT101": Code("invalid", "not YAML", "The document is not well-formed YAML 1.2 (or JSON)."),
+    "FT102": Code(
+        "invalid",
+        "duplicate key",
+        "A mapping names the same key twice; one of the values would silently win.",
+    ),
+    "FT103": Code(
+        "invalid",
+        "document too large",
+        "A document may have 64 MiB, and its aliases may expand to 100,000 values.",
+    ),
+    "FT104": Code("invalid", "not UTF-8", "A document must be UTF-8 text."),
+    "FT105": Code("not_found", "file not found", "The named file does not exist or is not a regular file."),
+    "FT106": Code("invalid", "unreadable settings", "The settings file is not valid."),
+    "FT107": Code("invalid", "not a file", "A folder or device was named where a file is needed."),
+    "FT108": Code("unavailable", "file not readable", "The file exists but could not be read."),
+    # FT2xx: the meaning of a model
+    "FT200": Code(
+        "invalid",
+        "invalid model",
+        "The model has the problems listed under it; all of them are reported at once.",
+    ),
+    "FT201": Code("invalid", "unknown series", "A name in a formula or a list is no node of the model."),
+    "FT202": Code("invalid", "unknown key", "A key that the model language does not have."),
+    "FT203": Code("invalid", "missing key", "A key that must be there is absent."),
+    "FT204": Code("invalid", "wrong type", "A value has another type than the key takes."),
+    "FT205": Code("invalid", "out of range", "A value lies outside what the key allows."),
+    "FT206": Code("invalid", "bad id", "An id must match [A-Za-z_][A-Za-z0-9_]* and be no function name."),
+    "FT207": Code("invalid", "duplicate id", "Two nodes, entries or measures have the same name."),
+    "FT208": Code("invalid", "wrong length", "A list has another length than the grid or its partner."),
+    "FT209": Code("invalid", "bad probabilities", "Probabilities must be >= 0 and sum to 1 within 1e-4."),
+    "FT210": Code("invalid", "formula syntax", "The formula does not follow the grammar."),
+    "FT211": Code("invalid", "unknown function", "The formula calls a function that does not exist."),
+    "FT212": Code("invalid", "bad arguments", "A function got the wrong number or kind of arguments."),
+    "FT213": Code(
+        "invalid",
+        "cycle without a delay",
+        "Nodes depend on each other within the same bin. SHIFT(x, 1), or a CONV kernel that starts with 0, "
+        "breaks the cycle.",
+    ),
+    "FT214": Code("invalid", "seed needed", "A sampled node needs a seed, in the document or by --seed."),
+    "FT215": Code("invalid", "bad csv source", "A `values: {csv: ...}` source cannot be used."),
+    "FT216": Code(
+        "invalid",
+        "bad component or measure",
+        "Names have 1-200 characters, no control characters, and do not begin with = + - @.",
+    ),
+    "FT217": Code("invalid", "unsupported version", "The schemaVersion is not one that this flowtime reads."),
+    "FT218": Code("invalid", "formula too deep", "Formulas may nest 100 levels and have 100,000 characters."),
+    "FT251": Code(None, "default grid", "The model has no grid; 24 bins of 1 hour were taken."),
+    "FT252": Code(None, "older spelling", "An older spelling was read as its newer form."),
+    # FT3xx: evaluation
+    "FT301": Code(None, "division_by_zero", "A division by zero gave 0: nothing flowed."),
+    "FT302": Code(
+        None, "non_finite", "A result was not finite (overflow, LOG(0), SQRT(-1)); it became missing."
+    ),
+    "FT303": Code("invalid", "bad input series", "A series bound to an input node does not fit it."),
+    # FT4xx: data files
+    "FT401": Code("invalid", "unknown format", "The formats are gold (csv), ndjson and parquet."),
+    "FT402": Code(
+        "invalid",
+        "unreadable data file",
+        "The file is empty, cut off, damaged, not UTF-8 text, or of a kind that import does not read.",
+    ),
+    "FT403": Code(
+        "invalid",
+        "wrong columns",
+        "A table has the columns time_bin, component_id, measure and value, each once, in any order.",
+    ),
+    "FT404": Code("invalid", "bad rows", "The rows listed under it break a rule; nothing was stored."),
+    "FT405": Code(
+        "invalid",
+        "unknown grid",
+        "Without metadata the grid is inferred from the times, where they tell it; else it must be given.",
+    ),
+    "FT406": Code(
+        "invalid", "off the grid", "A time lies outside the grid, or between the starts of two bins."
+    ),
+    "FT407": Code(
+        "invalid", "missing rows", "A series has no row for some bins; a row without a value is fine."
+    ),
+    "FT408": Code("invalid", "duplicate rows", "Two rows have the same component, measure and time."),
+    "FT409": Code(
+        "invalid", "table too large", "The table goes beyond what one grid or this computer can hold."
+    ),
+    "FT410": Code(
+        "invalid",
+        "changed after export",
+        "The data or its metadata is not what flowtime wrote: a byte was changed, lost or added.",
+    ),
+    "FT411": Code("invalid", "unreadable metadata", "The metadata of a data file cannot be used."),
+    "FT412": Code(
+        "invalid", "not strict", "Strict import infers nothing, fills nothing and converts nothing."
+    ),
+    "FT413": Code("invalid", "not a place for a file", "The path cannot be a regular file."),
+    "FT414": Code(
+        "denied", "no permission", "The operating system does not allow to read or write the file."
+    ),
+    "FT415": Code("unavailable", "storage failed", "The disk is full, read-only or broken."),
+    # FT5xx: the registry
+    "FT501": Code(
+        "not_found", "unknown artifact", "No artifact has this id or name, or an id that begins so."
+    ),
+    "FT502": Code(
+        "invalid",
+        "bad artifact id",
+        "Ids have 1-100 characters out of letters, digits and . _ - (older ones also :), and begin with a "
+        "letter or digit.",
+    ),
+    "FT503": Code(
+        "invalid", "ambiguous reference", "Several ids begin with what was given; give more of it."
+    ),
+    "FT504": Code(
+        "invalid", "bad query", "A filter, an order or a page number that the registry does not have."
+    ),
+    "FT505": Code(
+        "conflict",
+        "others depend on it",
+        "Other artifacts were made from this one; deleting it needs --force.",
+    ),
+    "FT506": Code("conflict", "already exists", "An artifact with this id is there already."),
+    "FT507": Code("invalid", "wrong kind of artifact", "The reference names an artifact of another kind."),
+    "FT508": Code(
+        "invalid", "bad catalog value", "A name, tag, visibility or other catalog value is not allowed."
+    ),
+    "FT509": Code("not_found", "no such file", "The artifact has no file of this name."),
+    "FT510": Code(
+        "unavailable",
+        "damaged catalog",
+        "The artifact's catalog.json cannot be read; its other files may be whole.",
+    ),
+    "FT511": Code(
+        "unavailable",
+        "registry of another format",
+        "flowtime.json at the root is not one that this flowtime reads.",
+    ),
+    "FT512": Code(
+        "unavailable", "index unavailable", "The index in the cache folder cannot be used; it can be deleted."
+    ),
+    # FT6xx: storage
+    "FT601": Code("not_found", "no such key", "The store holds nothing under this key."),
+    "FT602": Code("invalid", "unsupported store", "The address names no kind of store that can be opened."),
+    "FT603": Code("invalid", "bad key", "A key must be relative, without .. and control characters."),
+    "FT604": Code("unavailable", "storage full", "The disk or quota under the registry is used up."),
+    "FT605": Code("unavailable", "storage not writable", "The store refuses access or is read-only."),
+    "FT606": Code("unavailable", "storage failure", "The store does not do what it was asked."),
+    # FT7xx: templates and their parameters
+    "FT700": Code(
+        "invalid",
+        "invalid template",
+        "The template has the problems listed under it; all of them are reported at once.",
+    ),
+    "FT701": Code(
+        "not_found", "unknown template", "No template has this id; `flowtime sim list` shows them."
+    ),
+    "FT702": Code(
+        "invalid",
+        "bad parameters",
+        "The template cannot be filled in with these values; all problems are reported at once.",
+    ),
+    "FT703": Code("invalid", "unknown parameter", "The template has no parameter or scenario of this name."),
+    "FT704": Code("invalid", "wrong parameter type", "The value has another type than the parameter."),
+    "FT705": Code("invalid", "parameter not allowed", "The value breaks a rule that the parameter declares."),
+    "FT706": Code("invalid", "bad setting", "A setting is written name=value."),
+    "FT707": Code("invalid", "bad declaration", "A key of the template is unknown, missing or wrong."),
+    "FT708": Code(
+        "invalid",
+        "bad place",
+        "A `${name}` in the template names no parameter, or stands where it cannot be filled in safely.",
+    ),
+    "FT709": Code("unavailable", "unreadable template", "A template's file cannot be read."),
+    "FT710": Code(
+        "invalid", "bad template table", "A csv file beside the template lacks the column, or is not numbers."
+    ),
+    # FT8xx: comparison, the loop, commands
+    "FT801": Code(
+        "invalid", "cannot be compared", "The two grids have no common bins that mean the same time."
+    ),
+    "FT802": Code(
+        "conflict", "confirmation needed", "The command would remove something; it was not confirmed."
+    ),
+    "FT803": Code(
+        "invalid", "wrong use", "A command, option or argument is wrong; --help shows what is right."
+    ),
+    "FT805": Code("unavailable", "damaged artifact", "The data of an artifact is not what was published."),
+    "FT806": Code(
+        "invalid", "another model came back", "The model rebuilt from a file is not the one that it records."
+    ),
+    "FT807": Code(
+        "invalid", "data does not fit the model", "Components, measures or grid differ from the model's."
+    ),
+    "FT808": Code("invalid", "not a grid", "A grid on the command line is bins=N,size=N,unit=U[,start=T]."),
+    # FT9xx: defects of flowtime itself
+    "FT900": Code("internal", "defect", "flowtime met a state that it should never be in; please report it."),
+}
+"""Every code with its kind and explanation; codes without a kind are warnings."""

@@ -1,0 +1,224 @@
+"""The metadata of a data file: a Data Package with everything that a lone file needs to be a model again.
+
+The document is a Data Package descriptor (https://datapackage.org/standard/data-package/, version 2).
+Its key `flowtime` holds what the standard has no words for: a plain JSON object, the description, in
+which the model is opaque here. It lies beside CSV and NDJSON as `<file>.datapackage.json`, and inside
+Parquet as the footer entry `flowtime`.
+
+Seals make every changed byte known. A sidecar's `flowtime.seal` is the SHA-256 of the canonical JSON of
+the descriptor without it; its text must be exactly the layout written here, so that white space counts
+too; it records size and SHA-256 of the data file. Parquet seals itself (see flowtime.formats.parquet).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import orjson
+
+from flowtime.core import canonical
+from flowtime.core.canonical import JSON
+from flowtime.core.grid import Grid
+from flowtime.core.series import SeriesKey, SeriesSet, name_problem
+from flowtime.errors import InvalidInput
+from flowtime.formats import Format
+
+FORMAT_VERSION = 1
+SCHEMA_VERSION = "treehouse.binned.v0"
+COLUMNS = ("time_bin", "component_id", "measure", "value")
+"""The columns of the table, in the order in which they are written."""
+
+IGNORE = (
+    "If the data was changed on purpose, --ignore-metadata takes it as external telemetry, "
+    "without the model that its metadata describes."
+)
+"""The hint of every error about data that is not what its metadata says."""
+
+_NUMBERS = re.compile(rb'\[\n\s+([^\[\]{}"]*?)\n\s*\]')
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """What a sidecar says: the description, and size and hash (`sha256:...`) of the data file's bytes."""
+
+    description: JSON
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The table that a description describes: grid, series in their recorded order, digest."""
+
+    grid: Grid
+    keys: tuple[SeriesKey, ...]
+    units: tuple[str | None, ...]
+    digest: str
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table: series times bins."""
+        return len(self.keys) * self.grid.bins
+
+
+def describe(series: SeriesSet, description: Mapping[str, Any], digest: str) -> JSON:
+    """`description` with what the table itself says: versions, grid, series, rows and digest."""
+    return {
+        **description,
+        "format_version": FORMAT_VERSION,
+        "schema_version": SCHEMA_VERSION,
+        "grid": series.grid.to_json(),
+        "series": [
+            {"component": key.component, "measure": key.measure, "unit": unit}
+            for key, unit in zip(series.keys, series.units, strict=True)
+        ],
+        "rows": series.rows,
+        "digest": digest,
+    }
+
+
+def descriptor(
+    description: Mapping[str, Any],
+    format: Format,
+    file_name: str,
+    *,
+    size: int | None = None,
+    sha256: str | None = None,
+) -> JSON:
+    """The Data Package descriptor of one data file.
+
+    `description` is what `describe` returns. `size` and `sha256` are those of the file's bytes; a file
+    that carries its own descriptor cannot state them.
+    """
+    on_the_clock = "start" in description["grid"]
+    resource: JSON = {
+        "name": "series",
+        "type": "table",
+        "path": file_name,
+        "format": format.extension.removeprefix("."),
+        "mediatype": format.media_type,
+        "encoding": "utf-8",
+        "bytes": size,
+        "hash": sha256,
+        "schema": {
+            "fields": [
+                {"name": "time_bin", "type": "datetime" if on_the_clock else "integer"},
+                {"name": "component_id", "type": "string"},
+                {"name": "measure", "type": "string"},
+                {"name": "value", "type": "number"},
+            ],
+            "primaryKey": ["component_id", "measure", "time_bin"],
+            "missingValues": [""],
+        },
+    }
+    document: JSON = {
+        "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
+        "name": re.sub(r"[^a-z0-9._-]+", "-", str(description.get("id") or "table").lower()),
+        "title": description.get("name"),
+        "created": description.get("created_utc"),
+        "resources": [{key: value for key, value in resource.items() if value is not None}],
+        "flowtime": dict(description),
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the sidecar of the data file `path` lies."""
+    return path.with_name(path.name + ".datapackage.json")
+
+
+def write_sidecar(document: JSON) -> bytes:
+    """A descriptor, sealed, as the text of a sidecar."""
+    sealed = {**document, "flowtime": {**document["flowtime"], "seal": canonical.hash_of(document)}}
+    return _layout(sealed)
+
+
+def read_sidecar(text: bytes, source: str) -> Sidecar:
+    """What the sidecar `text` says; `source` names it in errors.
+
+    Raises InvalidInput where it is no sidecar that flowtime wrote, or differs from it by any byte.
+    """
+    try:
+        document = orjson.loads(text)
+        description = dict(document["flowtime"])
+        seal = description.pop("seal")
+        untouched = _layout(document) == text
+        sealed = canonical.hash_of({**document, "flowtime": description})
+    except (ValueError, KeyError, TypeError, orjson.JSONEncodeError) as error:
+        raise InvalidInput(
+            "FT411",
+            "this is not the metadata that flowtime wrote for the file beside it",
+            where=source,
+            hint=IGNORE,
+        ) from error
+    if not untouched or seal != sealed:
+        raise InvalidInput(
+            "FT410",
+            "the metadata was changed after flowtime wrote it: its seal is broken",
+            where=source,
+            hint=IGNORE,
+        )
+    try:
+        resource = document["resources"][0]
+        path, size, sha256 = str(resource["path"]), int(resource["bytes"]), str(resource["hash"])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise _unusable(source, "it does not give the path, bytes and hash of its data file") from error
+    if path in {"", ".", ".."} or PurePath(path).name != path or "\\" in path:
+        raise _unusable(source, f'its data file is "{path}", which is not a file beside it')
+    return Sidecar(description, size, sha256)
+
+
+def write_footer(document: JSON) -> str:
+    """A descriptor as the text of Parquet's footer entry `flowtime`."""
+    return canonical.dump(document).decode()
+
+
+def read_footer(text: str, source: str) -> JSON:
+    """The description in Parquet's footer entry `flowtime`; raises InvalidInput where there is none."""
+    try:
+        return dict(orjson.loads(text)["flowtime"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unusable(source, "the footer entry flowtime is not a descriptor") from error
+
+
+def recorded(description: Mapping[str, Any], source: str) -> Recorded:
+    """The table that `description` describes.
+
+    Raises InvalidInput where a key is missing or wrong, or a newer flowtime wrote it.
+    """
+    version = description.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InvalidInput(
+            "FT411",
+            f"the metadata has format version {version!r}; this flowtime reads version {FORMAT_VERSION}",
+            where=source,
+            hint="Import it with the flowtime that wrote it, or a newer one.",
+        )
+    try:
+        grid = Grid.from_json(description["grid"])
+        keys = tuple(SeriesKey(entry["component"], entry["measure"]) for entry in description["series"])
+        units = tuple(entry["unit"] for entry in description["series"])
+        problems = [name_problem(name) for key in keys for name in (key.component, key.measure)]
+        found = Recorded(grid, keys, units, str(description["digest"]))
+        rows = int(description["rows"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _unusable(source, f"it lacks or misspells what describes the table ({error!r})") from error
+    if any(problems):
+        raise _unusable(source, f"a component or measure {next(filter(None, problems))}")
+    if not keys or len(set(keys)) != len(keys) or rows != found.rows:
+        raise _unusable(source, f"{rows:,} rows do not fit {len(set(keys)):,} different series of {grid}")
+    return found
+
+
+def _unusable(source: str, why: str) -> InvalidInput:
+    return InvalidInput("FT411", f"the metadata cannot be used: {why}", where=source, hint=IGNORE)
+
+
+def _layout(document: JSON) -> bytes:
+    """Indented for people, lists of plain numbers on one line; the same bytes for the same document."""
+    text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return _NUMBERS.sub(lambda match: b"[" + re.sub(rb",\s+", b", ", match[1]) + b"]", text)

@@ -1,0 +1,228 @@
+"""Parquet: four columns in zstd-compressed row groups, described and sealed in the footer.
+
+time_bin is TIMESTAMP(MICROS, UTC), or INT64 where the grid has no start; component_id and measure are
+UTF8 strings with dictionaries; value is DOUBLE, null where missing.
+
+Two key-value entries of the footer make the file describe itself. `flowtime` is the Data Package
+descriptor (flowtime.formats.metadata) as canonical JSON. `flowtime.seal` is `sha256:` and the 64 hex
+digits of the SHA-256 over the whole file in which these 64 digits are zeros. One without the other is
+refused, so that no changed byte can make a sealed file look like a plain one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from flowtime.core.canonical import JSON
+from flowtime.core.series import SeriesSet
+from flowtime.errors import InvalidInput
+from flowtime.formats.metadata import COLUMNS, IGNORE, read_footer, write_footer
+from flowtime.formats.rows import Broken, Cells, choose_columns
+from flowtime.formats.text import long_table, spans
+
+MAGIC = b"PAR1"
+GROUP_ROWS = 1 << 18
+_ENTRY = "flowtime"
+_SEAL = "flowtime.seal"
+_PREFIX = b"sha256:"
+_OPEN_SEAL = b"0" * 64
+_PIECE = 1 << 20
+_EXACT = [[time, pl.String(), pl.String(), pl.Float64()] for time in (pl.Datetime("us", "UTC"), pl.Int64())]
+_BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
+
+
+def write_parquet(series: SeriesSet, document: JSON | None, handle: BinaryIO) -> None:
+    """Write `series`, with the descriptor `document` and a seal unless it is None.
+
+    `handle` is an empty file that can be read and sought too: the seal stands before the last bytes.
+    """
+    _sink(series, document, handle)
+    if document is not None:
+        _close_seal(handle)
+
+
+def _sink(series: SeriesSet, document: JSON | None, handle: BinaryIO) -> None:
+    on_the_clock = series.grid.start is not None
+    times = pl.Series(series.time_bins())
+    if on_the_clock:
+        times = times.cast(pl.Datetime("us", "UTC"))
+    components = pl.Series([key.component for key in series.keys], dtype=pl.String)
+    measures = pl.Series([key.measure for key in series.keys], dtype=pl.String)
+
+    def stretches(*_: object) -> Iterator[pl.DataFrame]:
+        for span in spans(series, GROUP_ROWS):
+            yield long_table(series, span, times, component_id=components, measure=measures)
+
+    schema = dict(zip(COLUMNS, (times.dtype, pl.String(), pl.String(), pl.Float64()), strict=True))
+    metadata = (
+        None if document is None else {_ENTRY: write_footer(document), _SEAL: (_PREFIX + _OPEN_SEAL).decode()}
+    )
+    try:
+        register_io_source(stretches, schema=schema).sink_parquet(
+            handle, compression="zstd", row_group_size=GROUP_ROWS, metadata=metadata
+        )
+    except pl.exceptions.ComputeError as error:
+        number = re.search(r"os error ([0-9]+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+
+
+def _close_seal(handle: BinaryIO) -> None:
+    at = _seal_position(handle)
+    assert at is not None, "a file that was just written has its seal"
+    digits = _hash_with_open_seal(handle, at)
+    handle.seek(at)
+    handle.write(digits)
+
+
+def is_sealed(handle: BinaryIO, source: str) -> bool:
+    """Whether the file carries metadata; raises InvalidInput where its bytes are not those sealed."""
+    size = handle.seek(0, 2)
+    handle.seek(max(0, size - 4))
+    if size < 12 or handle.read(4) != MAGIC:
+        raise InvalidInput("FT402", "the Parquet file is cut off: its footer is missing", where=source)
+    at = _seal_position(handle)
+    if at is not None:
+        handle.seek(at)
+        if handle.read(64) != _hash_with_open_seal(handle, at):
+            raise InvalidInput(
+                "FT410",
+                "the file was changed after flowtime wrote it: its seal is broken",
+                where=source,
+                hint=IGNORE,
+            )
+    entries = _entries(handle, source)
+    if (_ENTRY in entries) != (_SEAL in entries) or (at is None) != (_SEAL not in entries):
+        raise InvalidInput(
+            "FT410",
+            "the file has flowtime metadata without its seal, or a seal without it",
+            where=source,
+            hint=IGNORE,
+        )
+    return at is not None
+
+
+def read_metadata(handle: BinaryIO, source: str) -> JSON:
+    """The description in a sealed file's footer."""
+    return read_footer(_entries(handle, source)[_ENTRY], source)
+
+
+def _entries(handle: BinaryIO, source: str) -> dict[str, str]:
+    handle.seek(0)
+    try:
+        return pl.read_parquet_metadata(handle)
+    except _BROKEN as error:
+        raise _damaged(source, error) from error
+
+
+def _seal_position(handle: BinaryIO) -> int | None:
+    """Where the 64 digits of the seal begin in the file, or None where its footer has no seal."""
+    size = handle.seek(0, 2)
+    handle.seek(max(0, size - 8))
+    length = min(int.from_bytes(handle.read(4), "little"), size - 8)
+    start = size - 8 - length
+    handle.seek(start)
+    footer = handle.read(length)
+    entry = footer.rfind(_SEAL.encode())
+    if entry < 0:
+        return None
+    prefix = footer.find(_PREFIX, entry, entry + 32)
+    return start + (prefix + len(_PREFIX) if prefix >= 0 else entry)
+
+
+def _hash_with_open_seal(handle: BinaryIO, at: int) -> bytes:
+    """The hex digits of the SHA-256 over the file, with the 64 bytes from `at` on read as zeros."""
+    seal = hashlib.sha256()
+    handle.seek(0)
+    left = at
+    while left and (piece := handle.read(min(left, _PIECE))):
+        seal.update(piece)
+        left -= len(piece)
+    handle.seek(len(_OPEN_SEAL), 1)
+    seal.update(_OPEN_SEAL)
+    while piece := handle.read(_PIECE):
+        seal.update(piece)
+    return seal.hexdigest().encode()
+
+
+def read_parquet(
+    handle: BinaryIO, source: str, rename: Mapping[str, str], ignore_extra: bool, strict: bool
+) -> Iterator[ParquetBlock]:
+    """The rows of a Parquet file in blocks; raises InvalidInput for columns of other names or types."""
+    handle.seek(0)
+    try:
+        schema = pl.read_parquet_schema(handle)
+    except _BROKEN as error:
+        raise _damaged(source, error) from error
+    chosen = choose_columns(list(schema), rename, ignore_extra, source)
+    if strict and [schema[chosen[column]] for column in COLUMNS] not in _EXACT:
+        raise InvalidInput(
+            "FT412",
+            f"strict import converts nothing, and the columns are {', '.join(map(str, schema.values()))}",
+            where=source,
+            hint="They must be TIMESTAMP(MICROS, UTC) or INT64, string, string and DOUBLE.",
+        )
+    casts = [_cast(column, chosen[column], schema[chosen[column]], source) for column in COLUMNS]
+    handle.seek(0)
+    try:
+        number = 1
+        for frame in pl.scan_parquet(handle).select(casts).collect_batches(chunk_size=GROUP_ROWS):
+            yield ParquetBlock(frame, number)
+            number += frame.height
+    except _BROKEN as error:
+        raise _damaged(source, error) from error
+
+
+def _cast(column: str, name: str, dtype: pl.DataType, source: str) -> pl.Expr:
+    """One of COLUMNS out of the file's column `name`, without loss."""
+    found = pl.col(name).alias(column)
+    if column == "value" and (dtype.is_numeric() or dtype == pl.Null):
+        return found.cast(pl.Float64)
+    if column == "time_bin":
+        if dtype.is_integer():
+            return found.cast(pl.Int64)
+        if dtype == pl.Date:
+            return found.cast(pl.Datetime("us", "UTC"))
+        if isinstance(dtype, pl.Datetime):
+            aware = found if dtype.time_zone else found.dt.replace_time_zone("UTC")
+            utc = aware.dt.convert_time_zone("UTC")
+            # What is finer than a microsecond becomes null, which no time may be.
+            exact = pl.lit(True) if dtype.time_unit != "ns" else found.to_physical() % 1000 == 0
+            return pl.when(exact).then(utc.dt.cast_time_unit("us")).alias(column)
+        if dtype == pl.String:
+            return found
+    if column in {"component_id", "measure"} and isinstance(dtype, (pl.String, pl.Categorical, pl.Enum)):
+        return found.cast(pl.String)
+    wanted = {"time_bin": "a timestamp, text or an index", "value": "a number"}.get(column, "text")
+    raise InvalidInput(
+        "FT403", f'the column "{name}" has the type {dtype}; {column} must be {wanted}', where=source
+    )
+
+
+def _damaged(source: str, error: BaseException) -> InvalidInput:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return InvalidInput("FT402", f"the Parquet file cannot be read: {lines[0]}", where=source)
+
+
+@dataclass(frozen=True)
+class ParquetBlock:
+    """Consecutive rows of a Parquet file; `first` is the number of the first, counted from 1."""
+
+    rows: pl.DataFrame
+    first: int
+
+    def frame(self) -> pl.DataFrame | None:
+        """The columns by name."""
+        return self.rows
+
+    def cells(self) -> Iterator[tuple[int, Cells | Broken]]:
+        """The rows one by one."""
+        for number, row in enumerate(self.rows.iter_rows(), self.first):
+            yield number, Cells(*row)

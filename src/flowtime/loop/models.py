@@ -1,0 +1,149 @@
+"""Models as artifacts: published, found again, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from flowtime.core.canonical import JSON
+from flowtime.errors import InvalidInput, NotFound, Unavailable
+from flowtime.model import from_parsed, load
+from flowtime.model.drawing import preview
+from flowtime.model.identity import dependencies, graph_hash, model_hash
+from flowtime.model.source import Document, parse
+from flowtime.model.spec import ConstNode, ExprNode, Model, PmfNode
+from flowtime.model.writer import dump, to_document, topology_document
+from flowtime.registry import Registry
+from flowtime.registry.catalog import Catalog, Parent, Topology
+from flowtime.version import ENGINE_VERSION
+
+MODEL_FILE = "model.yaml"
+PREVIEW_FILE = "preview.svg"
+SUFFIXES = (".yaml", ".yml", ".json")
+KINDS = {ConstNode: "const", ExprNode: "expr", PmfNode: "pmf"}
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What people say of an artifact when they make it."""
+
+    name: str
+    owner: str
+    tags: tuple[str, ...] = ()
+    description: str = ""
+    visibility: Literal["private", "team", "public"] = "private"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model artifact read back: its text as stored and what it means."""
+
+    id: str
+    version: int
+    name: str
+    text: str
+    model: Model = field(repr=False)
+
+
+def is_file(reference: str) -> bool:
+    """Whether a person means a file: it has a suffix of model files, or a path separator."""
+    return reference.endswith(SUFFIXES) or "/" in reference or "\\" in reference
+
+
+def read_file(path: Path) -> tuple[str, Model]:
+    """A model file as self-contained text and its meaning; csv sources are read from beside it.
+
+    The text is the file's own, comments and all, unless numbers had to be taken in from a csv.
+    Raises NotFound (FT105), InvalidInput (FT1xx, FT200).
+    """
+    document = parse(_read(path), str(path))
+    model = from_parsed(document, folder=path.parent)
+    return (dump(to_document(model)) if _has_csv(document) else document.text), model
+
+
+def read_parameters(path: Path) -> JSON:
+    """The mapping in a YAML or JSON file. Raises NotFound (FT105), InvalidInput (FT1xx, FT204)."""
+    value = parse(_read(path), str(path)).value
+    if not isinstance(value, dict):
+        raise InvalidInput("FT204", "a parameter file is a mapping of names to values", where=str(path))
+    return value
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise NotFound("FT105", f"there is no file {path}", hint="check the path") from None
+    except IsADirectoryError:
+        raise InvalidInput("FT107", f"{path} is a folder, not a file", hint="name the file in it") from None
+    except OSError as error:
+        raise Unavailable("FT108", f"{path} cannot be read: {error.strerror}") from error
+
+
+def _has_csv(document: Document) -> bool:
+    return any(isinstance(node.get("values"), dict) for node in document.value["nodes"])
+
+
+def publish(
+    registry: Registry,
+    text: str,
+    model: Model,
+    label: Label,
+    *,
+    update: str | None = None,
+    parents: Sequence[Parent] = (),
+) -> JSON:
+    """The catalog of the model artifact; the same name and content again is the same artifact.
+
+    `update` publishes it as the next version of that model.
+    """
+    catalog = Catalog(
+        kind="model",
+        name=label.name,
+        description=label.description or model.metadata.description or "",
+        tags=list(dict.fromkeys((*label.tags, *model.metadata.tags))),
+        owner=label.owner,
+        visibility=label.visibility,
+        source="sim",
+        engine_version=ENGINE_VERSION,
+        model_hash=model_hash(model),
+        graph_hash=graph_hash(model),
+        grid=model.grid.to_json(),
+        seed=model.seed,
+        capabilities=["counts"],
+        parents=list(parents),
+        topology=topology(model),
+        nodes=[node.id for node in model.nodes],
+        warnings=[warning.to_json() for warning in model.warnings],
+        provenance=dict(model.provenance),
+    )
+    with registry.stage("model") as staging:
+        (staging.path / MODEL_FILE).write_text(text, encoding="utf-8")
+        (staging.path / PREVIEW_FILE).write_text(preview(model), encoding="utf-8")
+        return staging.publish(catalog, update=update)
+
+
+def read(registry: Registry, reference: str) -> StoredModel:
+    """The model artifact that a person means: an id, `ID@v2`, a name or the beginning of an id."""
+    id = registry.resolve(reference, ("model",))
+    catalog = registry.catalog(id)
+    with registry.stream(id, MODEL_FILE) as file:
+        text = file.read().decode("utf-8")
+    model = load(text, f"{catalog['id']}/{MODEL_FILE}")
+    return StoredModel(catalog["id"], catalog["model_version"], catalog["name"], text, model)
+
+
+def topology(model: Model) -> Topology:
+    """The components and flows as declared; without a declaration, the nodes and what they read."""
+    if model.topology is not None:
+        declared = topology_document(model.topology)
+        return Topology(nodes=declared.get("nodes", []), edges=declared.get("edges", []))
+    nodes: list[dict[str, Any]] = [{"id": node.id, "kind": KINDS[type(node)]} for node in model.nodes]
+    edges = [
+        {"from": source, "to": node_id}
+        for node_id, refs in dependencies(model).items()
+        for source in sorted(refs.now | refs.delayed | refs.kernels)
+    ]
+    return Topology(nodes=nodes, edges=edges)

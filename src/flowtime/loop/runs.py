@@ -1,0 +1,146 @@
+"""Runs as artifacts: a model evaluated, its series and what they were made from."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from flowtime.core import canonical
+from flowtime.core.canonical import JSON
+from flowtime.core.series import FloatArray, SeriesSet, sparkline
+from flowtime.engine import SEMANTICS_VERSION, Plan, compile, evaluate
+from flowtime.errors import Diagnostic
+from flowtime.formats import GOLD
+from flowtime.formats.digest import digest
+from flowtime.formats.export import export_stream
+from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
+from flowtime.model.identity import graph_hash, model_hash
+from flowtime.model.spec import Model, PmfNode
+from flowtime.registry import Registry
+from flowtime.registry.catalog import Catalog, Data, Measure, Parent, Summary
+from flowtime.version import ENGINE_VERSION
+
+DATA_FILE = "binned_v0.csv"
+
+
+def run(
+    registry: Registry,
+    stored: StoredModel,
+    label: Label,
+    *,
+    seed: int | None = None,
+    deterministic: bool = False,
+) -> JSON:
+    """The catalog of a new run of the model.
+
+    `seed` comes before the document's. With `deterministic` the id is made from the inputs, and a run
+    of the same inputs is found instead of made again.
+    """
+    began = time.perf_counter()
+    model = stored.model
+    plan = compile(model)
+    compiled = time.perf_counter()
+    evaluation = evaluate(plan, seed=seed)
+    evaluated = time.perf_counter()
+    used = effective_seed(model, seed)
+    identity = model_hash(model)
+    with registry.stage("run") as staging:
+        series = evaluation.series
+        staging.hashes[DATA_FILE] = write_series(series, staging.path / DATA_FILE)
+        (staging.path / MODEL_FILE).write_text(stored.text, encoding="utf-8")
+        data = Data(rows=series.rows, series=len(series), digest=digest(series))
+        written = time.perf_counter()
+        catalog = Catalog(
+            kind="run",
+            name=label.name,
+            description=label.description,
+            tags=list(dict.fromkeys(label.tags)),
+            owner=label.owner,
+            visibility=label.visibility,
+            source="engine",
+            engine_version=ENGINE_VERSION,
+            model_id=stored.id,
+            model_version=stored.version,
+            model_hash=identity,
+            graph_hash=graph_hash(model),
+            inputs_hash=inputs_hash(identity, used),
+            seed=used,
+            grid=model.grid.to_json(),
+            capabilities=capabilities(model, plan),
+            parents=[Parent(id=stored.id, version=stored.version, digest=identity)],
+            data=data,
+            topology=topology(model),
+            nodes=[node.id for node in model.nodes],
+            measures=measures(series),
+            warnings=[w.to_json() for w in distinct((*model.warnings, *evaluation.warnings))],
+            stats={
+                "nodes": len(model.nodes),
+                "compile_seconds": round(compiled - began, 6),
+                "evaluate_seconds": round(evaluated - compiled, 6),
+                "write_seconds": round(written - evaluated, 6),
+            },
+            provenance=dict(model.provenance),
+        )
+        return staging.publish(catalog, deterministic=deterministic)
+
+
+def write_series(series: SeriesSet, path: Path) -> str:
+    """Writes the artifact's table, which is exactly the gold CSV; returns the file's SHA-256."""
+    with path.open("wb") as file:
+        return export_stream(series, None, GOLD, file).sha256
+
+
+def effective_seed(model: Model, seed: int | None) -> int | None:
+    """The seed that a run uses: the given one, else the model's; None where nothing is sampled."""
+    sampled = any(isinstance(node, PmfNode) and node.sampled for node in model.nodes)
+    return (model.seed if seed is None else seed) if sampled else None
+
+
+def inputs_hash(model: str, seed: int | None) -> str:
+    """`sha256:...` of all that decides the result: model hash, seed, bound telemetry, engine semantics."""
+    return canonical.hash_of({"model": model, "seed": seed, "telemetry": {}, "engine": SEMANTICS_VERSION})
+
+
+def capabilities(model: Model, plan: Plan) -> list[str]:
+    """What the run's data can tell."""
+    words = ["counts"]
+    if plan.has_feedback:
+        words.append("feedback")
+    if any(isinstance(node, PmfNode) and node.sampled for node in model.nodes):
+        words.append("sampled")
+    return words
+
+
+def measures(series: SeriesSet) -> list[Measure]:
+    """Each series in a line: unit, min, mean, max, missing bins, sparkline."""
+    entries = []
+    for key, unit, values in series:
+        absent = np.isnan(values)
+        missing = int(np.count_nonzero(absent))
+        present = values[~absent] if missing else values
+        low, high = (float(present.min()), float(present.max())) if present.size else (None, None)
+        mean = None if low is None or high is None else _mean(present, max(-low, high))
+        summary = Summary(min=low, mean=mean, max=high, missing=missing)
+        entries.append(
+            Measure(
+                component=key.component,
+                measure=key.measure,
+                unit=unit,
+                summary=summary,
+                spark=sparkline(values),
+            )
+        )
+    return entries
+
+
+def _mean(values: FloatArray, largest: float) -> float:
+    """The mean, also of values whose sum overflows; `largest` is their largest magnitude."""
+    scale = max(largest / 1e300, 1.0)
+    return float((values / scale).mean() * scale) if scale > 1.0 else float(values.mean())
+
+
+def distinct(warnings: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
+    """The warnings in order, each once."""
+    return tuple(dict.fromkeys(warnings))

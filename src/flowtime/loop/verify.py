@@ -1,0 +1,158 @@
+"""Whether the loop closes: run, export, import, and the same model and series again, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from flowtime.core.canonical import JSON
+from flowtime.core.series import SeriesSet, same_bits
+from flowtime.engine import compile, evaluate
+from flowtime.errors import FlowtimeError
+from flowtime.formats import FORMATS, Format, format_named
+from flowtime.formats.export import export_file
+from flowtime.loop import exchange, models, runs
+from flowtime.loop.exchange import Brought
+from flowtime.loop.models import Label, StoredModel
+from flowtime.loop.runs import effective_seed
+from flowtime.model.identity import graph_hash, model_hash
+from flowtime.model.spec import Model, PmfNode
+from flowtime.registry import Registry
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was checked for one format, and where it failed."""
+
+    format: str
+    checks: dict[str, bool] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    digest: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check passed."""
+        return all(self.checks.values())
+
+    def check(self, name: str, passed: bool, problem: str) -> None:
+        """Notes one check, and the problem where it failed."""
+        self.checks[name] = passed
+        if not passed:
+            self.problems.append(problem)
+
+    def to_json(self) -> JSON:
+        """The verdict as every face shows it."""
+        return {"ok": self.ok, "checks": self.checks, "problems": self.problems, "digest": self.digest}
+
+
+def test_loop(
+    registry: Registry,
+    stored: StoredModel,
+    label: Label,
+    formats: Iterable[str],
+    seed: int | None,
+    folder: Path,
+) -> JSON:
+    """Runs a model in `registry` and verifies the run: `{model_id, run_id, ok, formats}`.
+
+    The model is published there first, where it is not yet. Raises InvalidInput (FT401) on unknown formats.
+    """
+    names = [FORMATS[name].name for name in FORMATS] if "all" in formats else list(formats)
+    wanted = [format_named(name) for name in names]
+    model = models.publish(registry, stored.text, stored.model, replace(label, name=stored.name))
+    source = models.read(registry, model["id"])
+    run = runs.run(registry, source, label, seed=seed)
+    verdicts = verify(registry, run["id"], list(dict.fromkeys(wanted)), folder, label)
+    return {
+        "model_id": stored.id,
+        "run_id": run["id"],
+        "ok": all(verdict.ok for verdict in verdicts),
+        "formats": {verdict.format: verdict.to_json() for verdict in verdicts},
+    }
+
+
+def verify(
+    registry: Registry,
+    run_id: str,
+    formats: Sequence[Format],
+    folder: Path,
+    label: Label,
+    between: Callable[[Path], None] | None = None,
+) -> list[Verdict]:
+    """Exports a run in each format into `folder`, imports each file as telemetry, and compares everything.
+
+    `between` is called with each exported file before it is imported.
+    """
+    model = exchange.read_model(registry, run_id)
+    if model is None:
+        raise AssertionError(f"{run_id} has no model")
+    series = exchange.read_series(registry, run_id)
+    expected = registry.catalog(run_id)["data"]["digest"]
+    described = exchange.description(registry, run_id)
+    verdicts = []
+    for format in formats:
+        verdict = Verdict(format.name)
+        paths = [folder / name / f"{run_id}{format.extension}" for name in ("first", "second")]
+        first, second = [export_file(series, described, format, path) for path in paths]
+        files = [[e.path, e.metadata_path] if e.metadata_path else [e.path] for e in (first, second)]
+        same = all(a.read_bytes() == b.read_bytes() for a, b in zip(*files, strict=True))
+        if between is not None:
+            between(first.path)
+        try:
+            brought = exchange.bring(registry, first.path, None, {})
+        except FlowtimeError as error:
+            verdict.check("file_accepted", False, str(error))
+        else:
+            verdict.check("file_accepted", True, "")
+            verdict.digest = brought.imported.digest
+            verdict.check(
+                "digest", brought.imported.digest == expected, f"the digest is {brought.imported.digest}"
+            )
+            _compare(verdict, model, series, described, brought)
+            telemetry = exchange.publish_telemetry(registry, brought, label)
+            where = _first_difference(series, exchange.read_series(registry, telemetry["id"]))
+            verdict.check("stored", where is None, f"the telemetry stored has other values, first at {where}")
+        verdict.check("second_export_identical", same, "a second export has other bytes")
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _compare(verdict: Verdict, model: Model, series: SeriesSet, described: JSON, brought: Brought) -> None:
+    back = brought.imported.series
+    where = _first_difference(series, back)
+    verdict.check("values", where is None, f"values differ, first at {where}")
+    verdict.check("grid", back.grid == series.grid, f"the grid is {back.grid}, not {series.grid}")
+    verdict.check("series", back.keys == series.keys, "components, measures or their order differ")
+    verdict.check("units", back.units == series.units, "units differ")
+    rebuilt = brought.rebuilt
+    if rebuilt is None:
+        verdict.check("model", False, "the file rebuilt no model")
+        return
+    again = rebuilt.model
+    graph, whole = graph_hash(again), model_hash(again)
+    verdict.check("graph", graph == described["graph_hash"], f"dependencies differ: graph_hash is {graph}")
+    verdict.check(
+        "model", whole == described["model_hash"], f"formulas or values differ: model_hash is {whole}"
+    )
+    verdict.check("distributions", _pmfs(again) == _pmfs(model), "the definition of a pmf differs")
+    verdict.check("topology", again.topology == model.topology, "the topology differs")
+    verdict.check("names", again.metadata == model.metadata, "title, description or tags differ")
+    computed = evaluate(compile(again), seed=effective_seed(again, rebuilt.seed)).series
+    where = _first_difference(series, computed)
+    verdict.check("computed_again", where is None, f"the rebuilt model gives other values, first at {where}")
+
+
+def _pmfs(model: Model) -> dict[str, PmfNode]:
+    return {node.id: node for node in model.nodes if isinstance(node, PmfNode)}
+
+
+def _first_difference(a: SeriesSet, b: SeriesSet) -> str | None:
+    """Where two sets differ first, or None where they are the same to the last bit."""
+    if a.keys != b.keys or a.grid != b.grid:
+        return "another grid, component or measure"
+    for key, x, y in zip(a.keys, a.values, b.values, strict=True):
+        for bin in range(a.grid.bins) if not same_bits(x, y) else ():
+            if not same_bits(x[bin : bin + 1], y[bin : bin + 1]):
+                return f"{key}, {a.grid.label(bin)}: {x[bin]!r} became {y[bin]!r}"
+    return None

@@ -1,0 +1,54 @@
+"""Models: text to meaning and back.
+
+`load` reads YAML or JSON text, `from_document` plain values; both give a checked Model or raise one
+InvalidInput that holds every problem.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flowtime.core.canonical import JSON
+from flowtime.errors import InvalidInput
+from flowtime.model.checks import Checker
+from flowtime.model.reading import Reader
+from flowtime.model.source import Document, parse
+from flowtime.model.spec import Model
+
+
+def load(text: str | bytes, name: str = "model", *, folder: Path | None = None) -> Model:
+    """The model in `text`, which messages call `name`.
+
+    `folder` is where `values: {csv: ...}` reads from; without it such sources are refused.
+    Raises InvalidInput: FT101 to FT104 where the text cannot be read, else FT200 with every problem.
+    """
+    document = parse(text, name)
+    return _checked(Checker(Reader(document), folder), document.value, name)
+
+
+def from_document(value: JSON, name: str = "model") -> Model:
+    """The model that a plain document means. Raises InvalidInput (FT200) with every problem."""
+    return _checked(Checker(Reader(None)), value, name)
+
+
+def from_parsed(document: Document, *, folder: Path | None = None) -> Model:
+    """The model of a parsed document. Raises InvalidInput (FT200) with every problem."""
+    return _checked(Checker(Reader(document), folder), document.value, document.name)
+
+
+def _checked(checker: Checker, value: object, name: str) -> Model:
+    model = checker.model(value)
+    if model is None:
+        errors = [problem for problem in checker.read.problems if problem.severity == "error"]
+        count = f"{len(errors)} problem" + ("s" if len(errors) != 1 else "")
+        raise InvalidInput("FT200", f"the model has {count}", where=name, errors=errors)
+    return Model(
+        model.nodes,
+        model.grid,
+        model.metadata,
+        model.outputs,
+        model.topology,
+        model.seed,
+        model.provenance,
+        warnings=tuple(checker.read.problems),
+    )

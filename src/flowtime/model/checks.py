@@ -1,0 +1,254 @@
+"""Plain values to a checked Model: every problem is found, with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+from flowtime.core.grid import (
+    BIN_UNITS,
+    MAX_BINS,
+    MAX_INSTANT,
+    MICROSECONDS,
+    MIN_INSTANT,
+    BinUnit,
+    Grid,
+    parse_instant,
+)
+from flowtime.errors import did_you_mean
+from flowtime.model.nodes import NodeChecks
+from flowtime.model.reading import Reader, shown
+from flowtime.model.source import Path
+from flowtime.model.spec import SCHEMA_VERSION, Edge, Metadata, Model, Node, Output, Topology, TopologyNode
+
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Reads a whole document through a Reader; `folder` is where csv sources are read from."""
+
+    read: Reader
+    folder: FilePath | None = None
+
+    def model(self, value: Any) -> Model | None:
+        """The model, or None when there are errors among `problems`."""
+        if not isinstance(value, dict):
+            self.read.problem("FT204", (), f"a model is a mapping, not {shown(value)}")
+            return None
+        keys = ("schemaVersion", "metadata", "grid", "nodes", "outputs", "topology", "rng", "provenance")
+        self.read.known_keys((), value, keys, "the model")
+        version = value.get("schemaVersion", SCHEMA_VERSION)
+        if version is not None and (type(version) is not int or version != SCHEMA_VERSION):
+            self.read.problem(
+                "FT217",
+                ("schemaVersion",),
+                f"schemaVersion {shown(version)} is not supported; supported: {SCHEMA_VERSION}",
+            )
+        grid = self.grid(value)
+        nodes = NodeChecks(self.read, grid, self.folder).nodes(value)
+        model = Model(
+            nodes=tuple(nodes.values()),
+            grid=grid or Grid(),
+            metadata=self.metadata(value),
+            outputs=self.outputs(value, nodes),
+            topology=self.topology(value, nodes),
+            seed=self.seed(value),
+            provenance=self.read.mapping(("provenance",), value.get("provenance")) or {},
+        )
+        self.recorded(model)
+        self.read.problems.sort(key=lambda p: (p.line or 0, p.column or 0, p.position or 0))
+        if any(problem.severity == "error" for problem in self.read.problems):
+            return None
+        return model
+
+    def metadata(self, value: dict[str, Any]) -> Metadata:
+        """What the model says of itself."""
+        section = self.read.mapping(("metadata",), value.get("metadata")) or {}
+        keys = ("id", "title", "description", "version", "tags")
+        self.read.known_keys(("metadata",), section, keys, "metadata")
+        texts = {k: self.read.text(("metadata", k), section.get(k), "metadata") for k in keys[:4]}
+        return Metadata(**texts, tags=self.read.texts(("metadata", "tags"), section.get("tags"), "metadata"))
+
+    def grid(self, value: dict[str, Any]) -> Grid | None:
+        """The grid, or None when it is wrong, so that lengths are not held against it."""
+        section = self.read.mapping(("grid",), value.get("grid"))
+        if section is None:
+            if value.get("grid") is not None:
+                return None
+            self.read.problem("FT251", (), "no grid: 24 bins of 1 hour are taken", warning=True)
+            return Grid()
+        self.read.known_keys(
+            ("grid",), section, ("bins", "binSize", "binUnit", "start", "binMinutes"), "grid"
+        )
+        bins = self.read.integer(("grid", "bins"), section.get("bins"), 1, MAX_BINS, "grid")
+        if section.get("bins") is None:
+            self.read.problem("FT203", ("grid",), "grid: bins is missing", key=True)
+        size, unit = section.get("binSize"), section.get("binUnit")
+        size_path: Path = ("grid", "binSize")
+        if "binMinutes" in section:
+            size_path = ("grid", "binMinutes")
+            if size is not None or unit is not None:
+                self.read.problem(
+                    "FT202", size_path, "grid: binMinutes stands beside binSize or binUnit", key=True
+                )
+            size, unit = section["binMinutes"], "minutes"
+            hint = "write binSize and binUnit: minutes"
+            self.read.problem(
+                "FT252", size_path, "grid: binMinutes is an older spelling", hint=hint, key=True, warning=True
+            )
+        if unit is not None and unit not in BIN_UNITS:
+            allowed = ", ".join(BIN_UNITS)
+            message = f"grid: binUnit is {shown(unit)}; {allowed} are allowed"
+            self.read.problem("FT205", ("grid", "binUnit"), message, hint=did_you_mean(str(unit), BIN_UNITS))
+            return None
+        bin_unit: BinUnit = unit or "hours"
+        longest = (MAX_INSTANT - MIN_INSTANT) // MICROSECONDS[bin_unit] // (bins or 1)
+        bin_size = 1 if size is None else self.read.integer(size_path, size, 1, longest, "grid")
+        start = self.start(section.get("start"))
+        if bins is None or bin_size is None:
+            return None
+        grid = Grid(bins, bin_size, bin_unit, start)
+        if grid.end is not None and grid.end > MAX_INSTANT + 1:
+            self.read.problem("FT205", ("grid", "start"), "grid: the last bin ends after the year 9999")
+        return grid
+
+    def start(self, value: Any) -> int | None:
+        """The instant of the first bin, in microseconds since 1970."""
+        text = self.read.text(("grid", "start"), value, "grid")
+        if text is None:
+            return None
+        try:
+            return parse_instant(text)
+        except (ValueError, OverflowError):
+            message = f"grid: start {text!r} is no ISO 8601 instant such as 2025-01-01T00:00:00Z"
+            self.read.problem("FT205", ("grid", "start"), message)
+            return None
+
+    def seed(self, value: dict[str, Any]) -> int | None:
+        """The seed of sampled nodes."""
+        section = self.read.mapping(("rng",), value.get("rng")) or {}
+        self.read.known_keys(("rng",), section, ("kind", "seed"), "rng")
+        kind = section.get("kind", "pcg64")
+        if kind == "pcg32":
+            self.read.problem("FT252", ("rng", "kind"), "rng: kind pcg32 is read as pcg64", warning=True)
+        elif kind != "pcg64":
+            self.read.problem("FT205", ("rng", "kind"), f"rng: kind is {shown(kind)}; pcg64 is allowed")
+        return self.read.integer(("rng", "seed"), section.get("seed"), 0, MAX_SEED, "rng")
+
+    def outputs(self, value: dict[str, Any], nodes: Mapping[str, Node]) -> tuple[Output, ...]:
+        """The rules of what is recorded."""
+        listed = self.read.typed(("outputs",), value.get("outputs"), list, "the model")
+        if listed == []:
+            self.read.problem(
+                "FT205", ("outputs",), "outputs is empty", hint="leave it out to record every series"
+            )
+        outputs = []
+        for i, item in enumerate(listed or []):
+            path: Path = ("outputs", i)
+            entry = self.read.mapping(path, item, "outputs")
+            if entry is None:
+                continue
+            self.read.known_keys(path, entry, ("series", "exclude", "as"), "outputs")
+            series = self.read.text((*path, "series"), entry.get("series"), "outputs")
+            if series is None:
+                if entry.get("series") is None:
+                    self.read.problem("FT203", path, "outputs: series is missing (an id, or * for all)")
+                continue
+            if series != "*":
+                self.read.known_node((*path, "series"), series, nodes, "outputs")
+            exclude = self.read.texts((*path, "exclude"), entry.get("exclude"), "outputs")
+            for k, id in enumerate(exclude):
+                self.read.known_node((*path, "exclude", k), id, nodes, "outputs")
+            outputs.append(Output(series, exclude, self.read.text((*path, "as"), entry.get("as"), "outputs")))
+        return tuple(outputs)
+
+    def topology(self, value: dict[str, Any], nodes: Mapping[str, Node]) -> Topology | None:
+        """The declared components; entries with problems are left out."""
+        section = self.read.mapping(("topology",), value.get("topology"))
+        if section is None:
+            return None
+        self.read.known_keys(("topology",), section, ("nodes", "edges"), "topology")
+        entries: dict[str, TopologyNode] = {}
+        listed = self.read.typed(("topology", "nodes"), section.get("nodes"), list, "topology") or []
+        for i, item in enumerate(listed):
+            path: Path = ("topology", "nodes", i)
+            entry = self.read.mapping(path, item, "topology")
+            if entry is None:
+                continue
+            self.read.known_keys(path, entry, ("id", "kind", "title", "semantics"), "topology")
+            if entry.get("id") is None:
+                self.read.problem("FT203", path, "topology: an entry has no id")
+                continue
+            id = self.read.name((*path, "id"), entry["id"], "topology")
+            if id is None:
+                continue
+            owner = f'topology "{id}"'
+            if id in entries:
+                self.read.problem("FT207", (*path, "id"), f"{owner}: duplicate id")
+                continue
+            semantics: dict[str, str] = {}
+            for measure, target in (
+                self.read.mapping((*path, "semantics"), entry.get("semantics"), owner) or {}
+            ).items():
+                at: Path = (*path, "semantics", measure)
+                node_id = self.read.text(at, target, owner)
+                if target is None:
+                    self.read.problem("FT203", at, f"{owner}: measure {measure!r} names no node", key=True)
+                if (
+                    self.read.name(at, measure, owner)
+                    and node_id
+                    and self.read.known_node(at, node_id, nodes, owner)
+                ):
+                    semantics[measure] = node_id
+            entries[id] = TopologyNode(
+                id,
+                self.read.text((*path, "kind"), entry.get("kind"), owner),
+                self.read.text((*path, "title"), entry.get("title"), owner),
+                semantics,
+            )
+        return Topology(tuple(entries.values()), self.edges(section, entries))
+
+    def edges(self, section: dict[str, Any], entries: Mapping[str, TopologyNode]) -> tuple[Edge, ...]:
+        """The declared flows between entries."""
+        edges = []
+        listed = self.read.typed(("topology", "edges"), section.get("edges"), list, "topology") or []
+        for i, item in enumerate(listed):
+            path: Path = ("topology", "edges", i)
+            entry = self.read.mapping(path, item, "topology edge")
+            if entry is None:
+                continue
+            self.read.known_keys(path, entry, ("from", "to"), "topology edge")
+            ends = []
+            for key in ("from", "to"):
+                end = self.read.text((*path, key), entry.get(key), "topology edge")
+                if entry.get(key) is None:
+                    self.read.problem("FT203", path, f"topology edge: {key} is missing")
+                elif end is not None and end not in entries:
+                    hint = did_you_mean(end, entries)
+                    self.read.problem(
+                        "FT201", (*path, key), f'topology edge: unknown entry "{end}"', hint=hint
+                    )
+                elif end is not None:
+                    ends.append(end)
+            if len(ends) == 2:
+                edges.append(Edge(*ends))
+        return tuple(edges)
+
+    def recorded(self, model: Model) -> None:
+        """Two recorded series may not have the same component and measure."""
+        first: dict[Any, str] = {}
+        index = {node.id: i for i, node in enumerate(model.nodes)}
+        for key, node in model.recorded():
+            if key in first and first[key] != node.id:
+                self.read.problem(
+                    "FT207",
+                    ("nodes", index[node.id]),
+                    f'node "{node.id}": duplicate component and measure {key}, as in "{first[key]}"',
+                    node=node.id,
+                )
+            first.setdefault(key, node.id)
+        if not any(problem.severity == "error" for problem in self.read.problems) and not first:
+            self.read.problem("FT205", ("outputs",), "outputs leave no series to record")

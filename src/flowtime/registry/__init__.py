@@ -1,0 +1,13 @@
+"""All artifacts in one place: published whole, found again, never forgotten.
+
+Reading imports neither msgspec nor a table library, so that listing starts fast; `Catalog`, which only
+writers need, is in `flowtime.registry.catalog`.
+"""
+
+from __future__ import annotations
+
+from flowtime.registry.publication import Staging
+from flowtime.registry.query import SORTS, Page, Query
+from flowtime.registry.registry import Rebuilt, Registry
+
+__all__ = ["SORTS", "Page", "Query", "Rebuilt", "Registry", "Staging"]

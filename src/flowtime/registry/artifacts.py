@@ -1,0 +1,187 @@
+"""The artifacts in a store: where they lie, what their catalogs say, and the log of their changes."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from flowtime.errors import FlowtimeError, NotFound, Unavailable
+from flowtime.registry import document as documents
+from flowtime.registry.document import CATALOG, DETAILS, FOLDERS, JSON, KINDS, Entry, Problem
+from flowtime.storage import Store
+
+FORMAT = 1
+"""Version of the layout, as `flowtime.json` at the root names it."""
+
+MARKER = "flowtime.json"
+LOG = ".log/changes"
+TRASH = ".trash"
+
+_REFERENCE = re.compile(r"(.+)@v([1-9][0-9]{0,8})", re.DOTALL)
+
+
+def split_version(reference: str) -> tuple[str, int | None]:
+    """The parts of `ID@v2`: the id and the version, None where there is no `@v`."""
+    match = _REFERENCE.fullmatch(reference)
+    return (match[1], int(match[2])) if match else (reference, None)
+
+
+class Artifacts:
+    """The artifacts in a store, as the truth has them.
+
+    A path such as `models/a` or `runs/b` names an artifact; a prefix such as `models/a/v1` or `runs/b`
+    holds its files.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self.store = store
+        self._clock = clock
+
+    def timestamp(self) -> str:
+        """The time now, as catalogs write it."""
+        return self._clock().astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+    def announce(self, action: str, path: str) -> None:
+        """Tells every index that follows the store that the artifact at `path` has changed."""
+        self.store.append(LOG, f"{self.timestamp()} {action} {path}")
+
+    def registry_id(self) -> str:
+        """The UUID of the registry, empty where it has none yet; raises Unavailable (FT511)."""
+        try:
+            marker = documents.load(self.store.get(MARKER))
+            if marker.get("format") == FORMAT:
+                return str(marker["id"])
+            reason = f"it has format {marker.get('format')!r}, this flowtime reads {FORMAT}"
+        except NotFound:
+            return ""
+        except (ValueError, KeyError) as error:
+            reason = str(error)
+        raise Unavailable(
+            "FT511",
+            f"the root marker cannot be used: {reason}",
+            where=self.store.location(MARKER),
+            hint="use the flowtime that wrote it, or name another folder",
+        )
+
+    def found(self) -> None:
+        """Gives the registry its UUID unless it has one."""
+        if not self.registry_id():
+            marker = {"format": FORMAT, "id": str(uuid.uuid4()), "created_utc": self.timestamp()}
+            self.store.put_if_absent(MARKER, documents.dump(marker))
+
+    def path(self, id: str) -> str | None:
+        """The path of an artifact, or None; raises InvalidInput (FT502)."""
+        documents.check_id(id)
+        paths = (f"{folder}/{id}" for folder in FOLDERS.values())
+        return next((path for path in paths if self.exists(path)), None)
+
+    def prefix(self, id: str) -> str | None:
+        """The prefix of the files of `ID` or `ID@v2`, or None; raises InvalidInput (FT502)."""
+        base, version = split_version(id)
+        path = self.path(base)
+        if path is None or not path.startswith("models/"):
+            return path if version is None else None
+        versions = self.versions(path)
+        return f"{path}/v{version or versions[-1]}" if version is None or version in versions else None
+
+    def exists(self, path: str) -> bool:
+        """Whether there is an artifact; one without a catalog does not exist."""
+        return bool(self.versions(path)) if path.startswith("models/") else self._has_catalog(path)
+
+    def versions(self, path: str) -> list[int]:
+        """The versions of a model, ascending."""
+        return [number for number in self._numbers(path) if self._has_catalog(f"{path}/v{number}")]
+
+    def catalog(self, prefix: str) -> JSON:
+        """The catalog with what lies in `details.json`; raises NotFound (FT601), Unavailable (FT510)."""
+        return self.merged(prefix, self.parse(f"{prefix}/{CATALOG}", self.store.get(f"{prefix}/{CATALOG}")))
+
+    def merged(self, prefix: str, catalog: JSON) -> JSON:
+        """The catalog with what lies in `details.json`; raises NotFound (FT601), Unavailable (FT510)."""
+        names = {each.get("name") for each in catalog.get("contents") or () if isinstance(each, dict)}
+        if DETAILS not in names:
+            return catalog
+        key = f"{prefix}/{DETAILS}"
+        return {**catalog, **self.parse(key, self.store.get(key))}
+
+    def parse(self, key: str, data: bytes) -> JSON:
+        """The object in these bytes of the key; raises Unavailable (FT510)."""
+        try:
+            return documents.load(data)
+        except ValueError as error:
+            raise Unavailable(
+                "FT510",
+                f"cannot be read: {error}",
+                where=self.store.location(key),
+                hint="restore the file from a backup, or delete the artifact's folder",
+            ) from error
+
+    def read(self, paths: Sequence[str]) -> list[Entry | Problem]:
+        """What is at each of the paths now; a path at which nothing is, is left out."""
+        places = [(path, version) for path in paths for version in self._places(path)]
+        keys = [f"{versioned(path, version)}/{CATALOG}" for path, version in places]
+        found: dict[str, list[tuple[int | None, JSON]]] = {}
+        problems: dict[str, Problem] = {}
+        for (path, version), data in zip(places, self.store.get_many(keys), strict=True):
+            try:
+                if isinstance(data, bytes):
+                    catalog = self.merged(versioned(path, version), documents.load(data))
+                    found.setdefault(path, []).append((version, catalog))
+                elif isinstance(data, Unavailable):
+                    problems[path] = Problem(path, str(data), ours=True)
+            except (ValueError, FlowtimeError) as error:
+                problems[path] = Problem(path, f"{CATALOG}: {error}", ours=True)
+        read: list[Entry | Problem] = []
+        for path in paths:
+            if path in problems:
+                read.append(problems[path])
+            elif path in found:
+                read.append(_entry(path, found[path]))
+            elif self._anything(path):
+                read.append(Problem(path, f"it has no {CATALOG}, so it is no artifact", ours=False))
+        return read
+
+    def _places(self, path: str) -> Sequence[int | None]:
+        folder, _, id = path.partition("/")
+        if not documents.is_id(id):
+            return ()
+        return self._numbers(path) if folder == "models" else (None,)
+
+    def _numbers(self, path: str) -> list[int]:
+        numbers = map(documents.version_of, self.store.list(path).folders)
+        return sorted(number for number in numbers if number is not None)
+
+    def _has_catalog(self, prefix: str) -> bool:
+        return self.store.stat(f"{prefix}/{CATALOG}") is not None
+
+    def _anything(self, path: str) -> bool:
+        folder, _, name = path.partition("/")
+        # An empty folder is what an interrupted publication may leave.
+        below = self.store.list(path)
+        return bool(below.files or below.folders) or name in self.store.list(folder).files
+
+
+def versioned(path: str, version: int | None) -> str:
+    """The prefix of an artifact's files."""
+    return path if version is None else f"{path}/v{version}"
+
+
+def artifact_of(prefix: str) -> str:
+    """The path of the artifact whose files lie under the prefix."""
+    return "/".join(prefix.split("/")[:2])
+
+
+def changed(line: str) -> str | None:
+    """The path that a line of the log names, or None where the line is not whole."""
+    path = line.rpartition(" ")[2]
+    folder, _, id = path.partition("/")
+    return path if folder in KINDS and documents.is_id(id) else None
+
+
+def _entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry | Problem:
+    try:
+        return documents.entry(path, versions)
+    except ValueError as error:
+        return Problem(path, f"{CATALOG}: {error}", ours=True)

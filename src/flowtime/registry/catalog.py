@@ -1,0 +1,135 @@
+"""`catalog.json`: what an artifact says of itself. Imported by those who write one or need its schema."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from flowtime.registry.document import Kind, Visibility
+
+SCHEMA_VERSION = "treehouse.binned.v0"
+"""Version of the table in `binned_v0.csv`, as the catalog names it."""
+
+Source = Literal["sim", "engine", "import"]
+
+
+class Topology(msgspec.Struct, frozen=True, kw_only=True):
+    """The graph: nodes as objects with at least an `id`, edges as objects with `from` and `to`.
+
+    In a `catalog.json` beyond 8 KB, the numbers of both and the hash of the lists in `details.json`.
+    """
+
+    nodes: list[dict[str, Any]] | int = []
+    edges: list[dict[str, Any]] | int = []
+    sha256: str | None = None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A series in four numbers; the first three are None where every bin is missing."""
+
+    min: float | None
+    mean: float | None
+    max: float | None
+    missing: int = 0
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """One recorded series: its key, its unit, its summary and its shape as a line of block characters."""
+
+    component: str
+    measure: str
+    unit: str | None = None
+    summary: Summary
+    spark: str = ""
+
+
+class Abridged(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in a `catalog.json` beyond 8 KB for a list in `details.json`: its length and hash."""
+
+    count: int
+    sha256: str
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the artifact other than `catalog.json`: its name, size in bytes and SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True):
+    """The table: its rows, its series, and the digest that is the same in every format."""
+
+    rows: int
+    series: int
+    digest: str
+
+
+class Parent(msgspec.Struct, frozen=True, kw_only=True):
+    """An artifact that this one was made from; `digest` is its model hash or data digest at that time."""
+
+    id: str
+    digest: str | None = None
+    version: int | None = None
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """A closed loop: the digest that came back, and when that was seen."""
+
+    digest: str
+    verified_utc: str
+
+
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+    """What an artifact says of itself.
+
+    `id`, `created_utc`, `model_version` of a model and `contents` are filled in by publication. Only
+    `name`, `description`, `tags`, `owner`, `visibility`, `star` and `loop` change afterwards.
+    `nodes` are the ids of the model's nodes; `data`, `measures` are None and empty for a model. Fields
+    that a newer flowtime has written are kept by edits.
+    """
+
+    kind: Kind
+    id: str = ""
+    name: str
+    created_utc: str = ""
+    schema_version: str = SCHEMA_VERSION
+    description: str = ""
+    tags: list[str] = []
+    owner: str
+    visibility: Visibility = "private"
+    star: bool = False
+    source: Source
+    engine_version: str
+    model_id: str | None = None
+    model_version: int | None = None
+    model_hash: str | None = None
+    graph_hash: str | None = None
+    inputs_hash: str | None = None
+    seed: int | None = None
+    grid: dict[str, Any] | None = None
+    capabilities: list[str] = []
+    parents: list[Parent] = []
+    data: Data | None = None
+    topology: Topology = Topology()
+    nodes: list[str] | Abridged = []
+    measures: list[Measure] | Abridged = []
+    warnings: list[dict[str, Any]] | Abridged = []
+    stats: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
+    loop: dict[str, Verification] = {}
+    contents: list[Content] = []
+
+    def to_json(self) -> dict[str, Any]:
+        """The catalog as JSON, every field in this order; the topology without `sha256` while inline."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        if document["topology"]["sha256"] is None:
+            del document["topology"]["sha256"]
+        return document
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `catalog.json`."""
+    return msgspec.json.schema(Catalog)

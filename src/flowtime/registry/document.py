@@ -1,0 +1,276 @@
+"""A catalog as the plain JSON object that storage holds: its bytes, its size, its rules, its index entry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, get_args
+
+from flowtime.errors import InvalidInput
+
+JSON = dict[str, Any]
+Kind = Literal["model", "run", "telemetry"]
+Visibility = Literal["private", "team", "public"]
+
+CATALOG = "catalog.json"
+DETAILS = "details.json"
+FOLDERS: dict[str, str] = {"model": "models", "run": "runs", "telemetry": "telemetry"}
+KINDS: dict[str, str] = {folder: kind for kind, folder in FOLDERS.items()}
+VISIBILITIES: tuple[str, ...] = get_args(Visibility)
+
+INLINE = 8 * 1024
+"""Size in bytes past which a catalog moves its long parts to `details.json`."""
+MAX_NAME = 200
+MAX_DESCRIPTION = 4000
+MAX_TAG = 100
+MAX_TAGS = 100
+
+_MOVABLE = ("measures", "topology", "nodes", "warnings", "provenance", "stats")
+_VERSION = re.compile(r"v([1-9][0-9]{0,8})")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
+_RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def dump(document: Mapping[str, Any]) -> bytes:
+    """The object as UTF-8 JSON, one field a line, so that it reads and compares well.
+
+    Raises InvalidInput (FT508) on what JSON does not have, such as NaN.
+    """
+    lines = (f"  {_compact(key)}: {_compact(value)}" for key, value in document.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def load(data: bytes) -> JSON:
+    """The object in these bytes; raises ValueError on anything else."""
+    document = json.loads(data)
+    if not isinstance(document, dict):
+        raise ValueError("it holds no JSON object")  # noqa: TRY004 (one exception for all bad bytes)
+    return document
+
+
+def split(document: JSON) -> tuple[JSON, JSON]:
+    """The catalog under 8 KB where that can be had, and the parts that moved to `details.json` for it.
+
+    In their place the catalog holds their lengths and the SHA-256 of their canonical JSON.
+    """
+    catalog, details = dict(document), {}
+    for field in _MOVABLE:
+        if len(dump(catalog)) <= INLINE:
+            break
+        value = catalog.get(field)
+        if not value:
+            continue
+        digest = "sha256:" + hashlib.sha256(_compact(value, sort_keys=True).encode()).hexdigest()
+        lengths = (
+            {"nodes": len(value["nodes"]), "edges": len(value["edges"])}
+            if field == "topology"
+            else {"count": len(value)}
+        )
+        details[field] = value
+        catalog[field] = {**lengths, "sha256": digest}
+    return catalog, details
+
+
+def check(document: Mapping[str, Any]) -> None:
+    """Raises InvalidInput (FT508) where a name, description, owner, visibility, star or tag is not allowed;
+    fields that are absent are not looked at.
+    """
+    for field in ("name", "owner"):
+        if field in document:
+            _check_text(field, document[field], MAX_NAME)
+    description = document.get("description", "")
+    if (
+        not isinstance(description, str)
+        or len(description) > MAX_DESCRIPTION
+        or _SURROGATE.search(description)
+    ):
+        raise InvalidInput("FT508", f"a description is a text of at most {MAX_DESCRIPTION:,} characters")
+    for field, allowed in (("visibility", VISIBILITIES), ("star", (False, True))):
+        if field in document and document[field] not in allowed:
+            hint = f"allowed: {', '.join(map(str, allowed))}"
+            raise InvalidInput("FT508", f"{field} is {document[field]!r}", hint=hint)
+    tags = document.get("tags") or []
+    if len(tags) > MAX_TAGS:
+        raise InvalidInput("FT508", f"{len(tags)} tags; an artifact takes {MAX_TAGS}")
+    for tag in tags:
+        _check_text("tag", tag, MAX_TAG)
+        if "," in tag or tag != tag.strip():
+            raise InvalidInput("FT508", f"tag {tag!r} has a comma, or space around it")
+
+
+def _check_text(what: str, text: object, limit: int) -> None:
+    if not isinstance(text, str) or len(text) > limit or _CONTROL.search(text) or not text.strip():
+        raise InvalidInput(
+            "FT508",
+            f"{what} {str(text)[:limit]!r} is not allowed",
+            hint=f"it takes 1 to {limit} characters, without control characters",
+        )
+
+
+def _compact(value: object, *, sort_keys: bool = False) -> str:
+    try:
+        return json.dumps(
+            value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidInput("FT508", f"a catalog value is not JSON: {error}") from error
+
+
+def slug(name: str) -> str:
+    """The name in the characters of ids, at most 80 of them; empty where none is left."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    text = re.sub(r"\.{2,}", ".", re.sub(r"[^a-z0-9._-]+", "-", plain)).strip("-._")[:80].rstrip("-._")
+    return f"{text}-" if _RESERVED.fullmatch(text) else text
+
+
+def check_id(id: str) -> str:
+    """`id` itself; raises InvalidInput (FT502) unless it is one that an artifact can have."""
+    if not is_id(id):
+        raise InvalidInput("FT502", f"not an artifact id: {id[:120]!r}")
+    return id
+
+
+def is_id(text: str) -> bool:
+    """Whether an artifact can have this id; colons and capitals are read, never written."""
+    return (
+        bool(_ID.fullmatch(text)) and ".." not in text and text[-1] != "." and not _RESERVED.fullmatch(text)
+    )
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970; a moment without a time zone is in UTC."""
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+
+
+def version_of(folder: str) -> int | None:
+    """The n of a folder `v{n}`, or None."""
+    match = _VERSION.fullmatch(folder)
+    return int(match[1]) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One artifact as the index knows it; a model stands with its newest version.
+
+    `path` is the artifact's prefix without the version; `created` is in microseconds since 1970.
+    """
+
+    path: str
+    id: str
+    kind: str
+    version: int | None
+    name: str
+    created: int
+    created_utc: str
+    owner: str
+    visibility: str
+    description: str
+    star: bool
+    tags: tuple[str, ...]
+    files: tuple[str, ...]
+    digest: str | None
+    model_hash: str | None
+    inputs_hash: str | None
+    parents: tuple[str, ...]
+    nodes: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A folder that the index cannot take in, and why; `ours` where it has a catalog that cannot be read."""
+
+    path: str
+    reason: str
+    ours: bool
+
+    def to_json(self) -> JSON:
+        """The path and the reason."""
+        return {"path": self.path, "reason": self.reason}
+
+
+def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
+    """The index entry of the artifact at `path` from its catalogs, details merged, newest version last.
+
+    Raises ValueError, saying what is wrong, where a catalog does not fit its place or lacks a field.
+    """
+    folder, _, id = path.partition("/")
+    parents: dict[str, None] = {}
+    for _, catalog in versions:
+        _fits(catalog, KINDS[folder], id)
+        parents |= dict.fromkeys(_parents(catalog))
+    version, catalog = versions[-1]
+    parents.pop(id, None)
+    provenance = catalog.get("provenance")
+    data = catalog.get("data")
+    return Entry(
+        path=path,
+        id=id,
+        kind=KINDS[folder],
+        version=version,
+        name=catalog["name"],
+        created=microseconds(datetime.fromisoformat(catalog["created_utc"])),
+        created_utc=catalog["created_utc"],
+        owner=_text(catalog, "owner"),
+        visibility=_text(catalog, "visibility") or "private",
+        description=_text(catalog, "description"),
+        star=catalog.get("star") is True,
+        tags=tuple(dict.fromkeys(catalog.get("tags") or ())),
+        files=(CATALOG, *(str(content["name"]) for content in catalog.get("contents") or ())),
+        digest=_text(data, "digest") or None,
+        model_hash=_text(catalog, "model_hash") or None,
+        inputs_hash=_text(catalog, "inputs_hash") or None,
+        parents=tuple(parents),
+        nodes=" ".join(_node_ids(catalog)),
+        template=_text(provenance, "template"),
+    )
+
+
+def _fits(catalog: JSON, kind: str, id: str) -> None:
+    for field, wanted in (("kind", kind), ("id", id)):
+        if catalog.get(field) != wanted:
+            raise ValueError(f"{field} is {catalog.get(field)!r}, its place says {wanted!r}")
+    if not isinstance(catalog.get("name"), str):
+        raise ValueError(f"name is {catalog.get('name')!r}")  # noqa: TRY004 (one exception for all that is wrong)
+    if not isinstance(catalog.get("created_utc"), str):
+        raise ValueError(f"created_utc is {catalog.get('created_utc')!r}")  # noqa: TRY004
+    tags = catalog.get("tags") or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ValueError(f"tags is {tags!r}")
+    for field in ("contents", "parents"):
+        value = catalog.get(field) or []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise ValueError(f"{field} is no list of objects")
+
+
+def _parents(catalog: JSON) -> Iterable[str]:
+    for parent in catalog.get("parents") or ():
+        yield _text(parent, "id")
+    if catalog.get("model_id"):
+        yield _text(catalog, "model_id")
+
+
+def _node_ids(catalog: JSON) -> Iterable[str]:
+    topology = catalog.get("topology")
+    drawn = topology.get("nodes") if isinstance(topology, dict) else None
+    ids = [node for node in _list(catalog.get("nodes")) if isinstance(node, str)]
+    ids += [node if isinstance(node, str) else _text(node, "id") for node in _list(drawn)]
+    ids += [_text(measure, "component") for measure in _list(catalog.get("measures"))]
+    return dict.fromkeys(ids)
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _text(document: object, field: str) -> str:
+    value = document.get(field) if isinstance(document, dict) else None
+    return value if isinstance(value, str) else ""

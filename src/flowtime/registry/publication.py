@@ -1,0 +1,152 @@
+"""Publication: files staged in a folder become an artifact, all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Protocol
+
+from flowtime.errors import InvalidInput, NotFound, Unavailable
+from flowtime.registry import document as documents
+from flowtime.registry.artifacts import Artifacts, artifact_of
+from flowtime.registry.document import CATALOG, DETAILS, FOLDERS, JSON, Kind
+from flowtime.registry.follower import Follower
+
+
+class Document(Protocol):
+    """What is published: `flowtime.registry.catalog.Catalog`, which readers need not import."""
+
+    def to_json(self) -> JSON:
+        """The fields of the catalog."""
+
+
+class Staging:
+    """Files of an artifact that is not published yet, in the local folder `path`.
+
+    `hashes` are `sha256:...` by file name; who knows that of a file already, having written it, notes it
+    there, and the file is not read again.
+    """
+
+    def __init__(self, artifacts: Artifacts, follower: Follower, kind: Kind, path: Path) -> None:
+        self.path = path
+        self.hashes: dict[str, str] = {}
+        self._artifacts = artifacts
+        self._follower = follower
+        self._kind = kind
+
+    def publish(self, catalog: Document, *, update: str | None = None, deterministic: bool = False) -> JSON:
+        """Makes the artifact of the files in the folder and the catalog, durably, and returns its catalog.
+
+        A model whose name and model hash are there already is returned as it is, not made again. `update`
+        publishes the next version of that model, unless its newest version has the model hash already.
+        `deterministic` takes the end of the id from the inputs hash, and returns the artifact that did so
+        before where there is one. Raises InvalidInput (FT508) on values that are not allowed, NotFound
+        (FT501) where there is no model to update.
+        """
+        document = catalog.to_json()
+        if document.get("kind") != self._kind:
+            raise InvalidInput("FT508", f"kind is {document.get('kind')!r}, staged as {self._kind!r}")
+        documents.check(document)
+        document["created_utc"] = document.get("created_utc") or self._artifacts.timestamp()
+        if update is not None:
+            return self._publish_version(document, update)
+        if self._kind == "model":
+            return self._publish_model(document)
+        return self._publish_data(document, deterministic=deterministic)
+
+    def _publish_data(self, document: JSON, *, deterministic: bool) -> JSON:
+        digits = _digits(document.get("inputs_hash")) if deterministic else None
+        found = self._same("inputs_hash", document, f"_{digits}") if digits else None
+        if found is not None:
+            return found
+        stem = documents.slug(document["name"]) or {"run": "run", "telemetry": "telem"}[self._kind]
+        day = document["created_utc"][:10]
+        while True:
+            document["id"] = f"{stem}_{day}_{digits or os.urandom(4).hex()}"
+            if self._put(document, f"{FOLDERS[self._kind]}/{document['id']}"):
+                return document
+            digits = None
+
+    def _publish_model(self, document: JSON) -> JSON:
+        found = self._same("model_hash", document, "")
+        if found is not None:
+            return found
+        stem = documents.slug(document["name"]) or "model"
+        digits = _digits(document.get("model_hash"))
+        document["model_version"] = 1
+        while True:
+            document["id"] = document["model_id"] = f"{stem}_{digits or os.urandom(4).hex()}"
+            if self._put(document, f"models/{document['id']}/v1"):
+                return document
+            found = self._first_version(document["id"], document)
+            if found is not None:
+                return found
+            digits = None
+
+    def _publish_version(self, document: JSON, id: str) -> JSON:
+        path = f"models/{documents.check_id(id)}"
+        document["id"] = document["model_id"] = id
+        while True:
+            versions = self._artifacts.versions(path)
+            if not versions:
+                raise self._follower.unknown(id)
+            newest = self._artifacts.catalog(f"{path}/v{versions[-1]}")
+            if newest.get("model_hash") == document.get("model_hash") is not None:
+                return newest
+            document["model_version"] = versions[-1] + 1
+            if self._put(document, f"{path}/v{document['model_version']}"):
+                return document
+
+    def _same(self, column: str, document: JSON, ending: str) -> JSON | None:
+        """The newest artifact of this kind and name with the same hash and an id that ends so."""
+        digest = document.get(column)
+        if not digest:
+            return None
+        rows = self._follower.ask(lambda index: index.published(self._kind, document["name"], column, digest))
+        for row in rows:
+            prefix = self._artifacts.prefix(row["id"]) if row["id"].endswith(ending) else None
+            if prefix is not None:
+                return self._artifacts.catalog(prefix)
+        return None
+
+    def _first_version(self, id: str, document: JSON) -> JSON | None:
+        try:
+            there = self._artifacts.catalog(f"models/{id}/v1")
+        except (NotFound, Unavailable):
+            return None
+        return there if all(there.get(field) == document[field] for field in ("name", "model_hash")) else None
+
+    def _put(self, document: JSON, prefix: str) -> bool:
+        """Publishes under the prefix; False where it is taken. `document` gets its contents."""
+        for name in (CATALOG, DETAILS):
+            (self.path / name).unlink(missing_ok=True)
+            self.hashes.pop(name, None)
+        document["contents"] = self._contents()
+        catalog, details = documents.split(document)
+        if details:
+            (self.path / DETAILS).write_bytes(documents.dump(details))
+            document["contents"] = catalog["contents"] = self._contents()
+        (self.path / CATALOG).write_bytes(documents.dump(catalog))
+        self._artifacts.found()
+        published = self._artifacts.store.publish(self.path, prefix, CATALOG)
+        if published:
+            self._artifacts.announce("publish", artifact_of(prefix))
+        return published
+
+    def _contents(self) -> list[JSON]:
+        """The files in the folder with their sizes and hashes."""
+        contents = []
+        for path in sorted(self.path.rglob("*")):
+            if path.is_file():
+                name = path.relative_to(self.path).as_posix()
+                if name not in self.hashes:
+                    with path.open("rb") as stream:
+                        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                    self.hashes[name] = f"sha256:{digest}"
+                contents.append({"name": name, "bytes": path.stat().st_size, "sha256": self.hashes[name]})
+        return contents
+
+
+def _digits(digest: str | None) -> str | None:
+    return digest.rpartition(":")[2][:8] if digest else None

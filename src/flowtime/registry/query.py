@@ -1,0 +1,87 @@
+"""What to list, and a page of the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, get_args
+
+from flowtime.errors import InvalidInput, did_you_mean
+from flowtime.registry.document import Kind
+
+SORTS: dict[str, str] = {
+    "created_desc": "created DESC, id",
+    "created_asc": "created ASC, id",
+    "name_asc": "name COLLATE NOCASE ASC, id",
+    "name_desc": "name COLLATE NOCASE DESC, id",
+    "kind_asc": "kind ASC, created DESC, id",
+    "kind_desc": "kind DESC, created DESC, id",
+    "owner_asc": "owner ASC, created DESC, id",
+    "owner_desc": "owner DESC, created DESC, id",
+}
+"""Every order, with the columns of the index behind it; ties fall by id."""
+MAX_SIZE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which artifacts, in which order, which page; all given conditions hold together.
+
+    `kinds`: any of them, empty for all. `tags`: groups, of each of which an artifact has at least one
+    tag. `text`: words, each the beginning of a word in name, description, tags, node ids, template or
+    owner. `since` inclusive, `until` exclusive, both with a time zone. `ranked`: best match first
+    instead of `sort`, where there is a text. Raises InvalidInput (FT504) on anything else.
+    """
+
+    kinds: tuple[str, ...] = ()
+    tags: tuple[tuple[str, ...], ...] = ()
+    owner: str | None = None
+    text: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    starred: bool = False
+    sort: str = "created_desc"
+    ranked: bool = False
+    page: int = 1
+    size: int = 20
+
+    def __post_init__(self) -> None:
+        """Checks every field; a text of white space is none."""
+        if self.text is not None and not self.text.strip():
+            object.__setattr__(self, "text", None)
+        for kind in self.kinds:
+            _one_of("kind", kind, get_args(Kind))
+        _one_of("sort", self.sort, SORTS)
+        if self.page < 1:
+            raise InvalidInput("FT504", f"page is {self.page}", hint="pages count from 1")
+        if not 1 <= self.size <= MAX_SIZE:
+            raise InvalidInput("FT504", f"size is {self.size}", hint=f"a page has 1 to {MAX_SIZE} artifacts")
+        for name in ("since", "until"):
+            moment = getattr(self, name)
+            if moment is not None and moment.tzinfo is None:
+                raise InvalidInput(
+                    "FT504", f"{name} is {moment} without a time zone", hint="add one, such as Z"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of artifacts, and how many there are on all pages."""
+
+    artifacts: list[dict[str, Any]]
+    total: int
+    page: int
+    size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The page as every face writes it."""
+        return {"artifacts": self.artifacts, "total": self.total, "page": self.page, "size": self.size}
+
+
+def _one_of(what: str, value: str, allowed: Any) -> None:
+    if value not in allowed:
+        raise InvalidInput(
+            "FT504",
+            f"{what} is {value!r}",
+            hint=did_you_mean(value, allowed) or f"allowed: {', '.join(allowed)}",
+        )

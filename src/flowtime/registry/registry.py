@@ -1,0 +1,394 @@
+"""The registry: every artifact under one root, found by id, name or search, changed and deleted safely."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, TypeVar
+
+from flowtime.errors import Conflict, InvalidInput, NotFound, did_you_mean
+from flowtime.registry import document as documents
+from flowtime.registry.artifacts import FORMAT, TRASH, Artifacts, artifact_of, split_version, versioned
+from flowtime.registry.document import CATALOG, FOLDERS, JSON, Kind, Problem
+from flowtime.registry.follower import Follower, Progress, suggestions, unknown
+from flowtime.registry.index import Index
+from flowtime.registry.publication import Staging
+from flowtime.registry.query import Page, Query
+from flowtime.settings import cache_folder
+from flowtime.storage import Store, open_store
+
+_T = TypeVar("_T")
+
+_ABANDONED = 24 * 3600.0
+"""Seconds after which an unfinished publication counts as abandoned."""
+_LISTED = 10
+_EDITABLE = ("name", "description", "owner", "visibility", "star")
+_FILES = {"catalog": CATALOG, "data": "binned_v0.csv", "model": "model.yaml", "preview": "preview.svg"}
+_SHOWN = ("id", "kind", "name", "created_utc", "tags", "owner", "visibility", "description", "star")
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A rebuilt index: how many artifacts it holds, how long it took, and what it could not take in.
+
+    `broken` are artifacts whose catalog cannot be read, `foreign` folders and files that are no artifacts,
+    each with its `path` and the `reason`.
+    """
+
+    artifacts: int
+    seconds: float
+    broken: list[JSON]
+    foreign: list[JSON]
+
+
+def now() -> datetime:
+    """The time in UTC."""
+    return datetime.now(UTC)
+
+
+class Registry:
+    """Every artifact under one root. Threads may share one; processes share the root."""
+
+    def __init__(
+        self,
+        store: Store,
+        index: Path | None,
+        *,
+        clock: Callable[[], datetime] = now,
+        progress: Progress | None = None,
+    ) -> None:
+        """`index` is the file of the index, None for one in memory."""
+        self.store = store
+        self._index = Index(index)
+        self._artifacts = Artifacts(store, clock)
+        self._follower = Follower(self._artifacts, self._index, progress)
+
+    @classmethod
+    def open(
+        cls,
+        root: str | os.PathLike[str],
+        *,
+        cache_dir: Path | None = None,
+        clock: Callable[[], datetime] = now,
+        progress: Progress | None = None,
+    ) -> Registry:
+        """The registry at a folder or URL, which need not exist; nothing there is read or written yet.
+
+        The index lies in `cache_dir`, by default the user's cache folder, or in memory where that cannot
+        be written. `progress` is told of the reading that a missing or outdated index makes necessary.
+        Raises InvalidInput (FT602).
+        """
+        store = open_store(root)
+        folder = cache_folder() if cache_dir is None else cache_dir
+        key = hashlib.sha256(store.url.encode()).hexdigest()[:16]
+        return cls(store, folder / f"index-{key}.sqlite", clock=clock, progress=progress)
+
+    def close(self) -> None:
+        """Lets go of the index; the registry may still be used."""
+        self._follower.close()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def stage(self, kind: Kind) -> Iterator[Staging]:
+        """A folder to write an artifact's files into; what is not published is gone when the block ends."""
+        self._artifacts.registry_id()
+        self.store.sweep(_ABANDONED, f"{TRASH}/staging")
+        with self.store.stage() as folder:
+            yield Staging(self._artifacts, self._follower, kind, folder)
+
+    # Finding
+
+    def find(self, query: Query) -> Page:
+        """The artifacts that the query asks for, models with their newest version, and their exact number."""
+        rows, total = self._follower.ask(lambda index: index.find(query))
+        return Page([self._item(row) for row in rows], total, query.page, query.size)
+
+    def resolve(self, reference: str, kinds: Sequence[str] = tuple(FOLDERS)) -> str:
+        """The id that a person means: a full id; else the newest artifact of one of the kinds with exactly
+        this name; else the one id that begins so. `@v2` after it keeps to that version of a model.
+
+        Raises NotFound (FT501) with a suggestion, InvalidInput (FT503) with the candidates where several
+        ids begin so, InvalidInput (FT507) where the id is of another kind.
+        """
+        base, version = split_version(reference)
+        id = self._follower.ask(lambda index: _resolve(index, base, kinds))
+        if version is None:
+            return id
+        versions = self._artifacts.versions(f"models/{id}")
+        if version not in versions:
+            raise NotFound(
+                "FT501",
+                f'"{id}" has no version {version}',
+                hint=f"versions: {', '.join(map(str, versions))}"
+                if versions
+                else "only models have versions",
+            )
+        return f"{id}@v{version}"
+
+    def find_digest(self, digest: str) -> str | None:
+        """The id of the newest run, or else telemetry, whose table has this digest."""
+        return self._follower.ask(lambda index: index.with_digest(digest))
+
+    # One artifact. An id is a full one; of a model it means the newest version, or `ID@v2` that one.
+
+    def catalog(self, id: str) -> JSON:
+        """The catalog as it is in storage, with what lies in `details.json`.
+
+        Raises NotFound (FT501), InvalidInput (FT502), Unavailable (FT510) where it cannot be read.
+        """
+        return self._artifacts.catalog(self._prefix(id))
+
+    def folder(self, id: str) -> str:
+        """Where the artifact's files lie, as a path or URL; raises NotFound (FT501)."""
+        return self.store.location(self._prefix(id))
+
+    def path(self, id: str, name: str) -> Path:
+        """A local file with what the artifact has under `name`; raises NotFound (FT501, FT509)."""
+        return self._file(id, name, self.store.file)
+
+    def stream(self, id: str, name: str) -> BinaryIO:
+        """A stream of what the artifact has under `name`; raises NotFound (FT501, FT509)."""
+        return self._file(id, name, self.store.open)
+
+    def versions(self, id: str) -> list[int]:
+        """The versions of a model, ascending; raises NotFound (FT501)."""
+        versions = self._artifacts.versions(f"models/{documents.check_id(id)}")
+        if not versions:
+            raise self._follower.unknown(id)
+        return versions
+
+    def lineage(self, id: str) -> JSON:
+        """What the artifact was made from and what was made from it, near ones first.
+
+        `{parents: [...], children: [...]}`, each with `id`, `kind`, `name`, `created_utc` and `depth` (1:
+        directly); kind, name and time are None where the artifact is no longer there.
+        """
+        base, _ = split_version(id)
+
+        def ask(index: Index) -> JSON:
+            return {
+                "parents": [_relative(index, *found) for found in index.ancestors(base)],
+                "children": [_relative(index, *found) for found in index.descendants(base)],
+            }
+
+        return self._follower.ask(ask)
+
+    def dependants(self, id: str) -> list[JSON]:
+        """What was made from the artifact, directly or over others, and is still there."""
+        return [child for child in self.lineage(id)["children"] if child["kind"] is not None]
+
+    # Changing
+
+    def edit(self, id: str, /, **fields: Any) -> JSON:
+        """Sets `name`, `description`, `owner`, `visibility` or `star`, and returns the catalog.
+
+        Raises InvalidInput (FT508) on any other field or a value that is not allowed, NotFound (FT501).
+        """
+        fixed = [field for field in fields if field not in _EDITABLE]
+        if fixed:
+            raise InvalidInput(
+                "FT508",
+                f"{', '.join(fixed)} cannot be changed after publication",
+                hint=f"can be changed: {', '.join(_EDITABLE)}",
+            )
+        return self._change(id, "edit", lambda catalog: catalog.update(fields))
+
+    def tag(self, id: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> JSON:
+        """Adds and removes tags, keeping the order of the others, and returns the catalog."""
+        added, removed = tuple(add), frozenset(remove)
+
+        def change(catalog: JSON) -> None:
+            kept = [tag for tag in catalog.get("tags") or [] if tag not in removed]
+            catalog["tags"] = list(dict.fromkeys([*kept, *added]))
+
+        return self._change(id, "tag", change)
+
+    def record_loop(self, id: str, format: str, digest: str, time: str) -> JSON:
+        """Notes that the loop through a format closed with this digest at this time (ISO 8601, UTC)."""
+        seen = {format: {"digest": digest, "verified_utc": time}}
+        return self._change(
+            id, "loop", lambda catalog: catalog.update(loop={**(catalog.get("loop") or {}), **seen})
+        )
+
+    def _change(self, id: str, action: str, change: Callable[[JSON], None]) -> JSON:
+        prefix = self._prefix(id)
+        key = f"{prefix}/{CATALOG}"
+
+        def changed(data: bytes) -> bytes:
+            catalog = self._artifacts.parse(key, data)
+            before = dict(catalog)
+            change(catalog)
+            changes = {field: value for field, value in catalog.items() if before.get(field, ...) != value}
+            documents.check(changes)
+            return documents.dump(catalog) if changes else data
+
+        try:
+            data = self.store.update(key, changed)
+        except NotFound as error:
+            raise self._follower.unknown(id) from error
+        self._artifacts.announce(action, artifact_of(prefix))
+        return self._artifacts.merged(prefix, self._artifacts.parse(key, data))
+
+    # Deleting
+
+    def delete(self, id: str, *, force: bool = False) -> list[JSON]:
+        """Moves an artifact, a model with all its versions, to the trash; returns what depends on it.
+
+        Raises NotFound (FT501) on anything but a full id, Conflict (FT505) where others were made from it
+        and `force` is not given.
+        """
+        path = self._artifacts.path(id)
+        if path is None:
+            raise self._follower.unknown(id)
+        dependants = self.dependants(id)
+        if dependants and not force:
+            names = ", ".join(str(child["id"]) for child in dependants[:_LISTED])
+            more = f" and {len(dependants) - _LISTED} more" if len(dependants) > _LISTED else ""
+            raise Conflict(
+                "FT505",
+                f'"{id}" has others made from it: {names}{more}',
+                hint="--force deletes it all the same",
+            )
+        slot = 1
+        while not self.store.move(path, f"{TRASH}/{path}/{slot}", CATALOG):
+            slot += 1
+        self._artifacts.announce("delete", path)
+        return dependants
+
+    def trash(self) -> list[str]:
+        """The ids in the trash, sorted."""
+        listed = ((folder, self.store.list(f"{TRASH}/{folder}").folders) for folder in FOLDERS.values())
+        return sorted(id for folder, ids in listed for id in ids if self._slots(folder, id))
+
+    def restore(self, id: str) -> str:
+        """Brings back what was last deleted under a full id, and returns the id.
+
+        Raises NotFound (FT501) where the trash has no such id, Conflict (FT506) where the id is in use.
+        """
+        for folder in FOLDERS.values():
+            slots = self._slots(folder, documents.check_id(id))
+            path = f"{folder}/{id}"
+            if not slots:
+                continue
+            if self._artifacts.path(id) or not self.store.move(f"{TRASH}/{path}/{slots[-1]}", path, CATALOG):
+                raise Conflict("FT506", f'"{id}" is in use', hint="delete that one first")
+            self._artifacts.announce("restore", path)
+            return id
+        raise self._not_in_trash(id)
+
+    def purge(self, id: str | None = None) -> list[str]:
+        """Removes one full id, or everything, from the trash for good; returns the ids.
+
+        Raises NotFound (FT501) where the trash has no such id.
+        """
+        ids = self.trash()
+        if id is None:
+            self.store.remove(TRASH)
+            return ids
+        if documents.check_id(id) not in ids:
+            raise self._not_in_trash(id)
+        for folder in FOLDERS.values():
+            self.store.remove(f"{TRASH}/{folder}/{id}")
+        return [id]
+
+    def _slots(self, folder: str, id: str) -> list[int]:
+        names = self.store.list(f"{TRASH}/{folder}/{id}").folders
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def _not_in_trash(self, id: str) -> NotFound:
+        return NotFound("FT501", f'"{id}" is not in the trash', hint=did_you_mean(id, self.trash()))
+
+    # The index
+
+    def rebuild(self, progress: Progress | None = None) -> Rebuilt:
+        """Makes the index anew from the catalogs in storage."""
+        began = time.perf_counter()
+        self._follower.begin_anew(progress)
+        counts, problems = self._follower.ask(lambda index: (index.counts(), index.problems()))
+        return Rebuilt(
+            artifacts=sum(counts.values()),
+            seconds=time.perf_counter() - began,
+            **_by_origin(problems),
+        )
+
+    def status(self) -> JSON:
+        """The registry and its index in numbers, and what the index could not take in, looked at again."""
+        self._follower.look_again([problem.path for problem in self._follower.ask(Index.problems)])
+        counts, problems = self._follower.ask(lambda index: (index.counts(), index.problems()))
+        return {
+            "root": self.store.location(""),
+            "registry": self._artifacts.registry_id() or None,
+            "format": FORMAT,
+            "index": None if self._index.path is None else str(self._index.path),
+            "artifacts": {kind: counts.get(kind, 0) for kind in FOLDERS},
+            "trash": len(self.trash()),
+            **_by_origin(problems),
+        }
+
+    def _prefix(self, id: str) -> str:
+        prefix = self._artifacts.prefix(id)
+        if prefix is None:
+            raise self._follower.unknown(id)
+        return prefix
+
+    def _file(self, id: str, name: str, get: Callable[[str], _T]) -> _T:
+        prefix = self._prefix(id)
+        try:
+            return get(f"{prefix}/{name}")
+        except (NotFound, InvalidInput) as error:
+            hint = "flowtime show lists its files"
+            raise NotFound("FT509", f'"{id}" has no file {name!r}', hint=hint) from error
+
+    def _item(self, row: JSON) -> JSON:
+        folder = self.store.location(versioned(row["path"], row["version"]))
+        item = {field: row[field] for field in _SHOWN}
+        if row["version"] is not None:
+            item["model_version"] = row["version"]
+        item["files"] = {role: f"{folder}/{name}" for role, name in _FILES.items() if name in row["files"]}
+        return item
+
+
+def _by_origin(problems: Iterable[Problem]) -> dict[str, list[JSON]]:
+    origins: dict[str, list[JSON]] = {"broken": [], "foreign": []}
+    for problem in problems:
+        origins["broken" if problem.ours else "foreign"].append(problem.to_json())
+    return origins
+
+
+def _resolve(index: Index, reference: str, kinds: Sequence[str]) -> str:
+    row = index.get(reference)
+    if row is not None and row["kind"] in kinds:
+        return reference
+    named = index.named(reference, kinds)
+    if named is not None:
+        return str(named["id"])
+    if row is not None:
+        wanted = " or ".join(kinds)
+        raise InvalidInput("FT507", f'"{reference}" is a {row["kind"]}', hint=f"wanted: {wanted}")
+    candidates = index.beginning(reference, kinds, _LISTED + 1) if reference else []
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        more = ", ..." if len(candidates) > _LISTED else ""
+        listed = ", ".join(candidates[:_LISTED])
+        raise InvalidInput("FT503", f'several ids begin with "{reference}"', hint=f"one of: {listed}{more}")
+    raise unknown(reference, suggestions(index, kinds))
+
+
+def _relative(index: Index, id: str, depth: int) -> JSON:
+    row: Mapping[str, Any] = index.get(id) or {}
+    return {"id": id, **{field: row.get(field) for field in ("kind", "name", "created_utc")}, "depth": depth}

@@ -1,0 +1,399 @@
+"""What flowtime can do: one short method for each use case, the same for every face.
+
+Results are plain JSON data. The engine, the table library and what else is slow to import are imported
+by the methods that need them, so that finding and showing artifacts starts at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from flowtime.core.canonical import JSON
+from flowtime.errors import Conflict, InvalidInput
+from flowtime.registry import Query, Registry
+from flowtime.registry.query import SORTS
+from flowtime.settings import Settings
+
+__all__ = ["DEMO_FOLDER", "SORTS", "Flowtime"]
+
+T = TypeVar("T")
+
+DEMO_FOLDER = "flowtime-demo"
+"""Where `flowtime demo` works unless told otherwise."""
+
+
+class Flowtime:
+    """All use cases over one registry."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is opened before it is needed."""
+        self.settings = settings
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry that the settings name."""
+        return Registry.open(self.settings.artifacts, cache_dir=self.settings.cache)
+
+    def at(self, root: str) -> Flowtime:
+        """The same use cases over another registry."""
+        return Flowtime(replace(self.settings, artifacts=root))
+
+    # -- finding and looking ---------------------------------------------------------------------------
+
+    def find(self, **query: Any) -> JSON:
+        """A page of artifacts: `{artifacts, total, page, size}`. Takes the fields of a Query."""
+        return self.registry.find(Query(**query)).to_json()
+
+    def show(self, reference: str) -> JSON:
+        """An artifact's catalog, with its lineage, the paths of its files, and its folder."""
+        return self._shown(self.registry.resolve(reference))
+
+    def _shown(self, id: str) -> JSON:
+        catalog, folder = self.registry.catalog(id), self.registry.folder(id)
+        names = ("catalog.json", *(content["name"] for content in catalog["contents"]))
+        files = {name: f"{folder}/{name}" for name in names}
+        return {**catalog, "lineage": self.registry.lineage(id), "folder": folder, "files": files}
+
+    def link(self, reference: str) -> JSON:
+        """The address of an artifact's page: `{id, url}`."""
+        id = self.registry.resolve(reference)
+        return {"id": id, "url": f"{self.settings.server}/artifacts/{id}"}
+
+    # -- labelling and removing ------------------------------------------------------------------------
+
+    def tag(self, reference: str, add: Iterable[str], remove: Iterable[str]) -> JSON:
+        """Adds and removes tags; returns the catalog."""
+        return self.registry.tag(self.registry.resolve(reference), add, remove)
+
+    def edit(self, reference: str, **fields: Any) -> JSON:
+        """Changes name, description, owner, visibility or star; returns the catalog."""
+        return self.registry.edit(self.registry.resolve(reference), **fields)
+
+    def delete(self, id: str, *, confirm: bool, force: bool = False) -> JSON:
+        """Moves an artifact to the trash: `{id, deleted, dependants}`. Takes full ids only.
+
+        Raises Conflict: FT802 without `confirm`, FT505 where others were made from it and not `force`.
+        """
+        if self.registry.catalog(id)["id"] != id:
+            raise InvalidInput(
+                "FT502", f"{id} is one version of a model", hint="only all of them can be deleted"
+            )
+        dependants = [child["id"] for child in self.registry.dependants(id)]
+        if not confirm:
+            used = f"; made from it: {', '.join(dependants)}" if dependants else ""
+            raise Conflict("FT802", f"{id} would go to the trash{used}", hint="add --confirm to delete it")
+        self.registry.delete(id, force=force)
+        return {"id": id, "deleted": True, "dependants": dependants}
+
+    def restore(self, id: str) -> JSON:
+        """Brings an artifact back from the trash; returns its catalog."""
+        return self._shown(self.registry.restore(id))
+
+    def purge(self, id: str | None, *, confirm: bool) -> JSON:
+        """Removes one artifact, or everything, from the trash for good: `{purged}`.
+
+        Raises Conflict (FT802) without `confirm`.
+        """
+        if not confirm:
+            waiting = self.registry.trash() if id is None else [id]
+            what = ", ".join(waiting) or "nothing"
+            raise Conflict("FT802", f"{what} would be removed for good", hint="add --confirm to remove it")
+        return {"purged": self.registry.purge(id)}
+
+    # -- the index ---------------------------------------------------------------------------------------
+
+    def rebuild_index(self) -> JSON:
+        """Makes the index anew: `{artifacts, seconds, broken, foreign}`."""
+        rebuilt = self.registry.rebuild()
+        return {name: getattr(rebuilt, name) for name in ("artifacts", "seconds", "broken", "foreign")}
+
+    def index_status(self) -> JSON:
+        """The registry and its index in numbers, and what storage holds that cannot be read."""
+        return self.registry.status()
+
+    # -- authoring ---------------------------------------------------------------------------------------
+
+    def templates(self) -> list[JSON]:
+        """All templates, with parameters and scenarios."""
+        from flowtime.sim import templates
+
+        return [template.to_json() for template in templates.templates(self.settings.templates)]
+
+    def template(self, id: str) -> JSON:
+        """One template, with parameters and scenarios."""
+        from flowtime.sim import templates
+
+        return templates.template(id, self.settings.templates).to_json()
+
+    def create_model(
+        self,
+        template: str,
+        *,
+        name: str | None = None,
+        settings: Iterable[str] = (),
+        params: Path | None = None,
+        scenario: str | None = None,
+        update: str | None = None,
+        **label: Any,
+    ) -> JSON:
+        """A model artifact from a template; returns its catalog."""
+        from flowtime.loop import models
+
+        text, model = self._filled(template, settings, params, scenario)
+        update = None if update is None else self.registry.resolve(update, ("model",))
+        published = models.publish(
+            self.registry, text, model, self._label(name or template, **label), update=update
+        )
+        return self._shown(published["id"])
+
+    def write_template(
+        self,
+        template: str,
+        path: Path,
+        *,
+        name: str | None = None,
+        settings: Iterable[str] = (),
+        params: Path | None = None,
+        scenario: str | None = None,
+    ) -> JSON:
+        """A filled template as a plain model file: `{path}`."""
+        from flowtime.formats.files import write_file
+
+        text, _ = self._filled(template, settings, params, scenario, name)
+        write_file(path, text.encode())
+        return {"path": str(path)}
+
+    def _filled(
+        self,
+        template: str,
+        settings: Iterable[str],
+        params: Path | None,
+        scenario: str | None,
+        name: str | None = None,
+    ) -> tuple[str, Any]:
+        from flowtime.loop.models import read_parameters
+        from flowtime.model import load
+        from flowtime.model.writer import dump
+        from flowtime.sim import templates
+
+        found = templates.template(template, self.settings.templates)
+        values = {} if params is None else read_parameters(params)
+        values |= dict(templates.parse_setting(setting, found) for setting in settings)
+        document = found.fill(values, scenario)
+        if name is not None:
+            document["metadata"]["id"] = name
+        text = dump(document)
+        return text, load(text, template)
+
+    def validate(self, path: Path) -> JSON:
+        """What a model file means, checked but not stored: `{nodes, model_hash, warnings}`."""
+        from flowtime.loop import models
+        from flowtime.model.identity import model_hash
+
+        _, model = models.read_file(path)
+        warnings = [warning.to_json() for warning in model.warnings]
+        return {"nodes": len(model.nodes), "model_hash": model_hash(model), "warnings": warnings}
+
+    def explain(self, model: str) -> JSON:
+        """How a model is computed: `{plan, text}`."""
+        from flowtime.engine import compile
+
+        plan = compile(self._model(model).model)
+        return {"plan": plan.to_json(), "text": plan.describe()}
+
+    # -- the loop ------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        model: str,
+        *,
+        name: str | None = None,
+        seed: int | None = None,
+        deterministic: bool = False,
+        **label: Any,
+    ) -> JSON:
+        """A run artifact of a model, which may be a file: that is registered first. Returns its catalog."""
+        from flowtime.loop import runs
+
+        stored = self._model(model, publish=True)
+        labelled = self._label(name or f"{stored.name}_run", **label)
+        published = runs.run(self.registry, stored, labelled, seed=seed, deterministic=deterministic)
+        return self._shown(published["id"])
+
+    def export(self, reference: str, format: str, path: str) -> JSON:
+        """Series as a file: `{run_id, format, path, metadata_path, rows, series, bytes, digest}`.
+
+        A `path` that ends with a separator, or is a folder, gets a file named after the artifact.
+        """
+        from flowtime.formats import format_named
+        from flowtime.formats.export import export_file
+        from flowtime.loop import exchange
+
+        id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
+        target = Path(path)
+        if path.endswith("/") or target.is_dir():
+            target /= id + wanted.extension
+        series = exchange.read_series(self.registry, id)
+        exported = export_file(series, exchange.description(self.registry, id), wanted, target)
+        return {
+            "run_id": id,
+            "format": wanted.name,
+            "path": str(exported.path),
+            "metadata_path": None if exported.metadata_path is None else str(exported.metadata_path),
+            **{name: getattr(exported, name) for name in ("rows", "series", "bytes", "digest")},
+        }
+
+    def export_to(self, reference: str, format: str, stream: BinaryIO) -> None:
+        """Series written to an open binary stream, without a sidecar."""
+        from flowtime.formats import format_named
+        from flowtime.formats.export import export_stream
+        from flowtime.loop import exchange
+
+        id = self.registry.resolve(reference, ("run", "telemetry"))
+        series = exchange.read_series(self.registry, id)
+        export_stream(series, exchange.description(self.registry, id), format_named(format), stream)
+
+    def import_data(
+        self,
+        source: Path | BinaryIO,
+        *,
+        name: str | None = None,
+        model: str | None = None,
+        dry_run: bool = False,
+        tags: tuple[str, ...] = (),
+        description: str | None = None,
+        owner: str | None = None,
+        visibility: str | None = None,
+        format: str | None = None,
+        grid: str | None = None,
+        **options: Any,
+    ) -> JSON:
+        """A telemetry artifact from a file: its catalog with `rebuilt`, `conformance` and `import`.
+
+        `options` are those of `formats.telemetry.import_file`. With `dry_run` everything is checked and
+        nothing stored; the result then says what was found.
+        """
+        from flowtime.formats import format_named
+        from flowtime.loop import exchange
+
+        belongs = None if model is None else self._model(model)
+        options |= {
+            "format": None if format is None else format_named(format),
+            "grid": None if grid is None else exchange.read_grid(grid),
+        }
+        brought = exchange.bring(self.registry, source, belongs, options)
+        if dry_run:
+            return brought.to_json()
+        label = self._label(
+            name or "telem", tags=tags, description=description, owner=owner, visibility=visibility
+        )
+        published = exchange.publish_telemetry(self.registry, brought, label)
+        return {**self._shown(published["id"]), **brought.to_json()}
+
+    def test_loop(
+        self, model: str, *, formats: Iterable[str] = ("all",), seed: int | None = None, keep: bool = False
+    ) -> JSON:
+        """Run, export, import, verify: `{model_id, run_id, ok, formats: {name: {ok, checks, problems}}}`.
+
+        Works in a scratch registry, and leaves only its verdict in the model's catalog, unless `keep`.
+        """
+        from flowtime.loop import models, verify
+
+        stored = self._model(model, publish=keep)
+        label = self._label(f"{stored.name}_loop")
+        with tempfile.TemporaryDirectory(prefix="flowtime-") as scratch:
+            apart = replace(self.settings, artifacts=f"{scratch}/artifacts", cache=Path(scratch))
+            with (self if keep else Flowtime(apart)).registry as registry:
+                report = verify.test_loop(registry, stored, label, formats, seed, Path(scratch))
+        if not models.is_file(model) or keep:
+            self._record(f"{stored.id}@v{stored.version}", report)
+        return report
+
+    def _record(self, id: str, report: JSON) -> None:
+        """Notes the formats whose loop closed in the model's catalog."""
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        for name, verdict in report["formats"].items():
+            if verdict["ok"]:
+                self.registry.record_loop(id, name, verdict["digest"], now)
+
+    def demo(self, folder: Path) -> Iterator[tuple[str, Any, float]]:
+        """The whole loop on the template checkout in a new folder: each step's name, result and seconds."""
+        folder = _fresh(folder)
+        here = self.at(str(folder / "artifacts"))
+        run_id = ""
+
+        def exports() -> list[JSON]:
+            formats = ("gold", "ndjson", "parquet")
+            return [here.export(run_id, format, f"{folder}/exports/") for format in formats]
+
+        def imports() -> list[JSON]:
+            return [here.import_data(Path(export["path"]), name="checkout-again") for export in exported]
+
+        model, taken = _timed(lambda: here.create_model("checkout", name="checkout-baseline", tags=("demo",)))
+        yield "model", model, taken
+        run, taken = _timed(lambda: here.run(model["id"], name="checkout-baseline-run", tags=("demo",)))
+        run_id = run["id"]
+        yield "run", run, taken
+        exported, taken = _timed(exports)
+        yield "exports", exported, taken
+        yield "imports", *_timed(imports)
+        yield "loop", *_timed(lambda: here.test_loop(model["id"]))
+        root = f"--artifacts {folder}/artifacts"
+        yield (
+            "links",
+            [f"flowtime list {root}", f"flowtime show {run_id} {root}", here.link(run_id)["url"]],
+            0.0,
+        )
+
+    def compare(self, baseline: str, comparison: str, threshold: float | None = None) -> JSON:
+        """Two runs or telemetry series by series: `{baseline, comparison, aligned, series, ...}`."""
+        from flowtime.analysis.compare import compare
+        from flowtime.loop.exchange import read_series
+
+        ids = [self.registry.resolve(reference, ("run", "telemetry")) for reference in (baseline, comparison)]
+        result = compare(*(read_series(self.registry, id) for id in ids))
+        within = None if threshold is None else result.within(threshold)
+        return {"baseline": ids[0], "comparison": ids[1], **result.to_json(), "within_threshold": within}
+
+    def _model(self, reference: str, *, publish: bool = False) -> Any:
+        """The model that a person means, as a StoredModel; a file becomes an artifact with `publish`."""
+        from flowtime.loop import models
+
+        if not models.is_file(reference):
+            return models.read(self.registry, reference)
+        path = Path(reference)
+        text, model = models.read_file(path)
+        name = model.metadata.id or path.stem
+        if not publish:
+            return models.StoredModel(name, 1, name, text, model)
+        published = models.publish(self.registry, text, model, self._label(name))
+        return models.StoredModel(published["id"], published["model_version"], published["name"], text, model)
+
+    def _label(self, name: str, **given: Any) -> Any:
+        """What a new artifact is labelled with: what was given, else the settings."""
+        from flowtime.loop.models import Label
+
+        defaults: Mapping[str, Any] = {"owner": self.settings.owner, "visibility": self.settings.visibility}
+        return Label(
+            name, **{**defaults, **{key: value for key, value in given.items() if value is not None}}
+        )
+
+
+def _timed(step: Callable[[], T]) -> tuple[T, float]:
+    began = time.perf_counter()
+    result = step()
+    return result, time.perf_counter() - began
+
+
+def _fresh(folder: Path) -> Path:
+    """The folder, or the first of `folder-2`, `folder-3`, ... that does not exist yet."""
+    candidates = (folder if n == 1 else folder.with_name(f"{folder.name}-{n}") for n in itertools.count(1))
+    return next(candidate for candidate in candidates if not candidate.exists())

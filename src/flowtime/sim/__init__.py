@@ -1,0 +1,1 @@
+"""Templates and parameters to model documents."""

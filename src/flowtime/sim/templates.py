@@ -1,0 +1,521 @@
+"""Templates: a model document with places, and the parameters that fill them.
+
+A place is `${name}` in a text value of the document. Filling works on parsed values, never on text: a value
+that is a place as a whole becomes the parameter's value with its type, a place inside a formula becomes
+a literal, and a place inside a title, a description or a unit becomes plain text. So no value of a
+parameter can change the structure of the document.
+
+The file `checkout.yaml` holds the template `checkout`. flowtime brings some; a folder can hold more.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, get_args
+
+from flowtime.core.canonical import JSON
+from flowtime.core.expression import format_number
+from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable, did_you_mean
+from flowtime.model import source
+from flowtime.sim.parameters import ItemType, Parameter, is_number, shown
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_PLACE = re.compile(r"\$\{([^}]*)\}?")
+_FORMULA = "expr"
+_TEXTS = ("title", "description", "unit")
+
+# What may not touch a literal: the two would be read as one token.
+_GLUE_BEFORE = re.compile(r"[\w.$}]$|[0-9.][eE][-+]$")
+_GLUE_AFTER = re.compile(r"[\w.$]")
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Named values of some parameters."""
+
+    name: str
+    description: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A model document with places, and what fills them.
+
+    `model` is the parsed document. `tables` is the folder whose csv files it may name (`values: {csv:
+    demand.csv, column: arrivals}`); None where it may name none.
+    """
+
+    id: str
+    title: str
+    category: str
+    description: str
+    question: str
+    version: int
+    parameters: tuple[Parameter, ...]
+    scenarios: tuple[Scenario, ...]
+    model: JSON
+    tables: Traversable | None = field(default=None, compare=False, repr=False)
+
+    def parameter(self, name: str) -> Parameter | None:
+        """The parameter of this name, if there is one."""
+        return next((parameter for parameter in self.parameters if parameter.name == name), None)
+
+    def fill(self, values: Mapping[str, object] | None = None, scenario: str | None = None) -> JSON:
+        """The model document for `values` over the scenario's values over the defaults.
+
+        It is complete in itself: csv sources are replaced by their numbers, and its provenance names the
+        template and the value of every parameter. Raises InvalidInput FT702 with every problem.
+        """
+        chosen = self._chosen(values or {}, scenario)
+        document: JSON = _fill(self.model, None, chosen)
+        for node in document["nodes"]:
+            if isinstance(node, dict) and isinstance(node.get("values"), dict):
+                node["values"] = self._column(node["values"])
+        metadata = {"title": self.title, "description": self.description} | document.get("metadata", {})
+        provenance: JSON = {"template": self.id, "templateVersion": self.version, "parameters": chosen}
+        if scenario is not None:
+            provenance["scenario"] = scenario
+        return {"schemaVersion": 1, "metadata": metadata} | _without(document, "metadata") | {
+            "provenance": provenance
+        }  # fmt: skip
+
+    def to_json(self) -> JSON:
+        """What a person needs to fill the template in."""
+        return {
+            "id": self.id,
+            "version": self.version,
+            "title": self.title,
+            "category": self.category,
+            "description": self.description,
+            "question": self.question,
+            "parameters": [parameter.to_json() for parameter in self.parameters],
+            "scenarios": [
+                {"name": s.name, "description": s.description, "values": dict(s.values)}
+                for s in self.scenarios
+            ],
+        }
+
+    def _chosen(self, values: Mapping[str, object], scenario: str | None) -> dict[str, Any]:
+        problems = self._problems(values)
+        picked = next((s for s in self.scenarios if s.name == scenario), None)
+        if scenario is not None and picked is None:
+            known = [s.name for s in self.scenarios]
+            hint = did_you_mean(scenario, known) or f"there are: {', '.join(known) or 'none'}"
+            problems.insert(0, Diagnostic("FT703", f'unknown scenario "{scenario}"', hint=hint))
+        if problems:
+            raise InvalidInput(
+                "FT702",
+                f'the template "{self.id}" cannot be filled in',
+                hint=f"flowtime sim show {self.id} lists its parameters and scenarios",
+                errors=problems,
+            )
+        defaults = {parameter.name: parameter.default for parameter in self.parameters}
+        merged = defaults | dict(picked.values if picked else {}) | dict(values)
+        return {
+            name: list(value) if isinstance(value, (list, tuple)) else value for name, value in merged.items()
+        }
+
+    def _problems(self, values: Mapping[str, object]) -> list[Diagnostic]:
+        problems = []
+        for name, value in values.items():
+            parameter = self.parameter(name)
+            if parameter is None:
+                hint = did_you_mean(name, (p.name for p in self.parameters))
+                problems.append(Diagnostic("FT703", f'unknown parameter "{name}"', hint=hint))
+            elif (problem := parameter.problem(value)) is not None:
+                problems.append(problem)
+        return problems
+
+    def _column(self, csv_source: Mapping[str, Any]) -> list[float]:
+        name, column = str(csv_source.get("csv")), str(csv_source.get("column"))
+        where = f"{self.id}/{name}"
+        if self.tables is None or Path(name).name != name or not (table := self.tables / name).is_file():
+            raise _bad_table(where, f'there is no csv file "{name}" in the folder of the template')
+        rows = csv.DictReader(io.StringIO(_text(table)))
+        if column not in (rows.fieldnames or ()):
+            hint = did_you_mean(column, rows.fieldnames or ())
+            raise _bad_table(where, f'no column "{column}"', hint)
+        numbers: list[float] = []
+        for line, row in enumerate(rows, start=2):
+            number = source.resolve((row[column] or "").strip())
+            if not isinstance(number, (int, float)) or not is_number(number):
+                raise _bad_table(f"{where}:{line}", f"{row[column]!r} is no finite number")
+            numbers.append(number)
+        return numbers
+
+
+def templates(folder: Path | None = None) -> tuple[Template, ...]:
+    """Every template, flowtime's own and those in `folder`, sorted by category and id.
+
+    Raises InvalidInput FT700 on a file that is no template, NotFound FT105 without the folder.
+    """
+    found = [_load_file(file) for file in _files(folder).values()]
+    return tuple(sorted(found, key=lambda template: (template.category, template.id)))
+
+
+def template(id: str, folder: Path | None = None) -> Template:
+    """The template of this id. Raises NotFound FT701, and what `templates` raises."""
+    known = _files(folder)
+    if id not in known:
+        raise NotFound(
+            "FT701",
+            f'there is no template "{id}"',
+            hint=did_you_mean(id, known) or f"there are: {', '.join(sorted(known))}",
+        )
+    return _load_file(known[id])
+
+
+def parse_setting(text: str, template: Template) -> tuple[str, object]:
+    """Name and value of a `name=value`, the value read by the parameter's type.
+
+    What fits no parameter comes back as text: `fill` names every such problem at once. Raises InvalidInput
+    FT706 where there is no `=`.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(
+            "FT706", f"not a setting: {text!r}", hint="write name=value, for example --set workers=8"
+        )
+    parameter = template.parameter(name.strip())
+    return name.strip(), parameter.read(value) if parameter else value
+
+
+def load(text: str, name: str, tables: Traversable | None = None) -> Template:
+    """The template in `text`; `name` is what messages call it.
+
+    Raises InvalidInput FT700 with every problem and its position, FT101 to FT104 on what is no YAML.
+    """
+    return _Reading(source.parse(text, name)).template(tables)
+
+
+def _files(folder: Path | None) -> dict[str, Traversable]:
+    """The template files by id: flowtime's own and those in `folder`."""
+    found = _yaml_files(files("flowtime.sim") / "templates")
+    if folder is None:
+        return found
+    if not folder.is_dir():
+        raise NotFound("FT105", "there is no such folder of templates", where=str(folder))
+    own = _yaml_files(folder)
+    if taken := sorted(own.keys() & found.keys()):
+        raise InvalidInput(
+            "FT700",
+            f'flowtime brings a template "{taken[0]}" of its own',
+            where=str(own[taken[0]]),
+            hint="give the file and its id another name",
+        )
+    return found | own
+
+
+def _yaml_files(folder: Traversable) -> dict[str, Traversable]:
+    entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    return {entry.name.removesuffix(".yaml"): entry for entry in entries if entry.name.endswith(".yaml")}
+
+
+def _load_file(file: Traversable) -> Template:
+    folder = file.parent if isinstance(file, Path) else files("flowtime.sim") / "templates"
+    loaded = load(_text(file), str(file) if isinstance(file, Path) else file.name, folder)
+    if f"{loaded.id}.yaml" != file.name:
+        raise InvalidInput(
+            "FT700",
+            f'the file holds the template "{loaded.id}"',
+            where=str(file),
+            hint=f"name it {loaded.id}.yaml, or give the template the id {file.name.removesuffix('.yaml')}",
+        )
+    return loaded
+
+
+def _text(file: Traversable) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput("FT104", f"not UTF-8 text at byte {error.start}", where=str(file)) from None
+    except OSError as error:
+        raise Unavailable("FT709", f"cannot be read: {error.strerror}", where=str(file)) from error
+
+
+class _Reading:
+    """One template on its way from a document to values, with all that is wrong in it."""
+
+    def __init__(self, document: source.Document) -> None:
+        self.document = document
+        self.problems: list[Diagnostic] = []
+
+    def template(self, tables: Traversable | None) -> Template:
+        top = self.mapping(self.document.value, (), "a template", _TEMPLATE_KEYS, _TEMPLATE_REQUIRED)
+        if "id" in top and not _ID.fullmatch(top["id"]):
+            self.report("FT707", f'id "{top["id"]}"; lower-case letters, digits and - are allowed', ("id",))
+        declared = top.get("parameters", {})
+        found = [self.parameter(name, value) for name, value in declared.items()]
+        parameters = tuple(parameter for parameter in found if parameter is not None)
+        names = {parameter.name: parameter for parameter in parameters}
+        scenarios = tuple(self.scenario(n, v, names, declared) for n, v in top.get("scenarios", {}).items())
+        if "model" in top:
+            self.model(top["model"], names, declared)
+        if self.problems:
+            raise InvalidInput(
+                "FT700",
+                "the template has these problems",
+                where=self.document.name,
+                errors=sorted(self.problems, key=lambda p: (p.line or 0, p.column or 0)),
+            )
+        texts = {key: top[key].strip() for key in ("id", "title", "category", "description", "question")}
+        return Template(
+            **texts,
+            version=top.get("version", 1),
+            parameters=parameters,
+            scenarios=scenarios,
+            model=top["model"],
+            tables=tables,
+        )
+
+    def parameter(self, name: str, declaration: object) -> Parameter | None:
+        path = ("parameters", name)
+        before = len(self.problems)
+        if not _NAME.fullmatch(name):
+            self.report(
+                "FT707", f'parameter name "{name}"; letters, digits and _ are allowed', path, key=True
+            )
+        keys = self.mapping(
+            declaration, path, f'parameter "{name}"', _PARAMETER_KEYS, ("type", "default", "description")
+        )
+        if "type" in keys and keys["type"] not in _APPLICABLE:
+            hint = did_you_mean(keys["type"], _APPLICABLE)
+            message = f'unknown type "{keys["type"]}"; one of {", ".join(_APPLICABLE)} is allowed'
+            self.report("FT707", message, (*path, "type"), hint=hint)
+        elif "type" in keys:
+            self.rules(path, keys)
+        if len(self.problems) > before:
+            return None
+        parameter = Parameter(
+            name=name,
+            type=keys["type"],
+            default=keys["default"],
+            description=keys["description"].strip(),
+            unit=keys.get("unit"),
+            minimum=keys.get("minimum"),
+            maximum=keys.get("maximum"),
+            pattern=keys.get("pattern"),
+            min_length=keys.get("minLength"),
+            max_length=keys.get("maxLength"),
+            choices=tuple(keys.get("choices", ())),
+            items=keys.get("items", "number"),
+        )
+        if (problem := parameter.problem(parameter.default)) is not None:
+            self.report(problem.code, problem.message, (*path, "default"), hint=problem.hint)
+        return parameter
+
+    def rules(self, path: source.Path, keys: JSON) -> None:
+        """The keys that bound a parameter's values."""
+        kind = keys["type"]
+        for key in keys.keys() & _RULES - _APPLICABLE[kind]:
+            allowed = ", ".join(sorted(_APPLICABLE[kind])) or "none"
+            message = f'"{key}" does not apply to the type {kind}; of the rules, {allowed} do'
+            self.report("FT707", message, (*path, key), key=True)
+        choices = keys.get("choices", [])
+        if kind == "enum" and not (choices and all(isinstance(c, str) or is_number(c) for c in choices)):
+            self.report("FT707", "an enum needs choices: texts or numbers", (*path, "choices"))
+        if keys.get("items", "number") not in get_args(ItemType):
+            message = f'unknown type of items "{keys["items"]}"; integer, number or string is allowed'
+            self.report("FT707", message, (*path, "items"))
+        if "pattern" in keys:
+            try:
+                re.compile(keys["pattern"])
+            except re.error as error:
+                message = f"not a regular expression: {keys['pattern']!r}: {error.msg}"
+                self.report("FT707", message, (*path, "pattern"))
+
+    def scenario(
+        self, name: str, declaration: object, names: Mapping[str, Parameter], declared: Iterable[str]
+    ) -> Scenario:
+        path = ("scenarios", name)
+        if not _ID.fullmatch(name):
+            message = f'scenario name "{name}"; lower-case letters, digits and - are allowed'
+            self.report("FT707", message, path, key=True)
+        keys = self.mapping(
+            declaration,
+            path,
+            f'scenario "{name}"',
+            {"description": str, "values": dict},
+            ("description", "values"),
+        )
+        for key, value in keys.get("values", {}).items():
+            if key not in declared:
+                message = f'scenario "{name}": unknown parameter "{key}"'
+                self.report(
+                    "FT703", message, (*path, "values", key), key=True, hint=did_you_mean(key, declared)
+                )
+            elif key in names and (problem := names[key].problem(value)) is not None:
+                self.report(problem.code, problem.message, (*path, "values", key), hint=problem.hint)
+        return Scenario(name, keys.get("description", "").strip(), keys.get("values", {}))
+
+    def model(self, model: JSON, names: Mapping[str, Parameter], declared: Iterable[str]) -> None:
+        if not isinstance(model.get("nodes"), list):
+            self.report("FT707", "the model needs a list of nodes", ("model",))
+        if not isinstance(model.get("metadata", {}), dict):
+            self.report("FT707", "metadata must be a mapping", ("model", "metadata"))
+        used = self.places(model, ("model",), names, declared)
+        for name in declared:
+            if name not in used:
+                self.report("FT708", f'no place in the model uses "{name}"', ("parameters", name), key=True)
+
+    def places(
+        self, value: object, path: source.Path, names: Mapping[str, Parameter], declared: Iterable[str]
+    ) -> set[str]:
+        """The names that the places in `value` use; reports every place that cannot be filled."""
+        used: set[str] = set()
+        if isinstance(value, dict):
+            for key, part in value.items():
+                if "${" in key:
+                    self.report(
+                        "FT708",
+                        f'a place in the key "{key}"; only values have places',
+                        (*path, key),
+                        key=True,
+                    )
+                used |= self.places(part, (*path, key), names, declared)
+        elif isinstance(value, list):
+            for index, part in enumerate(value):
+                used |= self.places(part, (*path, index), names, declared)
+        elif isinstance(value, str):
+            for match in _PLACE.finditer(value):
+                used.add(match[1])
+                if match[1] not in declared:
+                    hint = did_you_mean(match[1], declared)
+                    message = f'no parameter "{match[1]}" for the place {match[0]}'
+                    self.report("FT708", message, path, hint=hint)
+                elif match[1] in names and (why := _misplaced(names[match[1]], path[-1], value, match)):
+                    self.report("FT708", f"the place {match[0]} {why}", path)
+        return used
+
+    def mapping(
+        self, value: object, path: source.Path, what: str, known: Mapping[str, Any], required: Iterable[str]
+    ) -> JSON:
+        """Those entries of `value` that have a known key and the type that the key takes."""
+        if not isinstance(value, dict):
+            self.report("FT707", f"{what} must be a mapping, not {shown(value)}", path)
+            return {}
+        fine: JSON = {}
+        for key, part in value.items():
+            if key not in known:
+                hint = did_you_mean(key, known)
+                self.report("FT707", f'{what}: unknown key "{key}"', (*path, key), key=True, hint=hint)
+            elif not isinstance(part, known[key]) or (isinstance(part, bool) and known[key] is not object):
+                message = f'{what}: "{key}" must be {_TYPE_NAMES[known[key]]}, not {shown(part)}'
+                self.report("FT707", message, (*path, key))
+            else:
+                fine[key] = part
+        for key in required:
+            if key not in value:
+                self.report("FT707", f'{what}: the key "{key}" is missing', path)
+        return fine
+
+    def report(
+        self, code: str, message: str, path: source.Path, *, key: bool = False, hint: str | None = None
+    ) -> None:
+        line, column = self.document.where(path, key=key)
+        self.problems.append(
+            Diagnostic(
+                code,
+                message,
+                source=self.document.name,
+                line=line,
+                column=column,
+                excerpt=self.document.excerpt(line, column),
+                hint=hint,
+            )
+        )
+
+
+_NUMERIC = (int, float)
+_TYPE_NAMES: dict[Any, str] = {
+    str: "a text", int: "an integer", _NUMERIC: "a number", list: "a list", dict: "a mapping",
+}  # fmt: skip
+_TEMPLATE_REQUIRED = ("id", "title", "category", "description", "question", "model")
+_TEMPLATE_KEYS: dict[str, Any] = {
+    **dict.fromkeys(("id", "title", "category", "description", "question"), str),
+    "version": int,
+    **dict.fromkeys(("parameters", "scenarios", "model"), dict),
+}
+_BOUNDS = frozenset({"minimum", "maximum"})
+_LENGTHS = frozenset({"minLength", "maxLength"})
+_APPLICABLE: dict[str, frozenset[str]] = {
+    "integer": _BOUNDS,
+    "number": _BOUNDS,
+    "boolean": frozenset(),
+    "string": _LENGTHS | {"pattern"},
+    "enum": frozenset({"choices"}),
+    "array": _BOUNDS | _LENGTHS | {"pattern", "items"},
+}
+_RULES = frozenset().union(*_APPLICABLE.values())
+_PARAMETER_KEYS: dict[str, Any] = {
+    "type": str, "default": object, "description": str, "unit": str, "minimum": _NUMERIC, "maximum": _NUMERIC,
+    "pattern": str, "minLength": int, "maxLength": int, "choices": list, "items": str,
+}  # fmt: skip
+
+
+def _misplaced(parameter: Parameter, key: str | int, text: str, match: re.Match[str]) -> str | None:
+    """Why a place cannot stand where it does, or None where it can."""
+    if not match[0].endswith("}"):
+        return "has no closing brace"
+    if key == _FORMULA:
+        if not parameter.numeric:
+            return f"stands in a formula, but {parameter.name} can be a text; formulas take numbers only"
+        if _GLUE_BEFORE.search(text[: match.start()]) or _GLUE_AFTER.match(text[match.end() :]):
+            return "touches a name or a number; put a space or an operator between them"
+        return None
+    if match[0] == text or (key in _TEXTS and parameter.type != "array"):
+        return None
+    return "must be the whole value here; only formulas, titles, descriptions and units have places inside"
+
+
+def _fill(value: Any, key: str | int | None, chosen: Mapping[str, Any]) -> Any:
+    """`value` with every place filled."""
+    if isinstance(value, dict):
+        return {name: _fill(part, name, chosen) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_fill(part, index, chosen) for index, part in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    if key == _FORMULA:
+        return _PLACE.sub(lambda match: _literal(chosen[match[1]], _in_array(value, match.start())), value)
+    whole = _PLACE.fullmatch(value)
+    if whole is None:
+        return _PLACE.sub(lambda match: _plain(chosen[match[1]]), value)
+    filled = chosen[whole[1]]
+    return list(filled) if isinstance(filled, list) else filled
+
+
+def _in_array(formula: str, position: int) -> bool:
+    return formula.rfind("[", 0, position) > formula.rfind("]", 0, position)
+
+
+def _literal(value: Any, in_array: bool) -> str:
+    """A number, or a list of numbers, as a formula writes it. In an array a negative number has no
+    parentheses (the grammar has none there) and a list has no brackets of its own.
+    """
+    if isinstance(value, list):
+        items = ", ".join(format_number(float(item)) for item in value)
+        return items if in_array else f"[{items}]"
+    text = format_number(float(value))
+    return f"({text})" if text.startswith("-") and not in_array else text
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _without(document: JSON, key: str) -> JSON:
+    return {name: value for name, value in document.items() if name != key}
+
+
+def _bad_table(where: str, message: str, hint: str | None = None) -> InvalidInput:
+    return InvalidInput("FT710", message, where=where, hint=hint)

@@ -1,0 +1,375 @@
+"""A store in a folder, on the standard library: written aside, fsynced, renamed into place."""
+# ruff: noqa: D102 (methods and arguments are documented in Store)
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISREG
+from typing import BinaryIO
+
+from flowtime.errors import NotFound, Unavailable
+from flowtime.storage.store import Bytes, Listing, Stat, Store, check_key
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+STAGING = ".staging"
+"""Folder under the root for what is not published yet; `list` does not show it."""
+
+_SETTLE_NS = 100_000_000
+"""File systems stamp changes by a clock that ticks every 1 to 10 ms; two changes in one tick look alike."""
+_SWEEP_AT_MOST = 16
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class LocalStore(Store):
+    """A store in a folder, which is made at the first write.
+
+    Files are replaced by rename, folders published by rename; the folder above is fsynced, so that
+    what was reported as done survives a power cut. Single keys are written under one lock file.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self._staging = self.root / STAGING
+
+    @property
+    def url(self) -> str:
+        return self.root.resolve().as_uri()
+
+    def location(self, key: str) -> str:
+        return str(self._path(key, root=True))
+
+    def get(self, key: str) -> bytes:
+        path = self._path(key)
+        with self._reading(key):
+            return path.read_bytes()
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        with self.open(key) as stream, self._reading(key):
+            stream.seek(start)
+            return stream.read(length)
+
+    def get_many(self, keys: Iterable[str]) -> Iterator[Bytes]:
+        for key in keys:
+            try:
+                yield self.get(key)
+            except (NotFound, Unavailable) as error:
+                yield error
+
+    def open(self, key: str) -> BinaryIO:
+        path = self._path(key)
+        with self._reading(key):
+            return path.open("rb")
+
+    def file(self, key: str) -> Path:
+        if self.stat(key) is None:
+            raise _missing(self.location(key))
+        return self._path(key)
+
+    def stat(self, key: str) -> Stat | None:
+        path = self._path(key)
+        with _translated(path):
+            try:
+                found = path.stat()
+            except _ABSENT:
+                return None
+        return Stat(found.st_size, found.st_mtime) if S_ISREG(found.st_mode) else None
+
+    def list(self, prefix: str) -> Listing:
+        path = self._path(prefix, root=True)
+        folders: list[str] = []
+        files: list[str] = []
+        with _translated(path):
+            try:
+                with os.scandir(path) as entries:
+                    for entry in entries:
+                        (folders if entry.is_dir() else files).append(entry.name)
+            except (FileNotFoundError, NotADirectoryError):
+                if self.root.exists() and not self.root.is_dir():
+                    raise
+                return Listing()
+        if not prefix and STAGING in folders:
+            folders.remove(STAGING)
+        return Listing(tuple(sorted(folders)), tuple(sorted(files)))
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        with _translated(path), self._lock():
+            self._write(path, data)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        with _translated(path), self._lock():
+            if path.exists():
+                return False
+            self._write(path, data)
+            return True
+
+    def update(self, key: str, change: Callable[[bytes], bytes]) -> bytes:
+        path = self._path(key)
+        if self.stat(key) is None:
+            raise _missing(self.location(key))
+        with _translated(path), self._lock():
+            with self._reading(key):
+                before = path.read_bytes()
+            after = change(before)
+            if after != before:
+                self._write(path, after)
+            return after
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        if self.stat(key) is None:
+            return
+        with _translated(path), self._lock():
+            path.unlink(missing_ok=True)
+            _sync_folder(path.parent)
+
+    def append(self, log: str, record: str) -> None:
+        path = self._path(log)
+        with _translated(path), self._lock():
+            _make_folder(path.parent)
+            with path.open("ab") as stream:
+                # A line before it that a full disk or a power cut left unfinished must not swallow this one.
+                torn = stream.tell() and not _ends_line(path)
+                stream.write((b"\n" if torn else b"") + record.encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
+        path = self._path(log)
+        with _translated(path):
+            try:
+                with path.open("rb") as stream:
+                    if after > stream.seek(0, os.SEEK_END):
+                        return None
+                    stream.seek(after)
+                    whole, _, _ = stream.read().rpartition(b"\n")
+            except _ABSENT:
+                return ((), 0) if after == 0 else None
+        if not whole:
+            return (), after
+        lines = whole.decode("utf-8", "replace").split("\n")
+        return [line for line in lines if line], after + len(whole) + 1
+
+    def marks(self, keys: Sequence[str]) -> tuple[str, ...]:
+        now = time.time_ns()
+        return tuple(self._mark(self._path(key), now) for key in keys)
+
+    def _mark(self, path: Path, now: int) -> str:
+        with _translated(path):
+            try:
+                found = path.stat()
+            except _ABSENT:
+                return "absent"
+        if abs(now - found.st_mtime_ns) < _SETTLE_NS:
+            return ""
+        return f"{found.st_mtime_ns}-{found.st_ino}-{found.st_size}"
+
+    @contextmanager
+    def stage(self) -> Iterator[Path]:
+        folder = self._staging / os.urandom(16).hex()
+        with _translated(folder):
+            _make_folder(folder)
+        try:
+            yield folder
+        except OSError as error:
+            if error.errno in _OF_THE_DISK or str(error.filename or "").startswith(str(folder)):
+                raise _unavailable(error, folder) from error
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, folder: Path, prefix: str, last: str) -> bool:
+        target = self._path(prefix)
+        with _translated(target):
+            _sync_tree(folder)
+            return self._rename(folder, target)
+
+    def move(self, prefix: str, target: str, last: str) -> bool:
+        source, goal = self._path(prefix), self._path(target)
+        # Under the lock, or an update in progress would write its file to a folder that has gone.
+        with _translated(goal), self._lock():
+            if not source.is_dir():
+                raise _missing(self.location(prefix))
+            moved = self._rename(source, goal)
+            if moved:
+                _sync_folder(source.parent)
+            return moved
+
+    def remove(self, prefix: str) -> None:
+        path = self._path(prefix)
+        with _translated(path):
+            if not path.is_dir():
+                return
+            # Renamed first: an interruption then leaves a remnant in the staging folder, not half a prefix.
+            remnant = self._staging / os.urandom(16).hex()
+            _make_folder(self._staging)
+            try:
+                path.rename(remnant)
+            except FileNotFoundError:
+                return
+            _sync_folder(path.parent)
+            shutil.rmtree(remnant)
+
+    def sweep(self, older: float, into: str) -> int:
+        swept = 0
+        with _translated(self._staging):
+            try:
+                found = [path for path in sorted(self._staging.iterdir()) if path.name != _LOCK]
+            except _ABSENT:
+                return 0
+            for path in found:
+                try:
+                    left = time.time() - path.stat().st_mtime > older
+                    if left and swept < _SWEEP_AT_MOST:
+                        swept += self._rename(path, self._path(f"{into}/{path.name}"))
+                except FileNotFoundError:
+                    continue  # its writer is done, or another sweep was faster
+        return swept
+
+    def _path(self, key: str, *, root: bool = False) -> Path:
+        return self.root / check_key(key, root=root)
+
+    def _rename(self, source: Path, target: Path) -> bool:
+        """Renames into place, making the folders above; False where the target is taken."""
+        while True:
+            _make_folder(target.parent)
+            try:
+                source.rename(target)
+            except FileNotFoundError:
+                # The folder above was moved away between the two calls; anything else is an error.
+                if not source.exists() or target.parent.exists():
+                    raise
+                continue
+            except OSError as error:
+                if error.errno in _TAKEN:
+                    return False
+                raise
+            _sync_folder(target.parent)
+            return True
+
+    def _write(self, path: Path, data: bytes) -> None:
+        aside = self._staging / os.urandom(16).hex()
+        try:
+            with aside.open("xb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            _make_folder(path.parent)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        with _translated(self._path(key)):
+            try:
+                yield
+            except _ABSENT:
+                raise _missing(self.location(key)) from None
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Excludes every other process and thread that takes it; a process that dies lets go of it."""
+        _make_folder(self._staging)
+        with (self._staging / _LOCK).open("ab") as handle:
+            if sys.platform == "win32":
+                handle.seek(0)
+                msvcrt.locking(handle.fileno(), msvcrt.LK_LOCK, 1)
+            else:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+_LOCK = ".lock"
+
+
+def _make_folder(folder: Path) -> None:
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        if folder.parent == folder:
+            break
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        _sync_folder(new.parent)
+
+
+def _sync_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with Path(parent, name).open("r+b") as stream:
+                os.fsync(stream.fileno())
+        _sync_folder(Path(parent))
+
+
+def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":
+        return  # Windows has no handle on a folder to sync; NTFS journals its names.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _ends_line(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_OF_THE_DISK = (*_FULL, errno.EROFS, errno.EIO)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unavailable(error, path) from error
+
+
+def _unavailable(error: OSError, path: Path) -> Unavailable:
+    where = str(error.filename or path)
+    reason = error.strerror or str(error)
+    if error.errno in _FULL:
+        return Unavailable(
+            "FT604", f"no room left to write: {reason}", where=where, hint="free some space and try again"
+        )
+    if error.errno in _FORBIDDEN:
+        return Unavailable(
+            "FT605",
+            f"not allowed: {reason}",
+            where=where,
+            hint="check the permissions, and that the file system is not mounted read-only; "
+            "or name another folder",
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return Unavailable(
+            "FT606",
+            f"a file stands where a folder is needed: {reason}",
+            where=where,
+            hint="name another folder, or move the file away",
+        )
+    return Unavailable("FT606", f"the file system refused: {reason}", where=where, hint="check the disk")
+
+
+def _missing(location: str) -> NotFound:
+    return NotFound("FT601", "no such file", where=location)

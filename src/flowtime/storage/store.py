@@ -1,0 +1,170 @@
+"""The interface of every store, and the rule of its keys."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from flowtime.errors import InvalidInput, NotFound, Unavailable
+
+_BAD_SEGMENT = re.compile(r"[\x00-\x1f\x7f\\]|^\.{0,2}$")
+MAX_KEY = 900
+"""Longest key in characters; object stores take 1,024 bytes including the prefix of the root."""
+
+Bytes = bytes | NotFound | Unavailable
+"""What one of many keys held, or why it could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """Size in bytes, and time of the last change in seconds since 1970."""
+
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The names directly under a prefix, each sorted: those that hold further keys, and the keys."""
+
+    folders: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+class Store(ABC):
+    """Bytes under keys such as `runs/a/catalog.json`: relative, `/` between the segments.
+
+    A write is whole and durable when its method returns, and readers see the bytes before it or those
+    after it, never a part. Every method raises InvalidInput (FT603) on a malformed key and Unavailable
+    (FT604 full, FT605 not allowed, FT606 anything else) when the store does not do what it was asked.
+    """
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """The one spelling of this store's address, equal for two ways of naming the same store."""
+
+    @abstractmethod
+    def location(self, key: str) -> str:
+        """The key as a person finds it: a path or a URL."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """All bytes of the key; raises NotFound (FT601)."""
+
+    @abstractmethod
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Up to `length` bytes from byte `start`, fewer where the key ends; raises NotFound (FT601)."""
+
+    @abstractmethod
+    def get_many(self, keys: Iterable[str]) -> Iterator[Bytes]:
+        """What `get` returns or raises for each key, in order."""
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """A readable, seekable stream of the key's bytes; raises NotFound (FT601)."""
+
+    @abstractmethod
+    def file(self, key: str) -> Path:
+        """A local file with the key's bytes, not to be written to; raises NotFound (FT601)."""
+
+    @abstractmethod
+    def stat(self, key: str) -> Stat | None:
+        """Size and time of the key, or None where it does not exist."""
+
+    @abstractmethod
+    def list(self, prefix: str) -> Listing:
+        """The names directly under the prefix (`""` is the root); empty where nothing is."""
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Sets the key to `data`."""
+
+    @abstractmethod
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Sets the key unless it exists; of several callers exactly one is told True."""
+
+    @abstractmethod
+    def update(self, key: str, change: Callable[[bytes], bytes]) -> bytes:
+        """Sets the key to `change(its bytes)` and returns that; raises NotFound (FT601).
+
+        No other update is lost in between; `change` may be called more than once. Where it returns the
+        bytes it was given, nothing is written.
+        """
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Removes the key; a key that does not exist is no error."""
+
+    @abstractmethod
+    def append(self, log: str, record: str) -> None:
+        """Adds a line to a log; lines of several writers never mix."""
+
+    @abstractmethod
+    def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
+        """The lines added after position `after` (0: from the beginning), and the position now.
+
+        None where the log does not reach to `after`: it was replaced.
+        """
+
+    @abstractmethod
+    def marks(self, keys: Sequence[str]) -> tuple[str, ...]:
+        """A mark per log, key or prefix, which changes when a line is added, the key is written, or a
+        name directly under the prefix comes or goes.
+
+        A mark is empty while the last change is so recent that the next could bear the same one.
+        """
+
+    @abstractmethod
+    def stage(self) -> AbstractContextManager[Path]:
+        """An empty local folder for files to publish; gone when the block ends, however it ends.
+
+        An OSError that leaves the block because of the disk under the folder is raised as Unavailable.
+        """
+
+    @abstractmethod
+    def publish(self, folder: Path, prefix: str, last: str) -> bool:
+        """Makes the files of a staged folder appear under the prefix, all or nothing.
+
+        `last` names the file without which the others count as absent. False, with everything as it
+        was, where the prefix is taken; of several callers exactly one is told True.
+        """
+
+    @abstractmethod
+    def move(self, prefix: str, target: str, last: str) -> bool:
+        """Moves everything under a prefix; False where the target is taken. Raises NotFound (FT601).
+
+        `last` is as in `publish`: it goes first at the source, comes last at the target.
+        """
+
+    @abstractmethod
+    def remove(self, prefix: str) -> None:
+        """Removes everything under a prefix; a prefix that does not exist is no error."""
+
+    @abstractmethod
+    def sweep(self, older: float, into: str) -> int:
+        """Moves what writers have left unfinished for more than `older` seconds under the prefix `into`, a
+        bounded number at a time, and returns how many.
+        """
+
+
+def check_key(key: str, *, root: bool = False) -> str:
+    """`key` itself; raises InvalidInput (FT603) unless it is relative and well-formed.
+
+    Refused: empty segments, `.` and `..`, backslashes, control characters, more than 900 characters;
+    the empty key too, unless `root` says that it stands for the root.
+    """
+    if root and not key:
+        return key
+    if len(key) > MAX_KEY or any(_BAD_SEGMENT.search(segment) for segment in key.split("/")):
+        raise InvalidInput(
+            "FT603",
+            f"not a storage key: {key[:200]!r}",
+            hint="keys are relative, names joined by /, without .., backslashes and control characters",
+        )
+    return key

@@ -1,0 +1,186 @@
+"""Imports point down, and each outside library stays behind its fence."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src"
+
+LAYERS = (
+    {"errors", "version"},
+    {"core", "storage", "settings"},
+    {"model", "formats"},
+    {"engine", "sim"},
+    {"registry"},
+    {"analysis"},
+    {"loop"},
+    {"service"},
+    {"cli", "api", "testing"},
+    {"web", "__init__", "__main__"},
+)
+"""A part may import parts of lower layers only, and itself; parts of one layer do not know each other."""
+
+NARROWER = {
+    "storage": {"errors"},
+    "engine": {"errors", "core", "model"},
+    "cli": {"errors", "settings", "service"},
+    "api": {"errors", "settings", "service"},
+    "web": {"errors", "settings", "service", "api"},
+    "__main__": {"cli"},
+}
+"""What these parts may import at most: stores know no models, engine and formats never meet."""
+
+FENCES = {
+    "backports": {"flowtime.formats.telemetry"},
+    "click": {"flowtime.cli"},
+    "compression": {"flowtime.formats.telemetry"},
+    "fastapi": {"flowtime.api"},
+    "hypothesis": {"flowtime.testing"},
+    "jinja2": {"flowtime.web"},
+    "msgspec": {"flowtime.registry.catalog"},
+    "numpy": {f"flowtime.{name}" for name in ("core", "engine", "formats", "registry", "analysis", "loop")},
+    "obstore": {"flowtime.storage"},
+    "orjson": {"flowtime"},
+    "platformdirs": {"flowtime.settings"},
+    "polars": {"flowtime.formats"},
+    "pydantic": {"flowtime.api"},
+    "pytest": {"flowtime.testing"},
+    "sqlite3": {"flowtime.registry.index"},
+    "starlette": {"flowtime.api", "flowtime.web"},
+    "uvicorn": {"flowtime.api"},
+    "yaml": {"flowtime.model.source", "flowtime.model.writer"},
+}
+"""Outside libraries, and sqlite3, with the modules and packages that may import them."""
+
+DEFERRED = {"flowtime", "flowtime.service"}
+"""Only these import inside functions: it keeps the start of a command free of heavy modules."""
+
+BY_NAME = {"flowtime", "flowtime.cli"}
+"""Only these import modules by a computed name: the public names, and the commands of the faces."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """`module` imports `target` on `line`, inside a function where `deferred`."""
+
+    module: str
+    target: str
+    line: int
+    deferred: bool
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} imports {self.target}"
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(SRC.rglob("*.py"))}
+
+
+def imports_in(module: str, tree: ast.Module) -> Iterator[Import]:
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            named = (f"{base}.{alias.name}" for alias in node.names)
+            targets = [name if name in MODULES else base for name in named]
+        else:
+            continue
+        yield from (Import(module, target, node.lineno, id(node) in inside) for target in targets)
+
+
+IMPORTS = [
+    found
+    for module, path in MODULES.items()
+    for found in imports_in(module, ast.parse(path.read_text(encoding="utf-8")))
+]
+OWN = [found for found in IMPORTS if found.target.split(".")[0] == "flowtime"]
+
+
+def part(module: str) -> str:
+    """The name in LAYERS that a module belongs to."""
+    return [*module.split("."), "__init__"][1]
+
+
+def layer(module: str) -> int:
+    return next(level for level, parts in enumerate(LAYERS) if part(module) in parts)
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def test_every_module_has_a_layer() -> None:
+    known = set().union(*LAYERS)
+    assert {part(module) for module in MODULES} - known == set()
+    assert "errors" in {part(module) for module in MODULES}
+
+
+def test_imports_point_down() -> None:
+    wrong = [
+        str(found)
+        for found in OWN
+        if part(found.module) != part(found.target)
+        and (
+            layer(found.target) >= layer(found.module)
+            or part(found.target) not in NARROWER.get(part(found.module), {part(found.target)})
+        )
+    ]
+    assert wrong == []
+
+
+def test_no_module_imports_the_package_root() -> None:
+    assert [str(found) for found in OWN if found.target == "flowtime"] == []
+
+
+def test_imports_stand_at_the_top() -> None:
+    assert [str(found) for found in IMPORTS if found.deferred and found.module not in DEFERRED] == []
+
+
+def test_no_import_hides_from_this_check() -> None:
+    hidden = [
+        f"{module}:{node.lineno}"
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.Name, ast.Attribute))
+        for name in [node.id if isinstance(node, ast.Name) else node.attr]
+        if name in {"TYPE_CHECKING", "__import__"} or (name == "import_module" and module not in BY_NAME)
+    ]
+    assert hidden == []
+
+
+def test_no_cycles() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for found in OWN:
+        graph[found.module].add(found.target)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail("import cycle: " + " -> ".join(reversed(error.args[1])))
+
+
+def test_outside_libraries_stay_behind_their_fences() -> None:
+    wrong = []
+    for found in IMPORTS:
+        library = found.target.split(".")[0]
+        free = library == "flowtime" or (library in sys.stdlib_module_names and library not in FENCES)
+        if not free and not any(within(found.module, fence) for fence in FENCES.get(library, ())):
+            wrong.append(str(found))
+    assert wrong == []

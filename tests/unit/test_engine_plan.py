@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flowtime.core.expression import parse
+from flowtime.core.grid import Grid
+from flowtime.core.pmf import Pmf
+from flowtime.engine.loops import source
+from flowtime.engine.plan import Feedback, Source, Vector, compile
+from flowtime.errors import InvalidInput
+from flowtime.model.spec import ConstNode, ExprNode, Model, Node, Output, PmfNode
+
+
+def expr(id: str, text: str) -> ExprNode:
+    return ExprNode(id=id, expr=text, tree=parse(text))
+
+
+def plan_of(*nodes: Node, **model: object) -> object:
+    return compile(Model(nodes, Grid(24), **model))
+
+
+SHOP = (
+    expr("utilisation", "served / capacity"),
+    ConstNode(id="arrivals", values=(5.0,) * 24, unit="orders"),
+    ConstNode(id="capacity", values=(12.0,)),
+    expr("served", "MIN(arrivals +\n  SHIFT(backlog, 1), capacity)"),
+    expr("backlog", "MAX(0, arrivals - served + SHIFT(backlog, 1))"),
+    PmfNode(id="noise", pmf=Pmf((1.0,), (1.0,)), sampled=True, profile="rush-hour"),
+)
+
+
+def test_describe_shows_steps_formulas_needs_and_what_breaks_a_cycle() -> None:
+    text = compile(Model(SHOP, Grid(24), outputs=(Output("*", exclude=("noise",)),))).describe()
+    assert text == "\n".join(
+        [
+            "6 nodes over 24 bins of 1 hour, 5 steps, 5 nodes recorded",
+            "1. capacity = const 12.0 in every bin",
+            "2. arrivals [orders] = const, 24 values",
+            "3. noise = pmf, one draw per bin, profile rush-hour  (not recorded)",
+            "4. feedback group of 2 nodes, bin by bin in this order:",
+            "   - served = MIN(arrivals + SHIFT(backlog, 1), capacity)",
+            "     needs arrivals, capacity",
+            "     needs earlier bins of backlog",
+            "   - backlog = MAX(0, arrivals - served + SHIFT(backlog, 1))",
+            "     needs arrivals, served",
+            "     needs earlier bins of backlog",
+            "   the cycle is broken by SHIFT(backlog, 1) in served and SHIFT(backlog, 1) in backlog",
+            "5. utilisation = served / capacity",
+            "   needs capacity, served",
+        ]
+    )
+
+
+def test_the_plan_is_json() -> None:
+    document = json.loads(json.dumps(compile(Model(SHOP, Grid(24))).to_json()))
+    assert [step["kind"] for step in document["steps"]] == [
+        "source",
+        "source",
+        "source",
+        "feedback",
+        "vector",
+    ]
+    (group,) = document["steps"][3]["groups"]
+    assert [member["node"] for member in group["members"]] == ["served", "backlog"]
+    assert group["delays"][0] == {"node": "served", "delay": "SHIFT(backlog, 1)"}
+    assert document["recorded"][0] == {
+        "component": "utilisation",
+        "measure": "value",
+        "node": "utilisation",
+        "unit": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("formulas", "path"),
+    [
+        ({"b": "d + 1", "d": "b * 2"}, "b -> d -> b"),
+        ({"a": "SHIFT(a, 0) + 1"}, "a -> a"),
+        ({"a": "b + SHIFT(b, 1)", "b": "a / 2"}, "a -> b -> a"),
+        ({"a": "CONV(a, [0.5, 0.5])"}, "a -> a"),
+        ({"a": "EMA(b, 0.5)", "b": "c", "c": "a + b2", "b2": "b"}, "a -> b -> c -> a"),
+    ],
+)
+def test_a_cycle_without_a_delay_is_refused_with_its_path(formulas: dict[str, str], path: str) -> None:
+    with pytest.raises(InvalidInput, match="cycle") as error:
+        plan_of(*(expr(id, text) for id, text in formulas.items()))
+    assert error.value.code == "FT213"
+    assert f"cycle without a delay: {path} " in error.value.message
+
+
+def test_a_bound_input_breaks_up_its_feedback_group() -> None:
+    plan = compile(Model(SHOP, Grid(24)), inputs=["backlog"])
+    assert not any(isinstance(step, Feedback) for step in plan.steps)
+    assert "backlog = given series" in plan.describe()
+
+
+def test_what_a_group_does_not_feed_is_computed_as_vectors() -> None:
+    plan = plan_of(
+        ConstNode(id="x", values=(4.0,)), expr("f", "SQRT(x * 2 + 1) * SHIFT(f, 1) + IF(x > 1, 1 / x, 0)")
+    )
+    source_step, feedback = plan.steps
+    assert isinstance(source_step, Source)
+    (group,) = feedback.groups
+    assert len(group.hoisted) == 2
+    assert "sqrt" not in source(group.body, "quick")
+
+
+def test_groups_that_differ_in_inputs_and_numbers_only_are_one_step() -> None:
+    nodes: list[Node] = [ConstNode(id="x", values=(1.0,)), ConstNode(id="y", values=(2.0,))]
+    nodes += [
+        expr("a", "SHIFT(a, 1) * 0.5 + x"),
+        expr("b", "SHIFT(b, 1) * 0.25 + y"),
+        expr("c", "SHIFT(c, 2) + x"),
+    ]
+    nodes += [expr("d", "SHIFT(d, 1) * 0.5 + a")]
+    steps = [s for s in plan_of(*nodes).steps if isinstance(s, Feedback)]
+    assert [[group.members[0].node for group in step.groups] for step in steps] == [["a", "b"], ["c"], ["d"]]
+
+
+def test_generated_text_holds_no_user_text() -> None:
+    plan = plan_of(ConstNode(id="exec", values=(1.0,)), expr("__import__", "SHIFT(__import__, 1) + exec"))
+    (group,) = plan.steps[-1].groups
+    for form in ("quick", "careful", "rows"):
+        assert "exec" not in source(group.body, form)
+        assert "import" not in source(group.body, form)
+
+
+def test_literals_are_folded_and_kernels_are_not_dependencies() -> None:
+    plan = plan_of(
+        PmfNode(id="lag", pmf=Pmf((1.0, 2.0), (0.5, 0.5))),
+        ConstNode(id="x", values=(1.0,)),
+        expr("f", "x * (2 + 3 * 4) + CONV(x, lag)"),
+    )
+    vector = plan.steps[-1]
+    assert isinstance(vector, Vector)
+    assert [operation.function for operation in vector.formula.operations] == ["*", "CONV", "+"]
+    assert vector.formula.operations[0].operands == ("x", 14.0)
+    assert vector.reads == ("x",)
