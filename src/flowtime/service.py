@@ -16,9 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from flowtime.core.canonical import JSON
 from flowtime.errors import Conflict, InvalidInput
 from flowtime.registry import Query, Registry
+from flowtime.registry.document import JSON
 from flowtime.registry.query import SORTS
 from flowtime.settings import Settings
 

@@ -96,6 +96,9 @@ def _run(words: list[str]) -> int:
     as_json, debug, stdout = "--json" in words, "--debug" in words, sys.stdout
     try:
         code = cli.main(words, prog_name="flowtime", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as help:
+        click.echo(help.format_message(), err=True)
+        return help.exit_code
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "flowtime"
         wrong = InvalidInput("FT803", error.format_message(), where=command, hint=f"see: {command} --help")

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import orjson
+import msgspec
 
 JSON = dict[str, Any]
 
 
 def dump(value: object) -> bytes:
     """`value` (JSON types, tuples allowed) as canonical JSON."""
-    return orjson.dumps(_normal(value), option=orjson.OPT_SORT_KEYS)
+    return msgspec.json.encode(_normal(value), order="sorted")
 
 
 def sha256(data: bytes) -> str:

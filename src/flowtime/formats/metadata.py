@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import orjson
+import msgspec
 
 from flowtime.core import canonical
 from flowtime.core.canonical import JSON
@@ -143,12 +143,12 @@ def read_sidecar(text: bytes, source: str) -> Sidecar:
     Raises InvalidInput where it is no sidecar that flowtime wrote, or differs from it by any byte.
     """
     try:
-        document = orjson.loads(text)
+        document = msgspec.json.decode(text)
         description = dict(document["flowtime"])
         seal = description.pop("seal")
         untouched = _layout(document) == text
         sealed = canonical.hash_of({**document, "flowtime": description})
-    except (ValueError, KeyError, TypeError, orjson.JSONEncodeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InvalidInput(
             "FT411",
             "this is not the metadata that flowtime wrote for the file beside it",
@@ -180,7 +180,7 @@ def write_footer(document: JSON) -> str:
 def read_footer(text: str, source: str) -> JSON:
     """The description in Parquet's footer entry `flowtime`; raises InvalidInput where there is none."""
     try:
-        return dict(orjson.loads(text)["flowtime"])
+        return dict(msgspec.json.decode(text)["flowtime"])
     except (ValueError, KeyError, TypeError) as error:
         raise _unusable(source, "the footer entry flowtime is not a descriptor") from error
 
@@ -220,5 +220,5 @@ def _unusable(source: str, why: str) -> InvalidInput:
 
 def _layout(document: JSON) -> bytes:
     """Indented for people, lists of plain numbers on one line; the same bytes for the same document."""
-    text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    text = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
     return _NUMBERS.sub(lambda match: b"[" + re.sub(rb",\s+", b", ", match[1]) + b"]", text)

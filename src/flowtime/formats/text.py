@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO, Protocol
 
+import msgspec
 import numpy as np
-import orjson
 import polars as pl
 from numpy.typing import NDArray
 
@@ -121,7 +121,7 @@ def _field(name: str) -> str:
 
 
 def _json(name: str) -> str:
-    return orjson.dumps(name).decode()
+    return msgspec.json.encode(name).decode()
 
 
 def read_csv(
@@ -237,18 +237,18 @@ class NdjsonBlock:
     def frame(self) -> pl.DataFrame | None:
         """The columns by name; None where a line is unlike the others in any way."""
         try:
-            rows = [orjson.loads(line) for line in self._lines]
+            rows = msgspec.json.Decoder().decode_lines(self.text)
             columns = [[row[key] for row in rows] for key in self.keys]
             extra = not self.ignore_extra and any(len(row) != len(COLUMNS) for row in rows)
-        except (ValueError, KeyError, TypeError):
+            doubles: NDArray[np.float64] = np.array(columns[3], dtype=np.float64)
+        except (ValueError, KeyError, TypeError, OverflowError):
             return None
-        times, components, measures, values = columns
+        times, components, measures, _ = columns
         kinds = [set(map(type, column)) for column in columns]
         if extra or self._repeats_keys(columns) or not kinds[3] <= {float, int, type(None)}:
             return None
         if kinds[0] not in ({int}, {str}) or kinds[1] != {str} or kinds[2] != {str}:
             return None
-        doubles: NDArray[np.float64] = np.array(values, dtype=np.float64)
         return pl.DataFrame(
             {
                 "time_bin": pl.Series(
@@ -266,7 +266,7 @@ class NdjsonBlock:
             return True
         for key in self.keys:
             # Every object has the key; where it is found more often, it must be some column's value.
-            more = self.text.count(orjson.dumps(key)) - len(self._lines)
+            more = self.text.count(msgspec.json.encode(key)) - len(self._lines)
             if more and more != sum(column.count(key) for column in columns):
                 return True
         return False

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
+import msgspec
 import yaml
 
 from flowtime.errors import Diagnostic, InvalidInput
@@ -32,7 +32,7 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _TAG = "tag:yaml.org,2002:"
 
-# A long list of JSON numbers is cut out before YAML sees it: libyaml takes 4 us a number, orjson 0.05.
+# A long list of JSON numbers is cut out before YAML sees it: libyaml takes 4 us a number, msgspec 0.05.
 _NUMBERS = re.compile(r"\[[-+0-9eE., \t\r\n]{120,}\]")
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _PLACE = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
@@ -109,7 +109,7 @@ def parse(text: str | bytes, name: str = "model") -> Document:
     """The document in `text`. Raises InvalidInput (FT101 to FT104) with the position."""
     text = _decoded(text, name)
     if text.lstrip()[:1] in ("{", "["):
-        text = _SURROGATES.sub(lambda m: m[1] + orjson.loads(f'"{m[2]}"'), text)
+        text = _SURROGATES.sub(lambda m: m[1] + msgspec.json.decode(f'"{m[2]}"'), text)
     try:
         return _compose(text, name, cut=_OPEN not in text)
     except _PlaceInText:
@@ -170,8 +170,8 @@ class _Composer:
             if "#" in line:
                 continue
             try:
-                numbers = orjson.loads(match.group())
-            except orjson.JSONDecodeError:
+                numbers = msgspec.json.decode(match.group())
+            except msgspec.DecodeError:
                 continue
             place = f"{_OPEN}{len(self.lists)}{_CLOSE}"
             parts += [self.text[done : match.start()], place]
