@@ -6,15 +6,13 @@ by the methods that need them, so that finding and showing artifacts starts at o
 
 from __future__ import annotations
 
-import itertools
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 from flowtime.errors import Conflict, InvalidInput
 from flowtime.registry import Query, Registry
@@ -22,12 +20,7 @@ from flowtime.registry.document import JSON
 from flowtime.registry.query import SORTS
 from flowtime.settings import Settings
 
-__all__ = ["DEMO_FOLDER", "SORTS", "Flowtime"]
-
-T = TypeVar("T")
-
-DEMO_FOLDER = "flowtime-demo"
-"""Where `flowtime demo` works unless told otherwise."""
+__all__ = ["SORTS", "Flowtime"]
 
 
 class Flowtime:
@@ -235,12 +228,14 @@ class Flowtime:
         """
         from flowtime.formats import format_named
         from flowtime.formats.export import export_file
+        from flowtime.formats.files import translated
         from flowtime.loop import exchange
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         target = Path(path)
-        if path.endswith("/") or target.is_dir():
-            target /= id + wanted.extension
+        with translated(path):
+            if path.endswith("/") or target.is_dir():
+                target /= id + wanted.extension
         series = exchange.read_series(self.registry, id)
         exported = export_file(series, exchange.description(self.registry, id), wanted, target)
         return {
@@ -324,35 +319,6 @@ class Flowtime:
             if verdict["ok"]:
                 self.registry.record_loop(id, name, verdict["digest"], now)
 
-    def demo(self, folder: Path) -> Iterator[tuple[str, Any, float]]:
-        """The whole loop on the template checkout in a new folder: each step's name, result and seconds."""
-        folder = _fresh(folder)
-        here = self.at(str(folder / "artifacts"))
-        run_id = ""
-
-        def exports() -> list[JSON]:
-            formats = ("gold", "ndjson", "parquet")
-            return [here.export(run_id, format, f"{folder}/exports/") for format in formats]
-
-        def imports() -> list[JSON]:
-            return [here.import_data(Path(export["path"]), name="checkout-again") for export in exported]
-
-        model, taken = _timed(lambda: here.create_model("checkout", name="checkout-baseline", tags=("demo",)))
-        yield "model", model, taken
-        run, taken = _timed(lambda: here.run(model["id"], name="checkout-baseline-run", tags=("demo",)))
-        run_id = run["id"]
-        yield "run", run, taken
-        exported, taken = _timed(exports)
-        yield "exports", exported, taken
-        yield "imports", *_timed(imports)
-        yield "loop", *_timed(lambda: here.test_loop(model["id"]))
-        root = f"--artifacts {folder}/artifacts"
-        yield (
-            "links",
-            [f"flowtime list {root}", f"flowtime show {run_id} {root}", here.link(run_id)["url"]],
-            0.0,
-        )
-
     def compare(self, baseline: str, comparison: str, threshold: float | None = None) -> JSON:
         """Two runs or telemetry series by series: `{baseline, comparison, aligned, series, ...}`."""
         from flowtime.analysis.compare import compare
@@ -385,15 +351,3 @@ class Flowtime:
         return Label(
             name, **{**defaults, **{key: value for key, value in given.items() if value is not None}}
         )
-
-
-def _timed(step: Callable[[], T]) -> tuple[T, float]:
-    began = time.perf_counter()
-    result = step()
-    return result, time.perf_counter() - began
-
-
-def _fresh(folder: Path) -> Path:
-    """The folder, or the first of `folder-2`, `folder-3`, ... that does not exist yet."""
-    candidates = (folder if n == 1 else folder.with_name(f"{folder.name}-{n}") for n in itertools.count(1))
-    return next(candidate for candidate in candidates if not candidate.exists())

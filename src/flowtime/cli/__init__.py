@@ -12,9 +12,10 @@ import click
 
 from flowtime.cli import render
 from flowtime.errors import FlowtimeError, InternalError, InvalidInput, Unavailable, did_you_mean
+from flowtime.version import __version__
 
 COMMANDS = {
-    "demo": "loop",
+    "demo": "demo",
     "sim": "sim",
     "run": "loop",
     "export": "loop",
@@ -67,7 +68,7 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: flowtime demo",
 )
-@click.version_option(package_name="flowtime", prog_name="flowtime")
+@click.version_option(__version__, prog_name="flowtime")
 def cli() -> None:
     """Model a flow, run it, export it, bring it back: the same model again, nothing lost."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import webbrowser
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -199,17 +197,16 @@ def measures_table(measures: list[dict[str, Any]]) -> str:
 
 @click.command("open", epilog="Example: flowtime open --id baseline-v1 --print")
 @click.option("--id", "ref", required=True, help="Id, name or beginning of an id.")
-@click.option("--print", "only_print", is_flag=True, help="Print the link, open nothing.")
+@click.option("--print", is_flag=True, expose_value=False, help="Only print the link, as without a server.")
 @registry_command("--artifacts", "--out")
-def open_command(service: Flowtime, as_json: bool, ref: str, only_print: bool) -> None:
-    """Open an artifact's page in the browser."""
+def open_command(service: Flowtime, as_json: bool, ref: str) -> None:
+    """Print the link of an artifact's page."""
     link = service.link(ref)
     if as_json:
         render.echo_json(link)
         return
     click.echo(link["url"])
-    if not only_print and sys.stdout.isatty():
-        webbrowser.open(link["url"])
+    click.echo(render.dim("this flowtime serves no pages; the link is for a server there"), err=True)
 
 
 @click.command(

@@ -12,7 +12,7 @@ from flowtime.cli import render
 from flowtime.cli.artifacts import measures_table
 from flowtime.cli.options import Percent, Words, joined, registry_command, tags_option
 from flowtime.errors import EXIT_MISMATCH
-from flowtime.service import DEMO_FOLDER, Flowtime
+from flowtime.service import Flowtime
 
 FORMATS = click.Choice(("gold", "csv", "ndjson", "parquet"))
 
@@ -51,10 +51,11 @@ def run_command(
 def _print_run(catalog: dict[str, Any]) -> None:
     click.echo(measures_table(catalog["measures"]))
     _print_warnings(catalog["warnings"])
-    click.echo(render.dim(_run_facts(catalog)))
+    click.echo(render.dim(run_facts(catalog)))
 
 
-def _run_facts(catalog: dict[str, Any]) -> str:
+def run_facts(catalog: dict[str, Any]) -> str:
+    """A run in a line: its size, the time of each stage, its digest."""
     timing = ", ".join(
         f"{stage.removesuffix('_seconds')} {render.seconds(taken)}"
         for stage, taken in catalog["stats"].items()
@@ -64,7 +65,7 @@ def _run_facts(catalog: dict[str, Any]) -> str:
     return f"{data['series']:,} series, {data['rows']:,} rows · {timing} · {data['digest']}"
 
 
-def _portraits(measures: list[dict[str, Any]]) -> str:
+def portraits(measures: list[dict[str, Any]]) -> str:
     """One line for each component: what it served, else what arrived, else what it has first."""
     by_component: dict[str, dict[str, dict[str, Any]]] = {}
     for entry in measures:
@@ -235,12 +236,12 @@ def test_loop_command(
     if as_json:
         render.echo_json(report)
     else:
-        print_loop(report)
+        click.echo(verdict(report))
     if not report["ok"]:
         sys.exit(EXIT_MISMATCH)
 
 
-def print_loop(report: dict[str, Any]) -> None:
+def verdict(report: dict[str, Any]) -> str:
     """The table of ticks, a column for each format, then what failed and where."""
     formats = report["formats"]
     checks = list(dict.fromkeys(check for entry in formats.values() for check in entry["checks"]))
@@ -251,15 +252,12 @@ def print_loop(report: dict[str, Any]) -> None:
         )
         for check in checks
     ]
-    click.echo(render.table(("verified", *formats), rows))
+    lines = [render.table(("verified", *formats), rows)]
     for name, entry in formats.items():
-        for problem in entry["problems"]:
-            click.echo(f"{click.style('✗', fg='red')} {name}: {problem}")
+        lines += [f"{render.tick(False)} {name}: {problem}" for problem in entry["problems"]]
+    closed = "closed" if report["ok"] else "not closed"
     subject = f"{report['model_id']} → {report['run_id']}"
-    if report["ok"]:
-        click.echo(f"{render.tick(True)} the loop is closed: {subject}")
-    else:
-        click.echo(f"{render.tick(False)} the loop is not closed: {subject}")
+    return "\n".join([*lines, f"{render.tick(report['ok'])} the loop is {closed}: {subject}"])
 
 
 @click.command(
@@ -343,56 +341,6 @@ def explain_command(service: Flowtime, as_json: bool, model: str) -> None:
         click.echo(plan["text"])
 
 
-@click.command("demo", epilog="Example: flowtime demo")
-@click.option(
-    "--folder", default=DEMO_FOLDER, show_default=True, metavar="PATH", help="A new folder to work in."
-)
-@registry_command("--artifacts")
-def demo_command(service: Flowtime, as_json: bool, folder: str) -> None:
-    """Walk through the whole loop on the checkout template, in a fresh folder."""
-    steps = service.demo(Path(folder))
-    if as_json:
-        render.echo_json({name: result for name, result, _ in steps})
-        return
-    for number, (name, result, taken) in enumerate(steps, start=1):
-        click.echo(render.heading(f"{number}. {DEMO_STEPS[name]}") + render.dim(f"  {render.seconds(taken)}"))
-        _print_demo_step(name, result)
-        click.echo()
-
-
-DEMO_STEPS = {
-    "model": "A model from the template checkout",
-    "run": "A run of it",
-    "exports": "The run as files for other programs",
-    "imports": "Each file imported again, its model rebuilt from the file alone",
-    "loop": "The whole loop verified",
-    "links": "Look around",
-}
-
-
-def _print_demo_step(name: str, result: Any) -> None:
-    if name == "model":
-        click.echo(f"   {result['id']}\n   {result['folder']}")
-    elif name == "run":
-        click.echo(f"   {result['id']}\n   {result['folder']}")
-        for line in _portraits(result["measures"]).splitlines():
-            click.echo(f"   {line}")
-        click.echo(f"   {render.dim(_run_facts(result))}")
-    elif name == "exports":
-        for report in result:
-            click.echo(f"   {report['path']}  {report['rows']:,} rows, {render.size(report['bytes'])}")
-        click.echo(f"   digest of each: {result[0]['digest']}")
-    elif name == "imports":
-        for catalog in result:
-            mark = render.tick(catalog["rebuilt"] and catalog["conformance"]["ok"])
-            click.echo(f"   {mark} {catalog['folder']}  {catalog['data']['digest']}")
-    elif name == "loop":
-        print_loop(result)
-    else:
-        for line in result:
-            click.echo(f"   {line}")
-
-
 commands: dict[str, click.Command] = {
     "run": run_command,
     "export": export_command,
@@ -400,5 +348,4 @@ commands: dict[str, click.Command] = {
     "test-loop": test_loop_command,
     "compare": compare_command,
     "explain": explain_command,
-    "demo": demo_command,
 }

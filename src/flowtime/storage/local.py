@@ -95,8 +95,10 @@ class LocalStore(Store):
                 with os.scandir(path) as entries:
                     for entry in entries:
                         (folders if entry.is_dir() else files).append(entry.name)
-            except (FileNotFoundError, NotADirectoryError):
-                if self.root.exists() and not self.root.is_dir():
+            except FileNotFoundError:
+                return Listing()
+            except NotADirectoryError:
+                if not self.root.is_dir():
                     raise
                 return Listing()
         if not prefix and STAGING in folders:
