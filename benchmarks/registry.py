@@ -1,10 +1,10 @@
-"""The registry and its index on a folder: rebuild, queries, freshness, publication, and the cold commands.
+"""The registry and its index on a folder: rebuild, queries, freshness and publication.
 
-    python benchmarks/registry.py            1,000 and 10,000 artifacts
-    python benchmarks/registry.py --full     100,000 too, at which the bounds of queries hold
+    python -m benchmarks.registry            1,000 and 10,000 artifacts
+    python -m benchmarks.registry --full     100,000 too, at which the bounds of queries hold
 
 A rebuild is measured against reading and parsing the same catalogs bare, publication against a script
-that writes, fsyncs and renames the same files, a cold command against a bare Python in CPU time.
+that writes, fsyncs and renames the same files.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import argparse
 import json
 import os
 import random
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +28,6 @@ BOUNDS = {1_000: (1, 2, 2), 10_000: (1, 10, 20), 100_000: (1, 10, 20)}
 """Milliseconds for a question by id, for a page by tag, kind and date, and for a text prefix."""
 REBUILD_BOUNDS = {1_000: 1.0, 10_000: 3.0, 100_000: 30.0}
 PUBLISH_BOUND = 3.0
-COLD_BOUND = 80.0
 
 WORDS = ["checkout", "cart", "search", "payment", "login", "transit", "support", "mail", "stock", "price"]
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -191,42 +188,6 @@ def publication(folder: Path) -> bool:
     )
 
 
-def cpu(command: list[str], root: Path) -> float:
-    """Milliseconds of CPU of the best of ten runs of a process."""
-    best = float("inf")
-    for _ in range(10):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            command,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "FLOWTIME_ARTIFACTS": str(root), "FLOWTIME_CACHE": str(root.parent / "cache")},
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return best * 1000
-
-
-def cold(folder: Path) -> bool:
-    """Cold commands on 1,000 artifacts against a bare Python."""
-    root = folder / "registry-1000"
-    bare = cpu([sys.executable, "-c", "pass"], root)
-    id = next((root / "runs").iterdir()).name
-    print(f"cold commands, CPU over a bare Python ({bare:.0f} ms)")
-    kept = []
-    for arguments in (["list"], ["list", "--json"], ["search", "--query", "chec"], ["show", id]):
-        taken = cpu([sys.executable, "-m", "flowtime", *arguments], root) - bare
-        kept.append(
-            report(
-                f"flowtime {arguments[0]} {'--json' * ('--json' in arguments)}",
-                f"{taken:8.1f} ms",
-                COLD_BOUND,
-                taken,
-            )
-        )
-    return all(kept)
-
-
 def main() -> None:
     """Measures and exits with 1 where a bound does not hold."""
     parser = argparse.ArgumentParser(
@@ -237,7 +198,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         kept = [at_size(folder, size) for size in sizes]
-        kept += [publication(folder), cold(folder)]
+        kept.append(publication(folder))
     sys.exit(not all(kept))
 
 

@@ -30,7 +30,7 @@ LAYERS = (
 NARROWER = {
     "storage": {"errors"},
     "engine": {"errors", "core", "model"},
-    "cli": {"errors", "settings", "service"},
+    "cli": {"errors", "settings", "service", "version"},
     "api": {"errors", "settings", "service"},
     "web": {"errors", "settings", "service", "api"},
     "__main__": {"cli"},

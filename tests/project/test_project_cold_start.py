@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 LIBRARIES = {
-    "fastapi", "jinja2", "numpy", "obstore", "pandas", "polars", "pyarrow", "pydantic", "rich", "starlette",
-    "typer", "uvicorn", "yaml",
+    "fastapi", "jinja2", "msgspec", "numpy", "obstore", "pandas", "polars", "pyarrow", "pydantic", "rich",
+    "starlette", "typer", "uvicorn", "yaml",
 }  # fmt: skip
 HEAVY = LIBRARIES | {f"flowtime.{part}" for part in ("analysis", "engine", "formats", "loop", "sim")}
 

@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="replace")  # a terminal without these characters is no reason to fail
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         code = INTERRUPTED
     if code in (INTERRUPTED, TERMINATED):
         click.echo("stopped; nothing half done was kept", err=True)
@@ -97,6 +97,8 @@ def _run(words: list[str]) -> int:
     as_json, debug, stdout = "--json" in words, "--debug" in words, sys.stdout
     try:
         code = cli.main(words, prog_name="flowtime", standalone_mode=False)
+    except click.Abort:
+        return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as help:
         click.echo(help.format_message(), err=True)
         return help.exit_code

@@ -54,7 +54,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequen
     widths = [max(width(row[i]) for row in (header, *rows)) for i in range(len(header))]
     if sys.stdout.isatty():
         spare = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
-        while sum(widths) > spare and max(widths) > 8:
+        while sum(widths) > spare and max(widths) > 4:
             widths[widths.index(max(widths))] -= 1
     lines = []
     for row in (header, *rows):
@@ -100,10 +100,11 @@ def seconds(value: float) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """`1 run`, `2 runs`, `0 series`."""
+    """`1 run`, `2 runs`, `2 days`, `2 queries`, `0 series`."""
     if count == 1 or word.endswith("series"):
         return f"{count:,} {word}"
-    return f"{count:,} {word[:-1]}ies" if word.endswith("y") else f"{count:,} {word}s"
+    soft = word.endswith("y") and word[-2] not in "aeou"
+    return f"{count:,} {word[:-1]}ies" if soft else f"{count:,} {word}s"
 
 
 def grid(document: dict[str, Any]) -> str:

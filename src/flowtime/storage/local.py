@@ -182,9 +182,9 @@ class LocalStore(Store):
     @contextmanager
     def stage(self) -> Iterator[Path]:
         folder = self._staging / os.urandom(16).hex()
-        with _translated(folder):
-            _make_folder(folder)
         try:
+            with _translated(folder):
+                _make_folder(folder)
             yield folder
         except OSError as error:
             if error.errno in _OF_THE_DISK or str(error.filename or "").startswith(str(folder)):

@@ -1,0 +1,60 @@
+"""Series: what stands where, and the line of blocks that shows a series' shape."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowtime.core.grid import Grid
+from flowtime.core.series import SeriesKey, SeriesSet, sparkline
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def test_a_series_is_found_by_its_key() -> None:
+    keys = (SeriesKey("shop", "served"), SeriesKey("shop", "errors"))
+    series = SeriesSet(Grid(2), keys, (None, None), np.array([[1.0, 2.0], [3.0, 4.0]]))
+    assert series[SeriesKey("shop", "errors")].tolist() == [3.0, 4.0]
+    with pytest.raises(KeyError, match="queue"):
+        series[SeriesKey("shop", "queue")]
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([], ""),
+        ([5.0], "▁"),
+        ([0, 1, 2, 3, 4, 5, 6, 7], "▁▂▃▄▅▆▇█"),
+        ([1.0, math.nan, 2.0], "▁ █"),
+        ([math.nan, math.nan], "  "),
+        ([0.1] * 1000, "▁" * 24),
+        ([1e308] * 1000, "▁" * 24),
+        ([-1e308] * 480 + [1e308] * 480, "▁" * 12 + "█" * 12),
+        ([-3.0, -2.0], "▁█"),
+    ],
+)
+def test_sparkline_shows_the_shape(values: list[float], line: str) -> None:
+    assert sparkline(values) == line
+    assert sparkline(np.array(values, dtype=np.float64)) == line
+
+
+@given(st.lists(st.integers(-1000, 1000) | st.just(math.nan), min_size=1, max_size=120), st.integers(1, 30))
+def test_sparkline_is_the_mean_of_each_share(values: list[float], width: int) -> None:
+    shares = [share.tolist() for share in np.array_split(np.array(values), min(width, len(values)))]
+    present = [[value for value in share if not math.isnan(value)] for share in shares]
+    means = [statistics.fmean(share) if share else math.nan for share in present]
+    known = [mean for mean in means if not math.isnan(mean)]
+    line = sparkline(values, width)
+    assert len(line) == len(means)
+    for block, mean in zip(line, means, strict=True):
+        if math.isnan(mean):
+            assert block == " "
+        else:
+            span = max(known) - min(known)
+            level = (mean - min(known)) / span * 7.999 if span > 1e-9 else 0.0
+            assert abs(BLOCKS.index(block) + 0.5 - level) <= 0.5 + 1e-6
