@@ -14,8 +14,8 @@ from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.engine import SEMANTICS_VERSION, compile, evaluate
 from flowtime.errors import Diagnostic, InvalidInput, Unavailable
-from flowtime.formats.metadata import FORMAT_VERSION
-from flowtime.formats.telemetry import Imported, import_file
+from flowtime.formats.metadata import FORMAT_VERSION, Recorded
+from flowtime.formats.telemetry import Imported, import_file, read_recorded
 from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
 from flowtime.loop.runs import DATA_FILE, measures, write_series
 from flowtime.model import from_document, load
@@ -30,21 +30,25 @@ from flowtime.version import ENGINE_VERSION
 def read_series(registry: Registry, id: str) -> SeriesSet:
     """The series of a run or telemetry, bit for bit.
 
-    Raises NotFound (FT501), InvalidInput (FT4xx) or Unavailable (FT805) where the artifact was damaged.
+    Raises NotFound (FT501), or Unavailable (FT805) where the artifact was damaged.
     """
     catalog = registry.catalog(id)
-    imported = import_file(
-        registry.path(id, DATA_FILE), grid=Grid.from_json(catalog["grid"]), ignore_metadata=True
+    listed = catalog["measures"]
+    expected = Recorded(
+        Grid.from_json(catalog["grid"]),
+        tuple(SeriesKey(entry["component"], entry["measure"]) for entry in listed),
+        tuple(entry["unit"] for entry in listed),
+        catalog["data"]["digest"],
     )
-    series = imported.series
-    if imported.digest != catalog["data"]["digest"]:
+    try:
+        return read_recorded(registry.path(id, DATA_FILE), expected)
+    except InvalidInput as error:
         raise Unavailable(
             "FT805",
-            f"{id}: {DATA_FILE} is not what was published: its digest is {imported.digest}",
+            f"{id}: {DATA_FILE} is not what was published: {error.message}",
+            where=error.where,
             hint="restore it from a backup, or delete the artifact and run again",
-        )
-    units = {(m["component"], m["measure"]): m["unit"] for m in catalog["measures"]}
-    return replace(series, units=tuple(units[key.component, key.measure] for key in series.keys))
+        ) from error
 
 
 def read_model(registry: Registry, id: str) -> Model | None:

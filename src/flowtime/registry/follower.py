@@ -103,11 +103,13 @@ class Follower:
         before = dict(zip(_WATCHED, state.marks, strict=True)) if state.marks else {}
         for folder, mark in zip(_WATCHED, marks, strict=True):
             if folder in KINDS and (not mark or mark != before.get(folder)):
+                # The index first: what another process takes in meanwhile is not gone for not being listed.
+                known = index.paths(folder)
+                shown = known | {problem.path for problem in index.problems(folder)}
                 listing = self._artifacts.store.list(folder)
                 there = {f"{folder}/{name}" for name in (*listing.folders, *listing.files)}
-                known = index.paths(folder)
                 stale |= dict.fromkeys(sorted(there - known))
-                gone |= (known | {problem.path for problem in index.problems(folder)}) - there
+                gone |= shown - there
         if gone:
             index.apply((), gone, ())
         self._take_in(index, list(stale), progress)

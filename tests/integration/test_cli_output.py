@@ -1,0 +1,99 @@
+"""What is printed: plain text in a pipe, tables that fit a narrow terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from flowtime.cli.render import width
+
+COMMANDS = (
+    ("list",),
+    ("search", "--query", "shop"),
+    ("sim", "list"),
+    ("compare", "--baseline", "shop_run", "--comparison", "shop_run"),
+    ("test-loop", "--model", "shop"),
+)
+
+
+def on_a_terminal(folder: Path, columns: int, *words: str) -> str:
+    """What a command prints on a terminal of that many columns."""
+    primary, secondary = pty.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "LINES", "NO_COLOR"}}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowtime", *words],
+        cwd=folder,
+        env={**env, "TERM": "xterm-256color"},
+        stdin=secondary,
+        stdout=secondary,
+        stderr=secondary,
+    )
+    os.close(secondary)
+    said = b""
+    try:
+        while piece := os.read(primary, 65536):
+            said += piece
+    except OSError:  # how Linux ends a terminal
+        pass
+    finally:
+        os.close(primary)
+    assert process.wait(timeout=60) == 0, said.decode()
+    return said.decode().replace("\r\n", "\n")
+
+
+@pytest.fixture
+def registry(flowtime: Any, shop: Path, tmp_path: Path) -> Path:
+    """Artifacts with long and wide names."""
+    flowtime("run", "--model", shop)
+    flowtime("run", "--model", shop, "--name", "窓口の需要 " * 8, "--tags", "production,september,straße")
+    flowtime("sim", "new", "--template", "e-commerce", "--name", "a-very-long-name-" * 6, "--tags", "ö" * 60)
+    return tmp_path
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_tables_fit_the_terminal(columns: int, registry: Path) -> None:
+    for words in COMMANDS:
+        said = on_a_terminal(registry, columns, *words)
+        assert "\x1b[" in said
+        # Sentences about ids may wrap; tables may not.
+        widest = max(
+            (line for line in said.splitlines() if " → " not in line and "next:" not in line), key=width
+        )
+        assert width(widest) <= columns, widest
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_tables_of_a_run_and_a_template_fit_the_terminal(columns: int, registry: Path) -> None:
+    for words, header in ((("show", "shop_run"), "comp"), (("sim", "show", "checkout"), "para")):
+        lines = on_a_terminal(registry, columns, *words).splitlines()
+        first = next(number for number, line in enumerate(lines) if click.unstyle(line).startswith(header))
+        rows = [line for line in lines[first:] if "next:" not in line]
+        widest = max(rows, key=width)
+        assert width(widest) <= columns, widest
+
+
+def test_piped_output_is_plain_and_whole(flowtime: Any, registry: Path) -> None:
+    for words in (
+        *COMMANDS,
+        ("show", "shop_run"),
+        ("sim", "show", "checkout"),
+        ("index", "status"),
+        ("--help",),
+    ):
+        done = flowtime(*words)
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "…" not in done.stdout
+    assert "a-very-long-name-" * 6 in flowtime("list").stdout
+    done = flowtime("show", "nothing", code=3)
+    assert "\x1b" not in done.stderr
