@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowtime.core import graph
 from flowtime.model import drawing, from_document, load
 from flowtime.sim import templates
 
@@ -44,17 +45,48 @@ def test_any_graph_is_drawn_without_overlaps_inside_the_picture(
     for box in picture.boxes:
         assert box.width / 2 <= box.x <= picture.width - box.width / 2
         assert box.height / 2 <= box.y <= picture.height - box.height / 2
+    forward: dict[str, list[str]] = {box.id: [] for box in picture.boxes}
+    for line in picture.lines:
+        assert len(line.points) % 3 == 1
+        assert all(0 <= x <= picture.width and 0 <= y <= picture.height for x, y in line.points[::3])
+        if not line.back:
+            forward[line.source].append(line.target)
+    graph.topological_order(forward)  # raises where the edges that are not back ones leave a cycle
     boxes = {box.id: box for box in picture.boxes}
     for line in picture.lines:
-        source, target = boxes[line.source], boxes[line.target]
-        forwards = (target.y - source.y) if picture.down else (target.x - source.x)
-        assert line.back == (forwards <= 0)
+        for box, (x, y) in ((boxes[line.source], line.points[0]), (boxes[line.target], line.points[-1])):
+            assert abs(abs(x - box.x) - box.width / 2) < 0.2 or abs(abs(y - box.y) - box.height / 2) < 0.2
 
 
-def test_a_chain_without_a_cycle_is_straight() -> None:
-    ids = [f"n{i}" for i in range(6)]
-    picture = drawing.layout(dict.fromkeys(ids, 80.0), pairwise(ids))
+def test_a_short_chain_is_straight() -> None:
+    picture = drawing.layout(dict.fromkeys("abc", 80.0), pairwise("abc"))
     assert len({box.x if picture.down else box.y for box in picture.boxes}) == 1
+
+
+@pytest.mark.parametrize("count", [6, 9, 14])
+def test_a_long_chain_is_folded_into_rows_there_and_back(count: int) -> None:
+    ids = [f"n{i}" for i in range(count)]
+    picture = drawing.layout(dict.fromkeys(ids, 80.0), pairwise(ids))
+    assert not picture.down
+    assert 0.6 < picture.width / picture.height < 4
+    rows: dict[float, list[drawing.Box]] = {}
+    for box in picture.boxes:
+        rows.setdefault(box.y, []).append(box)
+    assert 2 <= len(rows) <= 4
+    for number, row in enumerate(rows.values()):
+        places = [box.x for box in row]
+        assert places == sorted(places, reverse=number % 2 == 1)
+    ends = [(row[-1].x, after[0].x) for row, after in pairwise(rows.values())]
+    assert all(abs(last - first) < 1 for last, first in ends)
+
+
+def test_a_chain_with_many_edges_past_every_layer_is_not_folded() -> None:
+    """Each of twelve boxes goes to the next four."""
+    ids = [f"n{i}" for i in range(12)]
+    edges = [(a, b) for i, a in enumerate(ids) for b in ids[i + 1 : i + 5]]
+    picture = drawing.layout(dict.fromkeys(ids, 80.0), edges)
+    places = [box.y if picture.down else box.x for box in picture.boxes]
+    assert places == sorted(places)
 
 
 def test_a_ladder_is_drawn_without_crossings() -> None:

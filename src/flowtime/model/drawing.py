@@ -1,8 +1,9 @@
 """Pictures of models: a layered layout of a directed graph, and an SVG of it.
 
 The layout follows Sugiyama, Tagawa and Toda (1981): edges that close a cycle are turned round, nodes take
-the layer of their longest path, sweeps of barycenters order each layer, and least squares place it. All
-of it follows the order of the input, so that the same model gives the same bytes.
+the layer of their longest path, sweeps of barycenters order each layer, and least squares place it. A flow
+that is long and thin is folded into strips that run there and back, like a serpentine. All of it follows the
+order of the input, so that the same model gives the same bytes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ _ROW_GAP = 24.0
 _LANE = 14.0  # room of an edge where it passes a layer
 _LAYER_GAP = (46.0, 34.0)  # to the right, down
 _MARGIN = 16.0
+_STRIP_GAP = 26.0
+_STRIPS = 4
+_FOLD_COST = 1.22  # how much larger a picture must get by one more fold to be worth it
+_TURNS = 4  # the most edges that may pass a fold
+_BULGE = (22.0, 60.0)  # reach of an edge's control points where it turns into the next strip
 _ASIDE = 11.0  # how far a turned edge keeps from the middle of a box, where the others arrive
 _SWEEPS = 8
 _PASSES = 9
@@ -55,7 +61,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An edge, from its source's border to its target's; `back` marks one that closes a cycle."""
+    """An edge, from its source's border to its target's; `back` marks one that closes a cycle.
+
+    `points` is a chain of cubic Bézier curves: where it begins, then two control points and an end for each.
+    """
 
     source: str
     target: str
@@ -88,9 +97,9 @@ def layout(widths: Mapping[str, float], edges: Iterable[Edge], feedback: Collect
     lattice = _Lattice(widths, [edge for edge in distinct if edge[0] != edge[1]], turned)
     lattice.order()
     loops = any(source == target for source, target in distinct)
-    placings = [_Placing(lattice, widths, down, loops) for down in (False, True)]
-    best = min(placings, key=lambda placing: abs(math.log(placing.width / placing.height / _SHAPE)))
-    return best.layout(distinct, turned)
+    placings = [_Placing(lattice, widths, down) for down in (False, True)]
+    strips = [_Strips(placing, cuts, loops) for placing in placings for cuts in placing.cuts()]
+    return min(strips, key=_Strips.cost).layout(distinct, turned)
 
 
 def preview(model: Model) -> str:
@@ -242,12 +251,9 @@ def _layers(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
 
 
 class _Placing:
-    """Coordinates of a lattice: `along` the flow by layer, `across` it by vertex, beginning at the margins.
+    """Coordinates of a lattice: `along` the flow by layer, `across` it by vertex."""
 
-    `loops` tells whether an edge joins a node to itself, which takes room beside the boxes.
-    """
-
-    def __init__(self, lattice: _Lattice, widths: Mapping[str, float], down: bool, loops: bool) -> None:
+    def __init__(self, lattice: _Lattice, widths: Mapping[str, float], down: bool) -> None:
         self.lattice = lattice
         self.widths = widths
         self.down = down
@@ -256,16 +262,29 @@ class _Placing:
         self.size: list[Point] = boxes + [(0.0, _LANE)] * places
         """How much room each vertex takes along and across the flow."""
         self.weight = [1.0] * len(boxes) + [_LIGHT] * places
-        depth = [max((self.size[v][0] for v in row), default=0.0) for row in lattice.rows]
-        self.depth = depth
-        ends = zip(accumulate(depth), depth, strict=True)
-        self.along = [_MARGIN + end - own / 2 + i * _LAYER_GAP[down] for i, (end, own) in enumerate(ends)]
-        across = self.placed()
-        halves = [(place, size[1] / 2) for place, size in zip(across, self.size, strict=True)]
-        low = min((place - half for place, half in halves), default=0.0) - _MARGIN
-        high = max((place + half for place, half in halves), default=0.0) + _MARGIN + _ASIDE * loops
-        self.across = [place - low for place in across]
-        self.width, self.height = self.point(self.along[-1] + depth[-1] / 2 + _MARGIN, high - low)
+        self.depth = [max((self.size[v][0] for v in row), default=0.0) for row in lattice.rows]
+        ends = zip(accumulate(self.depth), self.depth, strict=True)
+        self.along = [end - own / 2 + i * _LAYER_GAP[down] for i, (end, own) in enumerate(ends)]
+        self.across = self.placed()
+
+    def cuts(self) -> Iterator[tuple[int, ...]]:
+        """Ways to fold: the layers that begin a strip, each way with one strip more, of like lengths.
+
+        A fold lies where few edges pass, and no strip has a single layer. What runs down is not folded: a row
+        can be read from its end, but no column from its foot.
+        """
+        yield (0,)
+        if self.down:
+            return
+        lattice, total = self.lattice, self.along[-1] + self.depth[-1] / 2
+        gaps = [0.0, *((a + b) / 2 for a, b in pairwise(self.along))]
+        passing = [sum(len(lattice.after[vertex]) for vertex in row) for row in lattice.rows]
+        possible = [i for i in range(2, len(lattice.rows) - 1) if passing[i - 1] <= _TURNS]
+        for strips in range(2, _STRIPS + 1):
+            ideal = [total * part / strips for part in range(1, strips)]
+            nearest = [min(possible, key=lambda i: abs(gaps[i] - at), default=0) for at in ideal]
+            if all(b - a > 1 for a, b in pairwise((0, *nearest))):
+                yield (0, *nearest)
 
     def placed(self) -> list[float]:
         """Each vertex near the middle of its neighbours, in the layer's order and without overlaps."""
@@ -318,52 +337,115 @@ class _Placing:
         for vertex, place, offset in zip(row, flat, offsets, strict=False):
             across[vertex] = place + offset
 
+
+class _Strips:
+    """A placing folded before the layers `cuts`, so that every other strip is turned by half a circle.
+
+    `loops` tells whether an edge joins a node to itself, which takes room beside the boxes.
+    """
+
+    def __init__(self, placing: _Placing, cuts: Sequence[int], loops: bool) -> None:
+        self.placing = placing
+        self.cuts = cuts
+        self.strip = [bisect_right(cuts, layer) - 1 for layer in range(len(placing.depth))]
+        self.frames: list[tuple[float, float, float]] = []
+        """How a strip lies in the picture: its sign, and what comes on top along and across."""
+        pen = breadth = 0.0
+        ends = [pen]
+        for strip, (first, after) in enumerate(pairwise((*cuts, len(placing.depth)))):
+            begin = placing.along[first] - placing.depth[first] / 2
+            length = placing.along[after - 1] + placing.depth[after - 1] / 2 - begin
+            rows = placing.lattice.rows[first:after]
+            halves = [(placing.across[v], placing.size[v][1] / 2) for row in rows for v in row]
+            low = min((place - half for place, half in halves), default=0.0)
+            high = max((place + half for place, half in halves), default=0.0) + _ASIDE * loops
+            sign = 1.0 if strip % 2 == 0 else -1.0
+            self.frames.append((sign, pen - sign * begin, breadth + (high if strip % 2 else -low)))
+            pen += sign * length
+            breadth += high - low + _STRIP_GAP
+            room = sign * _BULGE[1] if after < len(placing.depth) else 0.0
+            ends.append(pen + room)
+        shift = _MARGIN - min(ends)
+        self.frames = [(sign, along + shift, across + _MARGIN) for sign, along, across in self.frames]
+        self.size = (max(ends) + shift + _MARGIN, breadth - _STRIP_GAP + 2 * _MARGIN)
+
+    def cost(self) -> float:
+        """How small a card must show the picture, and how often the eye must turn."""
+        width, height = self.picture(self.size)
+        return max(width / _SHAPE, height) * _FOLD_COST ** (len(self.cuts) - 1)
+
     def layout(self, edges: Iterable[Edge], turned: Collection[Edge]) -> Layout:
         """The picture of these edges, of which `turned` run against the layers."""
-        lattice = self.lattice
+        placing, lattice = self.placing, self.placing.lattice
         lines = []
         for edge in edges:
             back = edge in turned
             points = self.loop(edge[0]) if edge[0] == edge[1] else self.route(edge, back)
-            lines.append(Line(*edge, tuple(self.point(*point) for point in points), back))
+            lines.append(Line(*edge, tuple(self.picture(point) for point in points), back))
         boxes = []
         for vertex, id in enumerate(lattice.ids):
-            x, y = self.point(self.along[lattice.layer[vertex]], self.across[vertex])
-            boxes.append(Box(id, x, y, self.widths[id], HEIGHT))
-        return Layout(tuple(boxes), tuple(lines), self.width, self.height, self.down)
+            layer = lattice.layer[vertex]
+            x, y = self.picture(self.point(layer, placing.along[layer], placing.across[vertex]))
+            boxes.append(Box(id, x, y, placing.widths[id], HEIGHT))
+        return Layout(tuple(boxes), tuple(lines), *self.picture(self.size), placing.down)
 
-    def point(self, along: float, across: float) -> Point:
-        x, y = (across, along) if self.down else (along, across)
+    def picture(self, point: Point) -> Point:
+        along, across = point
+        x, y = (across, along) if self.placing.down else (along, across)
         return round(x, 1), round(y, 1)
 
+    def point(self, layer: int, along: float, across: float) -> Point:
+        """A place of the unfolded layout, which lies at a layer, in its strip."""
+        sign, beyond, beside = self.frames[self.strip[layer]]
+        return beyond + sign * along, beside + sign * across
+
     def route(self, edge: Edge, back: bool) -> list[Point]:
-        """Way points of an edge as (along, across): straight through the layers, bent between them."""
-        chain = self.lattice.chains[edge]
+        """An edge as curves: straight through the layers, bent between them, turned between strips."""
+        lattice = self.placing.lattice
+        chain = lattice.chains[edge]
         aside = _ASIDE if back else 0.0
-        points = []
-        for vertex in chain:
-            layer = self.lattice.layer[vertex]
-            own = self.size[vertex][0]
-            half = (own or self.depth[layer]) / 2
-            across = self.across[vertex] + (aside if own else 0.0)
-            if vertex != chain[0]:
-                points.append((self.along[layer] - half, across))
-            if vertex != chain[-1]:
-                points.append((self.along[layer] + half, across))
-        return points[::-1] if back else points
+        curves: list[Point] = []
+        for left, right in pairwise(chain):
+            a, b = self.border(left, 1.0, aside), self.border(right, -1.0, aside)
+            strip, then = (self.strip[lattice.layer[vertex]] for vertex in (left, right))
+            curve = _bent(a, b) if strip == then else _turn(a, b, self.frames[strip][0])
+            curves += _straight(curves[-1], curve[0]) + curve if curves else curve
+        return curves[::-1] if back else curves
+
+    def border(self, vertex: int, side: float, aside: float) -> Point:
+        """Where an edge leaves a vertex (side 1) or comes to it (side -1), at a box `aside` of its middle."""
+        placing, layer = self.placing, self.placing.lattice.layer[vertex]
+        own = placing.size[vertex][0]
+        along = placing.along[layer] + side * (own or placing.depth[layer]) / 2
+        return self.point(layer, along, placing.across[vertex] + (aside if own else 0.0))
 
     def loop(self, id: str) -> list[Point]:
         """An edge from a node to itself, as a curve beside its box."""
-        vertex = self.lattice.ids.index(id)
-        along, (depth, breadth) = self.along[self.lattice.layer[vertex]], self.size[vertex]
-        side = self.across[vertex] + breadth / 2
+        placing = self.placing
+        vertex = placing.lattice.ids.index(id)
+        layer, (depth, breadth) = placing.lattice.layer[vertex], placing.size[vertex]
+        along, side = placing.along[layer], placing.across[vertex] + breadth / 2
         reach = min(_ASIDE, depth / 4)
-        return [
-            (along + reach, side),
-            (along + 2 * reach, side + 18),
-            (along - 2 * reach, side + 18),
-            (along - reach, side),
-        ]
+        curve = [(reach, 0.0), (2 * reach, 18.0), (-2 * reach, 18.0), (-reach, 0.0)]
+        return [self.point(layer, along + ahead, side + beside) for ahead, beside in curve]
+
+
+def _bent(a: Point, b: Point) -> list[Point]:
+    """A curve that leaves and arrives along the flow."""
+    middle = (a[0] + b[0]) / 2
+    return [a, (middle, a[1]), (middle, b[1]), b]
+
+
+def _turn(a: Point, b: Point, sign: float) -> list[Point]:
+    """The curve from the end of a strip to the beginning of the next; outer ones reach further."""
+    reach = min(max(_BULGE[0], 0.5 * abs(b[1] - a[1])), _BULGE[1])
+    beyond = (max if sign > 0 else min)(a[0], b[0]) + sign * reach
+    return [a, (beyond, a[1]), (beyond, b[1]), b]
+
+
+def _straight(a: Point, b: Point) -> list[Point]:
+    """The controls of a straight line from `a` to `b`, whose own points belong to the curves beside it."""
+    return [a, b]
 
 
 def _mean(places: Sequence[int], otherwise: float) -> float:
@@ -430,7 +512,7 @@ def _svg(
         f"<desc>{_text(_description(noun, joint, entries, picture.lines))}</desc>",
         f"<style>{_style({entry.kind for entry in entries})}</style>",
     ]
-    parts += (_line(line, picture.down) for line in picture.lines)
+    parts += (_line(line) for line in picture.lines)
     for entry in entries:
         parts.append(_box(entry, boxes[entry.id]))
     return "\n".join([*parts, "</svg>", ""])
@@ -439,10 +521,11 @@ def _svg(
 def _box(entry: _Entry, box: Box) -> str:
     kind = entry.kind if entry.kind in _COLOURS else "component"
     notes = f": {', '.join(entry.notes)}" if entry.notes else ""
+    below = 8 if kind == "store" else 5
     label = entry.label if len(entry.label) <= _LABEL else entry.label[: _LABEL - 1].rstrip() + "…"
     return (
         f'<g class="{kind}"><title>{_text(f"{entry.label} ({entry.kind}){notes}")}</title>{_shape(kind, box)}'
-        f'<text x="{_number(box.x)}" y="{_number(box.y + 5)}">{_text(label)}</text></g>'
+        f'<text x="{_number(box.x)}" y="{_number(box.y + below)}">{_text(label)}</text></g>'
     )
 
 
@@ -492,31 +575,24 @@ def _path(corners: Sequence[Point]) -> str:
     return f'<path d="M{"L".join(_pair(corner) for corner in corners)}Z"/>'
 
 
-def _line(line: Line, down: bool) -> str:
-    """An edge as curves that leave and arrive along the flow, with its arrow head."""
-    points = line.points
-    if line.source == line.target:
-        path = f"M{_pair(points[0])}C{' '.join(_pair(point) for point in points[1:])}"
-        (x, y), tangent = points[-1], (points[-1][0] - points[-2][0], points[-1][1] - points[-2][1])
-    else:
-        curves = "".join(_curve(a, b, down) for a, b in pairwise(points))
-        path = f"M{_pair(points[0])}{curves}"
-        sign = -1.0 if line.back else 1.0
-        (x, y), tangent = points[-1], ((0.0, sign) if down else (sign, 0.0))
-    length = math.hypot(*tangent) or 1.0
-    dx, dy = 9 * tangent[0] / length, 9 * tangent[1] / length
+def _line(line: Line) -> str:
+    """An edge with its arrow head, which follows the curve's last stretch."""
+    first, *rest = line.points
+    pieces = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+    path = "".join(_curve(a, b) for a, b in zip(line.points[::3], pieces, strict=False))
+    (x, y), (before_x, before_y) = line.points[-1], line.points[-2]
+    length = math.hypot(x - before_x, y - before_y) or 1.0
+    dx, dy = 9 * (x - before_x) / length, 9 * (y - before_y) / length
     corners = [(x, y), (x - dx - dy / 2, y - dy + dx / 2), (x - dx + dy / 2, y - dy - dx / 2)]
     head = f"M{'L'.join(_pair(corner) for corner in corners)}Z"
     name = "back" if line.back else "edge"
-    return f'<path class="{name}" d="{path}"/><path class="{name} head" d="{head}"/>'
+    return f'<path class="{name}" d="M{_pair(first)}{path}"/><path class="{name} head" d="{head}"/>'
 
 
-def _curve(a: Point, b: Point, down: bool) -> str:
-    if (a[0] == b[0]) if down else (a[1] == b[1]):
-        return f"L{_pair(b)}"
-    middle = ((a[1] + b[1]) if down else (a[0] + b[0])) / 2
-    first, second = ((a[0], middle), (b[0], middle)) if down else ((middle, a[1]), (middle, b[1]))
-    return f"C{_pair(first)} {_pair(second)} {_pair(b)}"
+def _curve(a: Point, piece: tuple[Point, Point, Point]) -> str:
+    """A piece of a path, as a line where it is one."""
+    flat = any(len({point[axis] for point in (a, *piece)}) == 1 for axis in (0, 1))
+    return f"L{_pair(piece[2])}" if flat else f"C{' '.join(_pair(point) for point in piece)}"
 
 
 def _style(kinds: Iterable[str]) -> str:
