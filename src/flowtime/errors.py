@@ -359,6 +359,14 @@ CODES: dict[str, Code] = {
     "FT710": Code(
         "invalid", "bad template table", "A csv file beside the template lacks the column, or is not numbers."
     ),
+    "FT711": Code(
+        "invalid", "nothing to change", "A model is derived from another by naming at least one change."
+    ),
+    "FT712": Code(
+        "invalid",
+        "cannot be derived so",
+        "A change names no parameter or node of the model, or a scenario that it does not have.",
+    ),
     # FT8xx: comparison, the loop, commands
     "FT801": Code(
         "invalid", "cannot be compared", "The two grids have no common bins that mean the same time."
@@ -377,6 +385,9 @@ CODES: dict[str, Code] = {
         "invalid", "data does not fit the model", "Components, measures or grid differ from the model's."
     ),
     "FT808": Code("invalid", "not a grid", "A grid on the command line is bins=N,size=N,unit=U[,start=T]."),
+    "FT809": Code(
+        "invalid", "not comparable things", "A model is compared with a model, series with series."
+    ),
     # FT9xx: defects of flowtime itself
     "FT900": Code("internal", "defect", "flowtime met a state that it should never be in; please report it."),
 }

@@ -121,10 +121,11 @@ class Flowtime:
         return [template.to_json() for template in templates.templates(self.settings.templates)]
 
     def template(self, id: str) -> JSON:
-        """One template, with parameters and scenarios."""
-        from flowtime.sim import templates
+        """One template, with parameters, scenarios and the `layers` of the model that its defaults give."""
+        from flowtime.model.drawing import layers
 
-        return templates.template(id, self.settings.templates).to_json()
+        template = self._template(id)
+        return {**template.to_json(), "layers": layers(template.read(template.fill()))}
 
     def create_model(
         self,
@@ -138,12 +139,36 @@ class Flowtime:
         **label: Any,
     ) -> JSON:
         """A model artifact from a template; returns its catalog."""
-        from flowtime.loop import models
+        from flowtime.loop import authoring, models
 
-        text, model = self._filled(template, settings, params, scenario)
+        text, model = authoring.fill(self._template(template), settings, params, scenario, None)
         update = None if update is None else self.registry.resolve(update, ("model",))
         published = models.publish(
             self.registry, text, model, self._label(name or template, **label), update=update
+        )
+        return self._shown(published["id"])
+
+    def derive_model(
+        self,
+        source: str,
+        *,
+        name: str | None = None,
+        settings: Iterable[str] = (),
+        params: Path | None = None,
+        scenario: str | None = None,
+        update: bool = False,
+        **label: Any,
+    ) -> JSON:
+        """A model artifact from a model with changes (`update`: its next version); returns its catalog."""
+        from flowtime.loop import authoring, models
+
+        parent = self._model(source, publish=True)
+        text, model = authoring.derive(parent, settings, params, scenario, self.settings.templates)
+        named = self._label(
+            name or (parent.name if update else f"{parent.name}-{scenario or 'derived'}"), **label
+        )
+        published = models.publish(
+            self.registry, text, model, named, update=parent.id if update else None, parents=[parent.parent]
         )
         return self._shown(published["id"])
 
@@ -159,41 +184,22 @@ class Flowtime:
     ) -> JSON:
         """A filled template as a plain model file: `{path}`."""
         from flowtime.formats.files import write_file
+        from flowtime.loop import authoring
 
-        text, _ = self._filled(template, settings, params, scenario, name)
+        text, _ = authoring.fill(self._template(template), settings, params, scenario, name)
         write_file(path, text.encode())
         return {"path": str(path)}
 
-    def _filled(
-        self,
-        template: str,
-        settings: Iterable[str],
-        params: Path | None,
-        scenario: str | None,
-        name: str | None = None,
-    ) -> tuple[str, Any]:
-        from flowtime.loop.models import read_parameters
-        from flowtime.model import load
-        from flowtime.model.writer import dump
+    def _template(self, id: str) -> Any:
         from flowtime.sim import templates
 
-        found = templates.template(template, self.settings.templates)
-        values = {} if params is None else read_parameters(params)
-        values |= dict(templates.parse_setting(setting, found) for setting in settings)
-        document = found.fill(values, scenario)
-        if name is not None:
-            document["metadata"]["id"] = name
-        text = dump(document)
-        return text, load(text, template)
+        return templates.template(id, self.settings.templates)
 
     def validate(self, path: Path) -> JSON:
-        """What a model file means, checked but not stored: `{nodes, model_hash, warnings}`."""
-        from flowtime.loop import models
-        from flowtime.model.identity import model_hash
+        """What a model or template file holds, checked but not stored: `{kind, nodes, warnings, ...}`."""
+        from flowtime.loop import authoring
 
-        _, model = models.read_file(path)
-        warnings = [warning.to_json() for warning in model.warnings]
-        return {"nodes": len(model.nodes), "model_hash": model_hash(model), "warnings": warnings}
+        return authoring.check(path)
 
     def explain(self, model: str) -> JSON:
         """How a model is computed: `{plan, text}`."""
@@ -211,11 +217,17 @@ class Flowtime:
         name: str | None = None,
         seed: int | None = None,
         deterministic: bool = False,
+        scenario: str | None = None,
         **label: Any,
     ) -> JSON:
-        """A run artifact of a model, which may be a file: that is registered first. Returns its catalog."""
+        """A run artifact of a model, or of the model derived from it by `scenario`; returns its catalog.
+
+        A model that is a file is registered first.
+        """
         from flowtime.loop import runs
 
+        if scenario is not None:
+            model = self.derive_model(model, scenario=scenario)["id"]
         stored = self._model(model, publish=True)
         labelled = self._label(name or f"{stored.name}_run", **label)
         published = runs.run(self.registry, stored, labelled, seed=seed, deterministic=deterministic)
@@ -320,14 +332,17 @@ class Flowtime:
                 self.registry.record_loop(id, name, verdict["digest"], now)
 
     def compare(self, baseline: str, comparison: str, threshold: float | None = None) -> JSON:
-        """Two runs or telemetry series by series: `{baseline, comparison, aligned, series, ...}`."""
-        from flowtime.analysis.compare import compare
-        from flowtime.loop.exchange import read_series
+        """Two runs or telemetry series by series: `{baseline, comparison, aligned, series, ...}`.
 
-        ids = [self.registry.resolve(reference, ("run", "telemetry")) for reference in (baseline, comparison)]
-        result = compare(*(read_series(self.registry, id) for id in ids))
-        within = None if threshold is None else result.within(threshold)
-        return {"baseline": ids[0], "comparison": ids[1], **result.to_json(), "within_threshold": within}
+        Of two models `{baseline, comparison, model, within_threshold}`; only equal ones are within one.
+        """
+        from flowtime.loop.comparison import comparable, compare_models, compare_series
+
+        kind = comparable(self.registry, baseline, comparison)
+        if kind == "model":
+            models = (self._model(baseline), self._model(comparison))
+            return compare_models(*models, (baseline, comparison), threshold)
+        return compare_series(self.registry, baseline, comparison, threshold)
 
     def _model(self, reference: str, *, publish: bool = False) -> Any:
         """The model that a person means, as a StoredModel; a file becomes an artifact with `publish`."""

@@ -68,7 +68,11 @@ def test_grids_meet_where_their_times_do() -> None:
     ("a", "b", "says"),
     [
         (Grid(2), Grid(2, start=NEW_YEAR), "the baseline counts its bins"),
-        (Grid(2), Grid(2, 5, "minutes"), "1 hours and 5 minutes"),
+        (
+            Grid(2),
+            Grid(2, 5, "minutes"),
+            "the baseline has 2 bins of 1 hour, the comparison 2 bins of 5 minutes",
+        ),
         (Grid(2, start=NEW_YEAR), Grid(2, start=NEW_YEAR + 1), "begin at different times"),
         (Grid(2, start=NEW_YEAR), Grid(2, start=NEW_YEAR + 2 * HOUR), "do not overlap"),
     ],
@@ -80,3 +84,21 @@ def test_grids_that_do_not_meet_are_explained(a: Grid, b: Grid, says: str) -> No
 
 def test_units_of_the_same_length_meet() -> None:
     assert align(Grid(3, 60, "minutes"), Grid(3, 1, "hours")).bins == 3
+
+
+def test_what_is_left_out_of_unlike_grids_is_said() -> None:
+    early, late = Grid(4, start=NEW_YEAR), Grid(6, start=NEW_YEAR + HOUR)
+    assert align(early, early).note == "all 4 bins"
+    assert align(early, late).note == (
+        "the 3 bins that both have; the baseline begins 1 bin earlier, the comparison ends 3 bins later"
+    )
+    assert align(late, early).note == (
+        "the 3 bins that both have; the baseline ends 3 bins later, the comparison begins 1 bin earlier"
+    )
+
+
+def test_the_shape_of_a_difference_is_drawn() -> None:
+    result = compare(
+        series(Grid(4), a=[1, 1, 1, 1], b=[2, 2, 2, 2]), series(Grid(4), a=[1, 1, 9, 1], b=[2, 2, 2, 2])
+    )
+    assert [entry.spark for entry in result.series] == ["▁▁█▁", ""]

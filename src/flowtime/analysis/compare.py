@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flowtime.core.grid import Grid
-from flowtime.core.series import FloatArray, SeriesKey, SeriesSet
+from flowtime.core.series import FloatArray, SeriesKey, SeriesSet, sparkline
 from flowtime.errors import InvalidInput
 
 
@@ -16,7 +16,7 @@ from flowtime.errors import InvalidInput
 class Alignment:
     """Which bins of both sides are compared: `bins` of them, from these first bins on.
 
-    By time where both grids have a start, by index where neither has.
+    By time where both grids have a start, by index where neither has. `note` says in words what is left out.
     """
 
     by: Literal["time", "index"]
@@ -26,6 +26,23 @@ class Alignment:
     baseline_bins: int
     comparison_bins: int
 
+    @property
+    def note(self) -> str:
+        """What of both sides is compared: `all 24 bins`, or which bins lie outside."""
+        if self.bins == self.baseline_bins == self.comparison_bins:
+            return f"all {_bins(self.bins)}"
+        outside = []
+        for side, first, bins in (
+            ("baseline", self.baseline_first, self.baseline_bins),
+            ("comparison", self.comparison_first, self.comparison_bins),
+        ):
+            before, after = first, bins - first - self.bins
+            lead = f"begins {_bins(before)} earlier" if before else ""
+            tail = f"ends {_bins(after)} later" if after else ""
+            if lead or tail:
+                outside.append(f"the {side} {' and '.join(filter(None, (lead, tail)))}")
+        return f"the {_bins(self.bins)} that both have; {', '.join(outside)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -34,6 +51,7 @@ class Difference:
     `relative` is the mean absolute difference over the mean absolute baseline: 0 where nothing
     differs, None where the baseline is all zero and something differs, or where no bin has both values.
     `first_bin` is the first baseline bin whose values are not the same, or of which one side has none.
+    `spark` draws the difference over time, empty where nothing differs.
     """
 
     component: str
@@ -52,6 +70,7 @@ class Difference:
     first_time_bin: str | None
     first_baseline: float | None
     first_comparison: float | None
+    spark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +107,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """The comparison as every face shows it."""
         return {
-            "aligned": asdict(self.alignment),
+            "aligned": {**asdict(self.alignment), "note": self.alignment.note},
             "series": [asdict(difference) for difference in self.series],
             "only_in_baseline": [asdict(key) for key in self.only_in_baseline],
             "only_in_comparison": [asdict(key) for key in self.only_in_comparison],
@@ -121,25 +140,31 @@ def align(a: Grid, b: Grid) -> Alignment:
     """The common bins of two grids. Raises InvalidInput (FT801) where there are none."""
     if (a.start is None) != (b.start is None):
         which = "baseline" if a.start is None else "comparison"
-        raise _apart(f"the {which} counts its bins, the other side has times")
+        raise _apart(f"the {which} counts its bins, the other side has times", a, b)
     if a.step != b.step:
-        raise _apart(f"their bins differ in length: {a.bin_size} {a.bin_unit} and {b.bin_size} {b.bin_unit}")
+        raise _apart("their bins differ in length", a, b)
     shift = 0
     if a.start is not None and b.start is not None:
         shift, rest = divmod(b.start - a.start, a.step)
         if rest:
-            raise _apart(f"their bins begin at different times: {a.label(0)} and {b.label(0)}")
+            raise _apart("their bins begin at different times", a, b)
     first_a, first_b = max(shift, 0), max(-shift, 0)
     bins = min(a.bins - first_a, b.bins - first_b)
     if bins < 1:
-        raise _apart(f"they do not overlap: {a} and {b}")
+        raise _apart("their times do not overlap", a, b)
     return Alignment("index" if a.start is None else "time", bins, first_a, first_b, a.bins, b.bins)
 
 
-def _apart(why: str) -> InvalidInput:
+def _apart(why: str, a: Grid, b: Grid) -> InvalidInput:
     return InvalidInput(
-        "FT801", f"the two cannot be compared: {why}", hint="compare series over grids of the same step"
+        "FT801",
+        f"the two cannot be compared: {why}; the baseline has {a}, the comparison {b}",
+        hint="run both models over bins of the same length that begin at the same times",
     )
+
+
+def _bins(count: int) -> str:
+    return f"{count:,} bin{'' if count == 1 else 's'}"
 
 
 def difference(
@@ -175,4 +200,5 @@ def difference(
         first_time_bin=None if at is None else grid.label(first + at),
         first_baseline=None if at is None or missing_a[at] else float(a[at]),
         first_comparison=None if at is None or missing_b[at] else float(b[at]),
+        spark="" if at is None else sparkline(b - a),
     )

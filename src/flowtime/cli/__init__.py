@@ -21,7 +21,7 @@ COMMANDS = {
     "export": "loop",
     "import": "loop",
     "test-loop": "loop",
-    "compare": "loop",
+    "compare": "compare",
     "explain": "loop",
     "list": "artifacts",
     "search": "artifacts",

@@ -188,11 +188,10 @@ def measures_table(measures: list[dict[str, Any]]) -> str:
             m["spark"]
             + (f"  {render.plural(missing, 'bin')} missing" if (missing := m["summary"]["missing"]) else ""),
         )
-        for m in measures
+        for m in render.by_component(measures)
     ]
-    return render.table(
-        ("component", "measure", "unit", "min", "mean", "max", "over time"), rows, right=(3, 4, 5)
-    )
+    header = ("component", "measure", "unit", "min", "mean", "max", "over time")
+    return render.table(header, render.grouped(rows), right=(3, 4, 5))
 
 
 @click.command("open", epilog="Example: flowtime open --id baseline-v1 --print")

@@ -1,4 +1,4 @@
-"""Commands of the loop: run, export, import, verify, compare, explain."""
+"""Commands of the loop: run, export, import, verify, explain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from flowtime.cli import render
 from flowtime.cli.artifacts import measures_table
-from flowtime.cli.options import Percent, Words, joined, registry_command, tags_option
+from flowtime.cli.options import Words, joined, registry_command, tags_option
 from flowtime.errors import EXIT_MISMATCH
 from flowtime.service import Flowtime
 
@@ -21,6 +21,7 @@ FORMATS = click.Choice(("gold", "csv", "ndjson", "parquet"))
 @click.option(
     "--model", required=True, metavar="MODEL", help="A model's id, ID@v2, name, or a .yaml/.json file."
 )
+@click.option("--scenario", help="Run the model with a scenario of its template, as a model derived from it.")
 @click.option("--name", help="Name of the run (default: the model's name and _run).")
 @tags_option
 @click.option(
@@ -32,9 +33,15 @@ FORMATS = click.Choice(("gold", "csv", "ndjson", "parquet"))
 @click.option("--description", help="What the run is about.")
 @click.option("--owner", help="Owner (default: FLOWTIME_OWNER, else the login name).")
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
+@click.option("--all", "show_all", is_flag=True, help="Show every series, however many there are.")
 @registry_command("--artifacts", "--out")
 def run_command(
-    service: Flowtime, as_json: bool, model: str, tags: tuple[tuple[str, ...], ...], **options: Any
+    service: Flowtime,
+    as_json: bool,
+    model: str,
+    tags: tuple[tuple[str, ...], ...],
+    show_all: bool,
+    **options: Any,
 ) -> None:
     """Run a model and keep the result as a run artifact."""
     catalog = service.run(model, tags=joined(tags), **options)
@@ -42,16 +49,22 @@ def run_command(
         render.echo_json(catalog)
         return
     click.echo(f"run {render.heading(catalog['id'])}  {render.dim(catalog['folder'])}")
-    _print_run(catalog)
-    print_next(
-        service, f"flowtime export --run {catalog['id']} --format parquet --out {catalog['name']}.parquet"
-    )
-
-
-def _print_run(catalog: dict[str, Any]) -> None:
-    click.echo(measures_table(catalog["measures"]))
-    _print_warnings(catalog["warnings"])
+    measures = catalog["measures"]
+    if show_all or render.fits(len(measures)):
+        click.echo(measures_table(measures))
+    else:
+        click.echo(portraits(measures))
+        click.echo(
+            f"{len(measures):,} series, of which one of each component; all: flowtime show {catalog['id']}"
+        )
+    print_warnings(catalog["warnings"])
     click.echo(render.dim(run_facts(catalog)))
+    print_next(
+        service,
+        f"flowtime show {catalog['id']}",
+        f"flowtime export --run {catalog['id']} --format parquet --out {catalog['name']}.parquet",
+        f"flowtime test-loop --model {catalog['model_id']}@v{catalog['model_version']}",
+    )
 
 
 def run_facts(catalog: dict[str, Any]) -> str:
@@ -74,7 +87,8 @@ def portraits(measures: list[dict[str, Any]]) -> str:
     return measures_table(chosen)
 
 
-def _print_warnings(warnings: list[dict[str, Any]]) -> None:
+def print_warnings(warnings: list[dict[str, Any]]) -> None:
+    """Warnings, on stderr."""
     for warning in warnings:
         click.echo(f"{click.style('warning', fg='yellow')} {warning['message']}", err=True)
 
@@ -178,7 +192,7 @@ def import_command(
         click.echo(f"{render.tick(True)} {whose}; its graph was computed again")
     for line in _conformance(catalog["conformance"]):
         click.echo(line)
-    _print_warnings(catalog["warnings"])
+    print_warnings(catalog["warnings"])
     if not options["dry_run"]:
         print_next(service, f"flowtime show {catalog['id']}")
 
@@ -260,75 +274,6 @@ def verdict(report: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{render.tick(report['ok'])} the loop is {closed}: {subject}"])
 
 
-@click.command(
-    "compare", epilog="\b\nExample: flowtime compare --baseline monday --comparison tuesday --threshold 5%"
-)
-@click.option("--baseline", required=True, metavar="ID", help="A run or telemetry.")
-@click.option("--comparison", required=True, metavar="ID", help="Another one.")
-@click.option(
-    "--threshold", type=Percent(), help="Exit with 10 when a series is relatively further off than this."
-)
-@registry_command("--artifacts", "--out")
-def compare_command(
-    service: Flowtime,
-    as_json: bool,
-    baseline: str,
-    comparison: str,
-    threshold: float | None,
-) -> None:
-    """Compare two runs or telemetry, series by series."""
-    report = service.compare(baseline, comparison, threshold)
-    if as_json:
-        render.echo_json(report)
-    else:
-        _print_comparison(report, threshold)
-    if report["within_threshold"] is False:
-        sys.exit(EXIT_MISMATCH)
-
-
-def _print_comparison(report: dict[str, Any], threshold: float | None) -> None:
-    aligned = report["aligned"]
-    click.echo(f"baseline    {report['baseline']}\ncomparison  {report['comparison']}")
-    click.echo(
-        render.dim(
-            f"aligned by {aligned['by']} over {render.plural(aligned['bins'], 'bin')}"
-            f" (of {aligned['baseline_bins']:,} and {aligned['comparison_bins']:,})"
-        )
-    )
-    rows = [
-        (
-            entry["component"],
-            entry["measure"],
-            entry["unit"] or "",
-            render.number(entry["mean_baseline"]),
-            render.number(entry["mean_comparison"]),
-            "=" if entry["equal"] else render.number(entry["max_difference"]),
-            "=" if entry["equal"] else render.number(entry["rmse"]),
-            "=" if entry["equal"] else render.percent(entry["relative"]),
-            entry["first_time_bin"] or "",
-        )
-        for entry in report["series"]
-    ]
-    header = (
-        "component",
-        "measure",
-        "unit",
-        "baseline mean",
-        "comparison mean",
-        "max difference",
-        "rmse",
-        "relative",
-        "first at",
-    )
-    click.echo(render.table(header, rows, right=(3, 4, 5, 6, 7)))
-    for side in ("baseline", "comparison"):
-        for key in report[f"only_in_{side}"]:
-            click.echo(f"only in the {side}: {key['component']}.{key['measure']}")
-    if threshold is not None:
-        verdict = "within" if report["within_threshold"] else "over"
-        click.echo(f"{render.tick(report['within_threshold'])} {verdict} {render.percent(threshold)}")
-
-
 @click.command("explain", epilog="Example: flowtime explain baseline-v1")
 @click.argument("model", metavar="MODEL")
 @registry_command("--artifacts", "--out")
@@ -346,6 +291,5 @@ commands: dict[str, click.Command] = {
     "export": export_command,
     "import": import_command,
     "test-loop": test_loop_command,
-    "compare": compare_command,
     "explain": explain_command,
 }

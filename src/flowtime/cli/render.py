@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
 import shutil
 import sys
+import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +19,10 @@ from flowtime.errors import FlowtimeError
 
 SHOWN = 20
 """How many problems the terminal lists; JSON has them all, up to the cap of what raised them."""
+
+
+LONG = 40
+"""The most rows of a table that a terminal shows unasked."""
 
 
 def echo_json(value: object) -> None:
@@ -48,9 +54,14 @@ def width(text: str) -> int:
     )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Rows under a header, `right` naming the right-aligned columns; on a terminal the widest column
-    gives way until the lines fit, elsewhere nothing is cut."""
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), wrap: bool = False
+) -> str:
+    """Rows under a header, `right` naming the right-aligned columns.
+
+    On a terminal the widest column gives way until the lines fit; it is cut, or with `wrap` goes on in the
+    next line. Elsewhere nothing is cut.
+    """
     widths = [max(width(row[i]) for row in (header, *rows)) for i in range(len(header))]
     if sys.stdout.isatty():
         spare = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
@@ -58,10 +69,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequen
             widths[widths.index(max(widths))] -= 1
     lines = []
     for row in (header, *rows):
-        cells = [_fitted(cell, w, i in right) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  ".join(cells).rstrip())
+        split = [_wrapped(cell, w) if wrap else [cell] for cell, w in zip(row, widths, strict=True)]
+        for part in itertools.zip_longest(*split, fillvalue=""):
+            cells = [
+                _fitted(cell, w, i in right) for i, (cell, w) in enumerate(zip(part, widths, strict=True))
+            ]
+            lines.append("  ".join(cells).rstrip())
     lines[0] = dim(lines[0])
     return "\n".join(lines)
+
+
+def _wrapped(text: str, columns: int) -> list[str]:
+    return textwrap.wrap(text, columns) if width(text) > columns else [text]
+
+
+def paragraph(text: str) -> str:
+    """Running text, broken into lines on a terminal."""
+    return textwrap.fill(text, min(shutil.get_terminal_size().columns, 100)) if sys.stdout.isatty() else text
 
 
 def _fitted(text: str, columns: int, right: bool) -> str:
@@ -74,6 +98,34 @@ def _fitted(text: str, columns: int, right: bool) -> str:
     return space + text if right else text + space
 
 
+def fits(rows: int) -> bool:
+    """Whether a table of so many rows is shown whole: anywhere but on a terminal it is."""
+    return rows <= LONG or not sys.stdout.isatty()
+
+
+def by_component(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Series with those of a component together, else in their order."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        groups.setdefault(entry["component"], []).append(entry)
+    return [entry for group in groups.values() for entry in group]
+
+
+def grouped(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """On a terminal, rows with their first column only where it changes; elsewhere all as they are."""
+    if not sys.stdout.isatty():
+        return list(rows)
+    firsts = [None, *(row[0] for row in rows)]
+    return [("" if row[0] == before else row[0], *row[1:]) for row, before in zip(rows, firsts, strict=False)]
+
+
+def value(given: object) -> str:
+    """A parameter's value as `--set` takes it."""
+    if isinstance(given, list):
+        return ", ".join(value(item) for item in given)
+    return str(given).lower() if isinstance(given, bool) else str(given)
+
+
 def number(value: float | None) -> str:
     """A number for people: six significant digits, `-` where there is none."""
     if value is None:
@@ -83,7 +135,9 @@ def number(value: float | None) -> str:
 
 def percent(value: float | None) -> str:
     """A ratio as a percentage, `-` where there is none."""
-    return "-" if value is None else f"{value * 100:.3g}%"
+    if value is None:
+        return "-"
+    return f"{value * 100:,.0f}%" if value >= 10 else f"{value * 100:.3g}%"
 
 
 def size(count: int) -> str:

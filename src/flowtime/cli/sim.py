@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from flowtime.cli import render
-from flowtime.cli.loop import print_next
+from flowtime.cli.loop import print_next, print_warnings
 from flowtime.cli.options import joined, registry_command, tags_option
 from flowtime.service import Flowtime
 
@@ -26,8 +26,8 @@ def list_command(service: Flowtime, as_json: bool) -> None:
     if as_json:
         render.echo_json({"templates": templates})
         return
-    rows = [(t["id"], t["category"], t["title"], t["question"]) for t in templates]
-    click.echo(render.table(("template", "category", "title", "the question it answers"), rows))
+    rows = [(t["category"], t["id"], t["question"]) for t in templates]
+    click.echo(render.table(("category", "template", "the question it answers"), render.grouped(rows)))
     print_next(service, f"flowtime sim show {templates[0]['id']}")
 
 
@@ -35,30 +35,46 @@ def list_command(service: Flowtime, as_json: bool) -> None:
 @click.argument("template")
 @registry_command("--artifacts")
 def show_command(service: Flowtime, as_json: bool, template: str) -> None:
-    """Show a template: what it answers, its parameters and scenarios."""
+    """Show a template: what it answers, its parameters, scenarios and components."""
     entry = service.template(template)
     if as_json:
         render.echo_json(entry)
         return
-    click.echo(f"{render.heading(entry['id'])}  {entry['title']}\n\n{entry['description']}\n")
+    click.echo(f"{render.heading(entry['id'])}  {entry['title']} ({entry['category']})\n")
+    click.echo(f"{render.paragraph(entry['description'])}\n\n{render.paragraph(entry['question'])}\n")
     rows = [
-        (
-            p["name"],
-            p["type"],
-            str(p.get("default", "")),
-            p.get("unit", ""),
-            p["allowed"],
-            p.get("description", ""),
-        )
+        (p["name"], p["allowed"], render.value(p["default"]), p.get("unit", ""), p["description"])
         for p in entry["parameters"]
     ]
-    click.echo(render.table(("parameter", "type", "default", "unit", "allowed", "meaning"), rows))
+    click.echo(render.table(("parameter", "allowed", "default", "unit", "meaning"), rows, wrap=True))
     if entry["scenarios"]:
         click.echo()
         rows_of = [(s["name"], s["description"]) for s in entry["scenarios"]]
-        click.echo(render.table(("scenario", "meaning"), rows_of))
+        click.echo(render.table(("scenario", "meaning"), rows_of, wrap=True))
     click.echo()
-    print_next(service, f"flowtime sim new --template {entry['id']} --name my-{entry['id']}")
+    click.echo(_flow(entry["layers"]))
+    click.echo()
+    name = entry["scenarios"][0]["name"] if entry["scenarios"] else None
+    new = f"flowtime sim new --template {entry['id']} --name my-{entry['id']}"
+    print_next(service, new, *([f"{new} --scenario {name}"] if name else []))
+
+
+def _flow(layers: list[list[dict[str, Any]]]) -> str:
+    """Components with the arrows that leave them, layer by layer; ↺ leads back."""
+    titles = {entry["id"]: entry["title"] for layer in layers for entry in layer}
+    rows = [
+        (
+            str(number),
+            entry["title"],
+            entry["kind"],
+            ", ".join(
+                [f"→ {titles[id]}" for id in entry["to"]] + [f"↺ {titles[id]}" for id in entry["back"]]
+            ),
+        )
+        for number, layer in enumerate(layers, start=1)
+        for entry in layer
+    ]
+    return render.table(("layer", "component", "kind", "leads to"), render.grouped(rows))
 
 
 @sim_command.command(
@@ -99,27 +115,80 @@ def new_command(
     if as_json:
         render.echo_json(catalog)
         return
-    click.echo(f"model {render.heading(catalog['id'])}  {render.dim(catalog['folder'])}")
-    for warning in catalog["warnings"]:
-        click.echo(f"{click.style('warning', fg='yellow')} {warning['message']}", err=True)
+    _print_model(catalog)
     print_next(
         service, f"flowtime run --model {catalog['id']}", f"flowtime test-loop --model {catalog['id']}"
     )
+
+
+@sim_command.command(
+    "derive", epilog="\b\nExample: flowtime sim derive --from baseline-v1 --name faster --set payment_ms=1900"
+)
+@click.option(
+    "--from", "source", required=True, metavar="MODEL", help="A model's id, ID@v2, name, or a file."
+)
+@click.option("--name", help="Name of the new model (default: the model's and -derived, or the scenario).")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="K=V",
+    help="A template parameter's value; of a model that no template gives, the content of a node.",
+)
+@click.option("--params", type=click.Path(path_type=Path), help="A YAML or JSON file of such values.")
+@click.option("--scenario", help="A named set of parameter values of the template.")
+@tags_option
+@click.option("--description", help="What the model is about.")
+@click.option("--owner", help="Owner (default: FLOWTIME_OWNER, else the login name).")
+@click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
+@click.option("--update", is_flag=True, help="Publish as the next version of MODEL.")
+@registry_command("--artifacts", "--out")
+def derive_command(
+    service: Flowtime, as_json: bool, source: str, tags: tuple[tuple[str, ...], ...], **options: Any
+) -> None:
+    """Make a model from a model with other values, and remember where it came from.
+
+    A model made from a template takes the template's parameters. Of any other model, --set NODE=VALUE changes
+    the values of a const node, the formula of an expr node or the distribution of a pmf node.
+    """
+    catalog = service.derive_model(source, tags=joined(tags), **options)
+    if as_json:
+        render.echo_json(catalog)
+        return
+    _print_model(catalog)
+    parent = catalog["parents"][0]
+    origin = f"{parent['id']}@v{parent['version']}"
+    click.echo(f"derived from {origin}")
+    made = f"{catalog['id']}@v{catalog['model_version']}"
+    print_next(
+        service,
+        f"flowtime run --model {catalog['id']}",
+        f"flowtime compare --baseline {origin} --comparison {made}",
+    )
+
+
+def _print_model(catalog: dict[str, Any]) -> None:
+    click.echo(f"model {render.heading(catalog['id'])}  {render.dim(catalog['folder'])}")
+    print_warnings(catalog["warnings"])
 
 
 @sim_command.command("validate", epilog="Example: flowtime sim validate shop.yaml")
 @click.argument("file", type=click.Path(path_type=Path))
 @registry_command("--artifacts")
 def validate_command(service: Flowtime, as_json: bool, file: Path) -> None:
-    """Check a model file: every problem at once, with its place. Nothing is stored."""
+    """Check a model or template file: every problem at once, with its place. Nothing is stored."""
     report = service.validate(file)
     if as_json:
         render.echo_json(report)
         return
-    for warning in report["warnings"]:
-        click.echo(f"{click.style('warning', fg='yellow')} {warning['message']}", err=True)
+    print_warnings(report["warnings"])
     nodes = render.plural(report["nodes"], "node")
-    click.echo(f"{render.tick(True)} {file} is a sound model: {nodes}, {report['model_hash']}")
+    if report["kind"] == "model":
+        click.echo(f"{render.tick(True)} {file} is a sound model: {nodes}, {report['model_hash']}")
+        return
+    size = f"{render.plural(report['parameters'], 'parameter')}, {nodes}"
+    tried = "".join(f", {name}" for name in report["scenarios"])
+    click.echo(f"{render.tick(True)} {file} is a sound template: {size}; tried with its defaults{tried}")
 
 
 commands: dict[str, click.Command] = {"sim": sim_command}

@@ -46,6 +46,11 @@ class StoredModel:
     text: str
     model: Model = field(repr=False)
 
+    @property
+    def parent(self) -> Parent:
+        """What an artifact made from it names as its parent."""
+        return Parent(id=self.id, version=self.version, digest=model_hash(self.model))
+
 
 def is_file(reference: str) -> bool:
     """Whether a person means a file: it has a suffix of model files, or a path separator."""
@@ -58,17 +63,22 @@ def read_file(path: Path) -> tuple[str, Model]:
     The text is the file's own, comments and all, unless numbers had to be taken in from a csv.
     Raises NotFound (FT105), InvalidInput (FT1xx, FT200).
     """
-    document = parse(_read(path), str(path))
+    document = read_document(path)
     model = from_parsed(document, folder=path.parent)
     return (dump(to_document(model)) if _has_csv(document) else document.text), model
 
 
 def read_parameters(path: Path) -> JSON:
     """The mapping in a YAML or JSON file. Raises NotFound (FT105), InvalidInput (FT1xx, FT204)."""
-    value = parse(_read(path), str(path)).value
+    value = read_document(path).value
     if not isinstance(value, dict):
         raise InvalidInput("FT204", "a parameter file is a mapping of names to values", where=str(path))
     return value
+
+
+def read_document(path: Path) -> Document:
+    """A parsed YAML or JSON file. Raises NotFound (FT105), InvalidInput (FT1xx), Unavailable (FT108)."""
+    return parse(_read(path), str(path))
 
 
 def _read(path: Path) -> bytes:

@@ -19,7 +19,7 @@ from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import Model, PmfNode
 from flowtime.registry import Registry
-from flowtime.registry.catalog import Catalog, Data, Measure, Parent, Summary
+from flowtime.registry.catalog import Catalog, Data, Measure, Summary
 from flowtime.version import ENGINE_VERSION
 
 DATA_FILE = "binned_v0.csv"
@@ -69,7 +69,7 @@ def run(
             seed=used,
             grid=model.grid.to_json(),
             capabilities=capabilities(model, plan),
-            parents=[Parent(id=stored.id, version=stored.version, digest=identity)],
+            parents=[stored.parent],
             data=data,
             topology=topology(model),
             nodes=[node.id for node in model.nodes],

@@ -17,6 +17,7 @@ from itertools import accumulate, pairwise
 from xml.sax.saxutils import escape
 
 from flowtime.core import graph
+from flowtime.core.canonical import JSON
 from flowtime.model.identity import dependencies
 from flowtime.model.spec import ConstNode, Model, Node, PmfNode
 
@@ -108,16 +109,62 @@ def preview(model: Model) -> str:
     It follows the reader's light or dark setting, names everything for screen readers, and has no script
     and no ids, so that several can stand in one page.
     """
+    return _svg(model, _graph(model))
+
+
+def layers(model: Model) -> list[list[JSON]]:
+    """What `preview` draws as plain data: the layers of the flow, each a list of components (or nodes).
+
+    Each is `{id, kind, title, to, back}`, where `to` and `back` are the ids that its edges lead to: onwards,
+    and back where they close a cycle.
+    """
+    drawn = _graph(model)
+    ids = [entry.id for entry in drawn.entries]
+    edges = list(dict.fromkeys(drawn.edges))
+    turned = _turned(ids, edges, drawn.feedback)
+    lattice = _Lattice(ids, [edge for edge in edges if edge[0] != edge[1]], turned)
+    rows: list[list[JSON]] = [[] for _ in lattice.rows]
+    for entry, layer in zip(drawn.entries, lattice.layer, strict=False):
+        own = [edge for edge in edges if edge[0] == entry.id]
+        to = [target for _, target in own if (entry.id, target) not in turned]
+        back = [target for _, target in own if (entry.id, target) in turned]
+        rows[layer].append({"id": entry.id, "kind": entry.kind, "title": entry.label, "to": to, "back": back})
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What a box says: its kind gives shape and colour, its notes stand in the tooltip."""
+
+    id: str
+    kind: str
+    label: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """What is drawn of a model; `noun` and `joint` are what its boxes and edges are called."""
+
+    noun: str
+    joint: str
+    entries: tuple[_Entry, ...]
+    edges: tuple[Edge, ...]
+    feedback: frozenset[Edge] = frozenset()
+
+
+def _graph(model: Model) -> _Graph:
+    """A model's components where it has a topology, else its nodes."""
     if model.topology and model.topology.nodes:
-        entries = [
+        components = tuple(
             _Entry(entry.id, entry.kind or "component", entry.title or entry.id, tuple(entry.semantics))
             for entry in model.topology.nodes
-        ]
-        edges = [(edge.source, edge.target) for edge in model.topology.edges]
-        return _svg(model, "component", "flow", entries, edges, ())
-    entries = [
+        )
+        flows = tuple((edge.source, edge.target) for edge in model.topology.edges)
+        return _Graph("component", "flow", components, flows)
+    nodes = tuple(
         _Entry(node.id, _kind(node), node.id, (node.title,) if node.title else ()) for node in model.nodes
-    ]
+    )
     references = dependencies(model)
     edges = []
     feedback = set()
@@ -127,7 +174,7 @@ def preview(model: Model) -> str:
             edges.append((source, id))
             if source not in needed.now | needed.kernels:
                 feedback.add((source, id))
-    return _svg(model, "node", "reference", entries, edges, feedback)
+    return _Graph("node", "reference", nodes, tuple(edges), frozenset(feedback))
 
 
 # -- layout ------------------------------------------------------------------------------------------------
@@ -457,16 +504,6 @@ def _mean(places: Sequence[int], otherwise: float) -> float:
 # -- picture -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What a box says: its kind gives shape and colour, its notes stand in the tooltip."""
-
-    id: str
-    kind: str
-    label: str
-    notes: tuple[str, ...]
-
-
 # Fill and line of each kind, light then dark.
 _COLOURS: dict[str, tuple[str, str, str, str]] = {
     "service": ("#dbeafe", "#2563eb", "#172f54", "#7db2ff"),
@@ -494,22 +531,16 @@ def _kind(node: Node) -> str:
     return "expr"
 
 
-def _svg(
-    model: Model,
-    noun: str,
-    joint: str,
-    entries: Sequence[_Entry],
-    edges: Sequence[Edge],
-    feedback: Collection[Edge],
-) -> str:
-    picture = layout({entry.id: _width(entry.label) for entry in entries}, edges, feedback)
+def _svg(model: Model, drawn: _Graph) -> str:
+    entries = drawn.entries
+    picture = layout({entry.id: _width(entry.label) for entry in entries}, drawn.edges, drawn.feedback)
     boxes = {box.id: box for box in picture.boxes}
     title = model.metadata.title or model.metadata.id or "Model"
     width, height = _number(picture.width), _number(picture.height)
     parts = [
         f'<svg {_ROOT} width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         f"<title>{_text(title)}</title>",
-        f"<desc>{_text(_description(noun, joint, entries, picture.lines))}</desc>",
+        f"<desc>{_text(_description(drawn, picture.lines))}</desc>",
         f"<style>{_style({entry.kind for entry in entries})}</style>",
     ]
     parts += (_line(line) for line in picture.lines)
@@ -629,15 +660,15 @@ def _rules(kinds: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
         yield selector, "stroke", line, dark_line
 
 
-def _description(noun: str, joint: str, entries: Sequence[_Entry], lines: Sequence[Line]) -> str:
-    labels = {entry.id: entry.label for entry in entries}
+def _description(drawn: _Graph, lines: Sequence[Line]) -> str:
+    labels = {entry.id: entry.label for entry in drawn.entries}
     listed = [
         f"{labels[line.source]} to {labels[line.target]}" + (" (feedback)" if line.back else "")
         for line in lines[:_LISTED]
     ]
     if len(lines) > _LISTED:
         listed.append(f"and {len(lines) - _LISTED} more")
-    return f"{_count(len(entries), noun)}, {_count(len(lines), joint)}" + (
+    return f"{_count(len(drawn.entries), drawn.noun)}, {_count(len(lines), drawn.joint)}" + (
         f": {', '.join(listed)}" if listed else ""
     )
 

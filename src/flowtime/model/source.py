@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -67,6 +67,10 @@ class Document:
         For a path that does not exist, the position of its nearest existing parent.
         """
         return self._line_column(self._index(path, key))
+
+    def part(self, key: str) -> Document:
+        """What stands under a key of the mapping, as a document whose positions are those of the whole."""
+        return replace(self, value=self.value[key], _marks=self._marks.keys[key][1])
 
     def excerpt(self, line: int, column: int) -> str:
         """The line with a caret under the column; long lines are cut around it."""

@@ -14,7 +14,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -23,7 +23,8 @@ from typing import Any, get_args
 from flowtime.core.canonical import JSON
 from flowtime.core.expression import format_number
 from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable, did_you_mean
-from flowtime.model import source
+from flowtime.model import from_parsed, source
+from flowtime.model.spec import Model
 from flowtime.sim.parameters import ItemType, Parameter, is_number, shown
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -50,8 +51,9 @@ class Scenario:
 class Template:
     """A model document with places, and what fills them.
 
-    `model` is the parsed document. `tables` is the folder whose csv files it may name (`values: {csv:
-    demand.csv, column: arrivals}`); None where it may name none.
+    `document` is the model document with its places, and where it stands in the template's text. `tables`
+    is the folder whose csv files it may name (`values: {csv: demand.csv, column: arrivals}`); None where it
+    may name none.
     """
 
     id: str
@@ -62,20 +64,32 @@ class Template:
     version: int
     parameters: tuple[Parameter, ...]
     scenarios: tuple[Scenario, ...]
-    model: JSON
+    document: source.Document = field(compare=False, repr=False)
     tables: Traversable | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def model(self) -> JSON:
+        """The model document with its places."""
+        model: JSON = self.document.value
+        return model
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of this name, if there is one."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
 
-    def fill(self, values: Mapping[str, object] | None = None, scenario: str | None = None) -> JSON:
-        """The model document for `values` over the scenario's values over the defaults.
+    def fill(
+        self,
+        values: Mapping[str, object] | None = None,
+        scenario: str | None = None,
+        before: Mapping[str, object] | None = None,
+    ) -> JSON:
+        """The model document for `values` over the scenario's over those of `before` over the defaults.
 
-        It is complete in itself: csv sources are replaced by their numbers, and its provenance names the
-        template and the value of every parameter. Raises InvalidInput FT702 with every problem.
+        `before` are the parameters of an earlier filling. The document is complete in itself: csv sources are
+        replaced by their numbers, and its provenance names the template and the value of every parameter.
+        Raises InvalidInput FT702 with every problem.
         """
-        chosen = self._chosen(values or {}, scenario)
+        chosen = self._chosen(values or {}, scenario, before or {})
         document: JSON = _fill(self.model, None, chosen)
         for node in document["nodes"]:
             if isinstance(node, dict) and isinstance(node.get("values"), dict):
@@ -87,6 +101,28 @@ class Template:
         return {"schemaVersion": 1, "metadata": metadata} | _without(document, "metadata") | {
             "provenance": provenance
         }  # fmt: skip
+
+    def read(self, filled: JSON) -> Model:
+        """What a filled document means; problems point into the template's text.
+
+        Raises InvalidInput FT200 with every problem.
+        """
+        return from_parsed(replace(self.document, value=filled))
+
+    def check(self) -> None:
+        """Raises InvalidInput FT700 with what is wrong in the model that the defaults or a scenario give."""
+        problems: list[Diagnostic] = []
+        for name in (None, *(scenario.name for scenario in self.scenarios)):
+            try:
+                self.read(self.fill(scenario=name))
+            except InvalidInput as error:
+                if error.code != "FT200":
+                    raise
+                about = "" if name is None else f'scenario "{name}": '
+                new = [problem for problem in error.errors if problem not in problems]
+                problems += [replace(problem, message=about + problem.message) for problem in new]
+        if problems:
+            raise _unsound(self.document.name, problems)
 
     def to_json(self) -> JSON:
         """What a person needs to fill the template in."""
@@ -104,8 +140,10 @@ class Template:
             ],
         }
 
-    def _chosen(self, values: Mapping[str, object], scenario: str | None) -> dict[str, Any]:
-        problems = self._problems(values)
+    def _chosen(
+        self, values: Mapping[str, object], scenario: str | None, before: Mapping[str, object]
+    ) -> dict[str, Any]:
+        problems = self._problems({**values, **before, **values})  # what was asked for now comes first
         picked = next((s for s in self.scenarios if s.name == scenario), None)
         if scenario is not None and picked is None:
             known = [s.name for s in self.scenarios]
@@ -119,7 +157,7 @@ class Template:
                 errors=problems,
             )
         defaults = {parameter.name: parameter.default for parameter in self.parameters}
-        merged = defaults | dict(picked.values if picked else {}) | dict(values)
+        merged = {**defaults, **before, **(picked.values if picked else {}), **values}
         return {
             name: list(value) if isinstance(value, (list, tuple)) else value for name, value in merged.items()
         }
@@ -169,7 +207,8 @@ def template(id: str, folder: Path | None = None) -> Template:
         raise NotFound(
             "FT701",
             f'there is no template "{id}"',
-            hint=did_you_mean(id, known) or f"there are: {', '.join(sorted(known))}",
+            hint=did_you_mean(id, known)
+            or f"there are: {', '.join(sorted(known))}; FLOWTIME_TEMPLATES adds yours",
         )
     return _load_file(known[id])
 
@@ -180,13 +219,19 @@ def parse_setting(text: str, template: Template) -> tuple[str, object]:
     What fits no parameter comes back as text: `fill` names every such problem at once. Raises InvalidInput
     FT706 where there is no `=`.
     """
+    name, value = split_setting(text)
+    parameter = template.parameter(name)
+    return name, parameter.read(value) if parameter else value
+
+
+def split_setting(text: str) -> tuple[str, str]:
+    """Name and text of a `name=value`. Raises InvalidInput FT706 where there is no `=`."""
     name, equals, value = text.partition("=")
     if not equals:
         raise InvalidInput(
             "FT706", f"not a setting: {text!r}", hint="write name=value, for example --set workers=8"
         )
-    parameter = template.parameter(name.strip())
-    return name.strip(), parameter.read(value) if parameter else value
+    return name.strip(), value
 
 
 def load(text: str, name: str, tables: Traversable | None = None) -> Template:
@@ -194,7 +239,17 @@ def load(text: str, name: str, tables: Traversable | None = None) -> Template:
 
     Raises InvalidInput FT700 with every problem and its position, FT101 to FT104 on what is no YAML.
     """
-    return _Reading(source.parse(text, name)).template(tables)
+    return from_source(source.parse(text, name), tables)
+
+
+def from_source(document: source.Document, tables: Traversable | None = None) -> Template:
+    """The template in a parsed document. Raises InvalidInput FT700 with every problem and its position."""
+    return _Reading(document).template(tables)
+
+
+def is_template(document: source.Document) -> bool:
+    """Whether a document is meant as a template: it holds a model, where a model holds nodes."""
+    return isinstance(document.value, dict) and "model" in document.value and "nodes" not in document.value
 
 
 def _files(folder: Path | None) -> dict[str, Traversable]:
@@ -261,19 +316,14 @@ class _Reading:
         if "model" in top:
             self.model(top["model"], names, declared)
         if self.problems:
-            raise InvalidInput(
-                "FT700",
-                "the template has these problems",
-                where=self.document.name,
-                errors=sorted(self.problems, key=lambda p: (p.line or 0, p.column or 0)),
-            )
+            raise _unsound(self.document.name, self.problems)
         texts = {key: top[key].strip() for key in ("id", "title", "category", "description", "question")}
         return Template(
             **texts,
             version=top.get("version", 1),
             parameters=parameters,
             scenarios=scenarios,
-            model=top["model"],
+            document=self.document.part("model"),
             tables=tables,
         )
 
@@ -515,6 +565,12 @@ def _plain(value: Any) -> str:
 
 def _without(document: JSON, key: str) -> JSON:
     return {name: value for name, value in document.items() if name != key}
+
+
+def _unsound(name: str, problems: Iterable[Diagnostic]) -> InvalidInput:
+    errors = sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
+    count = f"{len(errors)} problem" + ("s" if len(errors) != 1 else "")
+    return InvalidInput("FT700", f"the template has {count}", where=name, errors=errors)
 
 
 def _bad_table(where: str, message: str, hint: str | None = None) -> InvalidInput:

@@ -1,0 +1,171 @@
+"""Models made from templates, from other models, and checked before they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowtime.core.canonical import JSON
+from flowtime.errors import Diagnostic, InvalidInput, NotFound, did_you_mean
+from flowtime.loop.models import StoredModel, read_document, read_parameters
+from flowtime.model import from_document, from_parsed, source
+from flowtime.model.identity import model_hash
+from flowtime.model.spec import Model
+from flowtime.model.writer import dump
+from flowtime.sim import templates
+from flowtime.sim.templates import Template
+
+_CONTENT = {"const": "values", "expr": "expr", "pmf": "pmf"}
+"""What a setting changes in a node of each kind."""
+
+
+def fill(
+    template: Template, settings: Iterable[str], params: Path | None, scenario: str | None, name: str | None
+) -> tuple[str, Model]:
+    """A filled template as text and what it means; `name` becomes the model's own id.
+
+    `settings` (`name=value`) go over the parameter file, that over the scenario, that over the defaults.
+    Raises InvalidInput FT702, FT706, and FT200 with positions in the template.
+    """
+    document = template.fill(_values(template, settings, params), scenario)
+    if name is not None:
+        document["metadata"]["id"] = name
+    return dump(document), template.read(document)
+
+
+def derive(
+    stored: StoredModel,
+    settings: Iterable[str],
+    params: Path | None,
+    scenario: str | None,
+    folder: Path | None,
+) -> tuple[str, Model]:
+    """A model with changes, as text and what it means; its provenance names the changes and their origin.
+
+    A model that is what a template gives is filled again with other parameters. Of any other, settings
+    change nodes: a const's values, an expr's formula, a pmf's distribution. Raises InvalidInput FT711 without
+    a change, FT712 and FT702 for one that cannot be made, FT200 where the changed model is not sound.
+    """
+    settings = list(settings)
+    if not settings and params is None and scenario is None:
+        hint = "say what with --set name=value, --params FILE or --scenario NAME"
+        raise InvalidInput("FT711", f"nothing changes in {stored.id}", hint=hint)
+    template, why = _origin(stored, folder)
+    before = dict(stored.model.provenance)
+    if template is None:
+        document = _edited(stored, _node_values(stored, settings, params), scenario, why)
+    else:
+        values = _values(template, settings, params)
+        kept = {name: before[name] for name in ("scenario",) if scenario is None and name in before}
+        document = template.fill(values, scenario, before["parameters"])
+        document["provenance"] |= kept
+    document["provenance"]["derivedFrom"] = f"{stored.id}@v{stored.version}"
+    model = from_document(document, stored.name) if template is None else template.read(document)
+    return dump(document), model
+
+
+def check(path: Path) -> JSON:
+    """What a model or template file holds, where it is sound.
+
+    `{kind, nodes, model_hash, warnings}` of a model; of a template, whose defaults and scenarios are filled
+    in, also `{template, parameters, scenarios}`. Raises NotFound FT105, InvalidInput (FT1xx, FT200, FT700)
+    with every problem and its position.
+    """
+    document = read_document(path)
+    if not templates.is_template(document):
+        return {"kind": "model", **_facts(from_parsed(document, folder=path.parent))}
+    template = templates.from_source(document, path.parent)
+    template.check()
+    return {
+        "kind": "template",
+        "template": template.id,
+        "parameters": len(template.parameters),
+        "scenarios": [scenario.name for scenario in template.scenarios],
+        **_facts(template.read(template.fill())),
+    }
+
+
+def _facts(model: Model) -> JSON:
+    warnings = [warning.to_json() for warning in model.warnings]
+    return {"nodes": len(model.nodes), "model_hash": model_hash(model), "warnings": warnings}
+
+
+def _values(template: Template, settings: Iterable[str], params: Path | None) -> dict[str, Any]:
+    values = {} if params is None else read_parameters(params)
+    return values | dict(templates.parse_setting(setting, template) for setting in settings)
+
+
+def _origin(stored: StoredModel, folder: Path | None) -> tuple[Template | None, str]:
+    """The template that gives exactly this model, or None and why there is none."""
+    provenance = stored.model.provenance
+    id, version, parameters = (provenance.get(k) for k in ("template", "templateVersion", "parameters"))
+    if not isinstance(id, str) or not isinstance(parameters, dict):
+        return None, "it was not made from a template"
+    try:
+        template = templates.template(id, folder)
+    except NotFound:
+        return None, f'its template "{id}" is not here; FLOWTIME_TEMPLATES names a folder of templates'
+    if template.version != version:
+        return None, f'it was made from version {version} of "{id}", which is version {template.version} now'
+    try:
+        again = template.read(template.fill(before=parameters))
+    except InvalidInput:
+        return None, f'the template "{id}" does not take its parameters any more'
+    if model_hash(again) != model_hash(stored.model):
+        return None, f'it is no longer what the template "{id}" gives: one of the two was edited'
+    return template, ""
+
+
+def _node_values(stored: StoredModel, settings: Iterable[str], params: Path | None) -> dict[str, Any]:
+    """Node id -> its new content, as settings and the file give it."""
+    values: dict[str, Any] = {} if params is None else read_parameters(params)
+    kinds = {node["id"]: node["kind"] for node in _document(stored)["nodes"]}
+    for setting in settings:
+        name, value = templates.split_setting(setting)
+        values[name] = _content(value, kinds.get(name))
+    return values
+
+
+def _document(stored: StoredModel) -> JSON:
+    document: JSON = source.parse(stored.text, stored.id).value
+    return document
+
+
+def _content(text: str, kind: str | None) -> Any:
+    """What `text` means for a node: numbers, a formula, or a mapping; else itself, for the check to name."""
+    if kind == "expr":
+        return text
+    try:
+        value = source.parse(
+            text if text.lstrip()[:1] in ("[", "{") or "," not in text else f"[{text}]"
+        ).value
+    except InvalidInput:
+        return text
+    return value
+
+
+def _edited(stored: StoredModel, values: Mapping[str, Any], scenario: str | None, why: str) -> JSON:
+    """The document with other contents of these nodes."""
+    document = _document(stored)
+    nodes = {node["id"]: node for node in document["nodes"]}
+    problems = [
+        Diagnostic("FT201", f'unknown node "{name}"', hint=did_you_mean(name, nodes))
+        for name in values
+        if name not in nodes
+    ]
+    if scenario is not None:
+        problems.insert(0, Diagnostic("FT703", f'unknown scenario "{scenario}"; the model has none'))
+    if problems:
+        raise InvalidInput(
+            "FT712",
+            f"{stored.id} cannot be changed so: {why}",
+            hint="--set NODE=VALUE sets the values of a const node, the formula of an expr, the map of a pmf",
+            errors=problems,
+        )
+    for name, value in values.items():
+        nodes[name][_CONTENT[nodes[name]["kind"]]] = value
+    provenance = document.get("provenance") or {}
+    return {key: part for key, part in document.items() if key != "provenance"} | {
+        "provenance": {**provenance, "changes": {**provenance.get("changes", {}), **values}}
+    }

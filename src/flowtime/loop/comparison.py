@@ -1,0 +1,78 @@
+"""Artifacts side by side: runs and telemetry by their series, models by their nodes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flowtime.analysis.compare import compare
+from flowtime.analysis.difference import difference
+from flowtime.core.canonical import JSON
+from flowtime.errors import InvalidInput, NotFound
+from flowtime.loop.exchange import read_series
+from flowtime.loop.models import StoredModel, is_file
+from flowtime.registry import Registry
+from flowtime.registry.artifacts import split_version
+
+_SERIES = ("run", "telemetry")
+
+
+def comparable(registry: Registry, baseline: str, comparison: str) -> Literal["model", "series"]:
+    """Whether two references mean models, or artifacts with series.
+
+    A name that a model and a run share means whichever fits the other reference. Raises NotFound FT501,
+    InvalidInput FT503 and, where one means a model and the other series, FT809.
+    """
+    kinds = [_kind(registry, reference) for reference in (baseline, comparison)]
+    if kinds[0] == kinds[1]:
+        return "model" if kinds[0] == "model" else "series"
+    if "model" not in kinds or all(_has_series(registry, reference) for reference in (baseline, comparison)):
+        return "series"
+    raise InvalidInput(
+        "FT809",
+        f'"{baseline}" is a {kinds[0]}, "{comparison}" is a {kinds[1]}',
+        hint="compare two models, or two artifacts with series; flowtime run makes a run of a model",
+    )
+
+
+def _kind(registry: Registry, reference: str) -> str:
+    if is_file(reference) or split_version(reference)[1] is not None:
+        return "model"
+    kind: str = registry.catalog(registry.resolve(reference))["kind"]
+    return kind
+
+
+def _has_series(registry: Registry, reference: str) -> bool:
+    """Whether a run or telemetry has exactly this id or name."""
+    try:
+        id = registry.resolve(reference, _SERIES)
+    except (NotFound, InvalidInput):
+        return False
+    return reference in (id, registry.catalog(id)["name"])
+
+
+def compare_series(registry: Registry, baseline: str, comparison: str, threshold: float | None) -> JSON:
+    """`{baseline, comparison, aligned, series, only_in_baseline, only_in_comparison, within_threshold}`."""
+    ids = [registry.resolve(reference, _SERIES) for reference in (baseline, comparison)]
+    result = compare(*(read_series(registry, id) for id in ids))
+    within = None if threshold is None else result.within(threshold)
+    return {"baseline": ids[0], "comparison": ids[1], **result.to_json(), "within_threshold": within}
+
+
+def compare_models(
+    baseline: StoredModel, comparison: StoredModel, references: tuple[str, str], threshold: float | None
+) -> JSON:
+    """`{baseline, comparison, model, within_threshold}`: any change of meaning is over every threshold.
+
+    `references` are what a person called the two; files keep that name.
+    """
+    result = difference(baseline.model, comparison.model)
+    names = [
+        reference if is_file(reference) else f"{stored.id}@v{stored.version}"
+        for reference, stored in zip(references, (baseline, comparison), strict=True)
+    ]
+    return {
+        "baseline": names[0],
+        "comparison": names[1],
+        "model": result.to_json(),
+        "within_threshold": None if threshold is None else result.equal,
+    }
