@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from flowtime import cli
@@ -309,3 +311,43 @@ def test_a_run_shows_its_measures_warnings_times_and_what_comes_next(
         "flowtime test-loop --model odd_",
     ):
         assert part in done.stdout
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, flowtime: Command) -> Command:
+    """The command on a terminal of 90 columns."""
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "90")
+    return flowtime
+
+
+def test_a_terminal_gets_one_line_for_each_component_unless_it_asks_for_all(terminal: Command) -> None:
+    terminal("sim", "new", "--template", "checkout", "--name", "day")
+    short = terminal("run", "--model", "day", "--name", "run").stdout
+    assert "all 59 series: flowtime show run_" in short
+    rows = [line for line in short.splitlines() if "▁" in line or "█" in line]
+    assert [row.split()[0] for row in rows] == [
+        "Customers", "Web", "Auth", "Inventory", "Payment", "Orders", "Completed",
+    ]  # fmt: skip
+    whole = terminal("run", "--model", "day", "--all").stdout
+    assert len([line for line in whole.splitlines() if "▁" in line or "█" in line]) == 59
+    terminal("run", "--model", "day", "--scenario", "slow-payment", "--name", "slow")
+    words = ("compare", "--baseline", "run", "--comparison", "slow")
+    assert "5 more differ, by less; --all shows them" in terminal(*words).stdout
+    assert "more differ" not in terminal(*words, "--all").stdout
+
+
+def test_a_terminal_gets_long_texts_in_several_lines(terminal: Command) -> None:
+    lines = terminal("sim", "show", "support-desk").stdout.splitlines()
+    assert max(len(click.unstyle(line)) for line in lines if not line.startswith(("next", "   "))) <= 90
+    assert "…" not in "".join(lines)
+
+
+def test_a_pipe_gets_everything(flowtime: Command) -> None:
+    flowtime("sim", "new", "--template", "checkout", "--name", "day")
+    rows = [
+        line for line in flowtime("run", "--model", "day").stdout.splitlines() if "█" in line or "▁" in line
+    ]
+    assert len(rows) == 59
+    components = [row.split()[0] for row in rows]
+    assert components == sorted(components, key=components.index)

@@ -189,3 +189,22 @@ def test_the_same_bytes_in_another_process() -> None:
     }
     assert len(outputs) == 1
     assert outputs.pop().startswith(b"<svg ")
+
+
+def test_layers_say_in_words_what_the_picture_draws() -> None:
+    edges = "{from: A, to: B}, {from: B, to: C}, {from: C, to: A}, {from: B, to: B}"
+    nodes = "{id: C}, {id: A, kind: source}, {id: B, title: Bee}"
+    model = load(f"{LOOP}topology:\n  nodes: [{nodes}]\n  edges: [{edges}]\n", "loop")
+    found = drawing.layers(model)
+    assert [[entry["id"] for entry in layer] for layer in found] in (
+        [["A"], ["B"], ["C"]],
+        [["C"], ["A"], ["B"]],
+    )
+    entries = {entry["id"]: entry for layer in found for entry in layer}
+    assert entries["B"]["title"] == "Bee"
+    assert entries["B"]["back"][-1] == "B"
+    leads = {(id, to) for id, entry in entries.items() for to in entry["to"] + entry["back"]}
+    assert leads == {("A", "B"), ("B", "C"), ("C", "A"), ("B", "B")}
+    layer_of = {entry["id"]: i for i, layer in enumerate(found) for entry in layer}
+    assert all(layer_of[id] < layer_of[to] for id, entry in entries.items() for to in entry["to"])
+    assert all(layer_of[id] >= layer_of[to] for id, entry in entries.items() for to in entry["back"])

@@ -41,4 +41,4 @@ def test_everything_in_the_guide_runs_as_shown(tmp_path: Path) -> None:
             assert run.returncode == int(comment or 0), printed
             assert [part for part in shown if part not in printed] == [], printed
             commands += 1
-    assert commands == 6
+    assert commands == 12

@@ -54,9 +54,7 @@ def run_command(
         click.echo(measures_table(measures))
     else:
         click.echo(portraits(measures))
-        click.echo(
-            f"{len(measures):,} series, of which one of each component; all: flowtime show {catalog['id']}"
-        )
+        click.echo(f"one for each component; all {len(measures):,} series: flowtime show {catalog['id']}")
     print_warnings(catalog["warnings"])
     click.echo(render.dim(run_facts(catalog)))
     print_next(
