@@ -398,6 +398,17 @@ CODES: dict[str, Code] = {
         "invalid", "data does not fit the model", "Components, measures or grid differ from the model's."
     ),
     "FT808": Code("invalid", "not a grid", "A grid on the command line is bins=N,size=N,unit=U[,start=T]."),
+    "FT811": Code(
+        "invalid",
+        "bad binding",
+        "A binding is component.measure=node: a series of the telemetry and a recorded node of the model.",
+    ),
+    "FT812": Code(
+        "invalid", "no model to run", "The telemetry came without a model, and none was named to run with it."
+    ),
+    "FT851": Code(
+        None, "units differ", "A series has another unit than the model; values are not converted."
+    ),
     # FT9xx: defects of flowtime itself
     "FT900": Code("internal", "defect", "flowtime met a state that it should never be in; please report it."),
 }

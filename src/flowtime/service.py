@@ -207,19 +207,34 @@ class Flowtime:
 
     def run(
         self,
-        model: str,
+        model: str | None,
         *,
+        telemetry: str | None = None,
+        bind: Iterable[str] = (),
         name: str | None = None,
         seed: int | None = None,
         deterministic: bool = False,
         **label: Any,
     ) -> JSON:
-        """A run artifact of a model, which may be a file: that is registered first. Returns its catalog."""
-        from flowtime.loop import runs
+        """A run artifact of a model, which may be a file: that is registered first. Returns its catalog.
 
-        stored = self._model(model, publish=True)
-        labelled = self._label(name or f"{stored.name}_run", **label)
-        published = runs.run(self.registry, stored, labelled, seed=seed, deterministic=deterministic)
+        With `telemetry` its series take the place of the model's inputs, each of `bind` as
+        `component.measure=node`; without `model` the one that came back with the telemetry runs.
+        """
+        from flowtime.loop import exchange, runs
+
+        bindings = tuple(bind)
+        if telemetry is None and (model is None or bindings):
+            raise InvalidInput("FT803", "a run needs --model or --telemetry, and --bind needs --telemetry")
+        stored: Any = None if model is None else self._model(model, publish=True)
+        replay = None
+        if telemetry is not None:
+            id = self.registry.resolve(telemetry, ("telemetry",))
+            stored, replay = exchange.replay(self.registry, id, stored, bindings)
+        labelled = self._label(name or f"{stored.name}_{'run' if replay is None else 'replay'}", **label)
+        published = runs.run(
+            self.registry, stored, labelled, seed=seed, deterministic=deterministic, replay=replay
+        )
         return self._shown(published["id"])
 
     def export(self, reference: str, format: str, path: str, **options: Any) -> JSON:
@@ -341,7 +356,7 @@ class Flowtime:
         text, model = models.read_file(path)
         name = model.metadata.id or path.stem
         if not publish:
-            return models.StoredModel(name, 1, name, text, model)
+            return models.StoredModel(None, None, name, text, model)
         published = models.publish(self.registry, text, model, self._label(name))
         return models.StoredModel(published["id"], published["model_version"], published["name"], text, model)
 

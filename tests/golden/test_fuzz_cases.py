@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from fuzz.targets import TARGETS, fuzz
 
 CASES = sorted(path for path in Path(__file__).with_name("fuzz").glob("*/*") if path.is_file())

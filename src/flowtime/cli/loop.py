@@ -21,10 +21,17 @@ IMPORTS = click.Choice(FORMATS)
 
 
 @click.command("run", epilog="Example: flowtime run --model baseline-v1 --name baseline-run")
+@click.option("--model", metavar="MODEL", help="A model's id, ID@v2, name, or a .yaml/.json file.")
 @click.option(
-    "--model", required=True, metavar="MODEL", help="A model's id, ID@v2, name, or a .yaml/.json file."
+    "--telemetry", metavar="ID", help="Replay: the model's inputs take the values of this telemetry."
 )
-@click.option("--name", help="Name of the run (default: the model's name and _run).")
+@click.option(
+    "--bind",
+    multiple=True,
+    metavar="COMPONENT.MEASURE=NODE",
+    help="With --telemetry: the series for a node, where names do not tell.",
+)
+@click.option("--name", help="Name of the run (default: the model's name and _run or _replay).")
 @tags_option
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of sampled nodes, before the document's."
@@ -37,18 +44,44 @@ IMPORTS = click.Choice(FORMATS)
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
 @registry_command("--artifacts", "--out")
 def run_command(
-    service: Flowtime, as_json: bool, model: str, tags: tuple[tuple[str, ...], ...], **options: Any
+    service: Flowtime, as_json: bool, model: str | None, tags: tuple[tuple[str, ...], ...], **options: Any
 ) -> None:
-    """Run a model and keep the result as a run artifact."""
+    """Run a model and keep the result as a run artifact.
+
+    With --telemetry its inputs are replayed; --telemetry alone runs the model that came back with it.
+    """
     catalog = service.run(model, tags=joined(tags), **options)
     if as_json:
         render.echo_json(catalog)
         return
     click.echo(f"run {render.heading(catalog['id'])}  {render.dim(catalog['folder'])}")
+    for line in _replay(catalog):
+        click.echo(line)
     _print_run(catalog)
     print_next(
         service, f"flowtime export --run {catalog['id']} --format parquet --out {catalog['name']}.parquet"
     )
+
+
+def _replay(catalog: dict[str, Any]) -> list[str]:
+    """Which series of the telemetry took part, and which did not."""
+    if not catalog["bound"]:
+        return []
+    bound = [f"{entry['component']}.{entry['measure']} → {entry['node']}" for entry in catalog["bound"]]
+    lines = [f"{render.tick(True)} bound: {_few(bound)}"]
+    for derived, why in ((True, "computed by the model"), (False, "not in the model")):
+        left = [
+            f"{entry['component']}.{entry['measure']}"
+            for entry in catalog["unbound"]
+            if entry["derived"] is derived
+        ]
+        if left:
+            lines.append(f"  not bound, {why}: {_few(left)}")
+    return lines
+
+
+def _few(names: list[str], limit: int = 10) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
 
 
 def _print_run(catalog: dict[str, Any]) -> None:
@@ -242,13 +275,25 @@ def _conformance(report: dict[str, Any] | None) -> list[str]:
     series = report["series"]
     off = [entry for entry in series if not entry["equal"]]
     derived = render.plural(len(series), "derived series")
-    lines = [f"{render.tick(not off)} {len(series) - len(off):,} of {derived} equal when computed again"]
-    for entry in off[:20]:
-        name, gap = f"{entry['component']}.{entry['measure']}", render.number(entry["max_difference"])
-        lines.append(f"    {name}: up to {gap} off, first at {entry['first_time_bin']}")
+    lines = [f"{render.tick(report['ok'])} {len(series) - len(off):,} of {derived} equal when computed again"]
+    lines += [f"    {entry['component']}.{entry['measure']}: {_off(entry)}" for entry in off[:20]]
     if len(off) > 20:
         lines.append(f"    ... and {len(off) - 20:,} more (--json shows all)")
-    return lines
+    absent = [f"{key['component']}.{key['measure']}" for key in report["absent"]]
+    if absent:
+        lines.append(f"    not in the data: {_few(absent)}")
+    return lines + [f"    {warning}; values are not converted" for warning in report["units"]]
+
+
+def _off(entry: dict[str, Any]) -> str:
+    """How far off a series is, and where first."""
+    found = []
+    if entry["differing_bins"] > entry["missing_on_one_side"]:
+        gap = entry["max_difference"]
+        found.append("beyond all numbers off" if gap is None else f"up to {render.number(abs(gap))} off")
+    if entry["missing_on_one_side"]:
+        found.append(f"{render.plural(entry['missing_on_one_side'], 'bin')} without a value on one side")
+    return f"{' and '.join(found)}, first at {entry['first_time_bin']}"
 
 
 @click.command("test-loop", epilog="Example: flowtime test-loop --model baseline-v1")

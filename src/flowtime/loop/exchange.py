@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ from flowtime.formats.telemetry import Imported, import_file, read_recorded
 from flowtime.formats.text import Writable
 from flowtime.loop import models
 from flowtime.loop.models import MODEL_FILE, PREVIEW_FILE, Label, StoredModel, topology
+from flowtime.loop.replay import Replay, bind, bound_nodes, on_grid
 from flowtime.loop.runs import DATA_FILE, measures, write_series
 from flowtime.model import from_document, load
 from flowtime.model.drawing import preview
@@ -83,8 +84,10 @@ def description(registry: Registry, id: str) -> JSON:
         "capabilities",
         "warnings",
     )
+    bound = {"bound": catalog["bound"]} if catalog.get("bound") else {}
     return {
         **{key: catalog[key] for key in copied},
+        **bound,
         "model": None if model is None else to_document(model),
     }
 
@@ -153,13 +156,15 @@ def _model_artifact(registry: Registry, catalog: JSON) -> JSON | None:
 class Rebuilt:
     """A model that came back with its data: what it was called, how it was seeded.
 
-    `text` is the model's own text, where a bundle brought it.
+    `bound` are the ids of the nodes whose values were bound and not computed; `text` is the model's own
+    text, where a bundle brought it.
     """
 
     model: Model = field(repr=False)
     seed: int | None
     model_id: str | None
     model_version: int | None
+    bound: tuple[str, ...] = ()
     text: str | None = field(default=None, repr=False)
 
 
@@ -167,11 +172,13 @@ class Rebuilt:
 class Conformance:
     """How the derived series compare with the model computed again from the file's inputs.
 
-    `absent` are derived series of the model that the data does not have.
+    Differences are the data minus the model. `absent` are derived series of the model that the data does
+    not have; `units` says which series have another unit than the model.
     """
 
     series: tuple[Difference, ...]
     absent: tuple[SeriesKey, ...]
+    units: tuple[Diagnostic, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -184,6 +191,7 @@ class Conformance:
             "ok": self.ok,
             "series": [asdict(entry) for entry in self.series],
             "absent": [asdict(key) for key in self.absent],
+            "units": [warning.message for warning in self.units],
         }
 
 
@@ -203,7 +211,47 @@ def rebuild(found: JSON) -> Rebuilt | None:
                 f"the rebuilt model has {name} {value}, the file says {found.get(name)}",
                 hint="import it as external data with --ignore-metadata",
             )
-    return Rebuilt(model, found.get("seed"), found.get("model_id"), found.get("model_version"))
+    bound = bound_nodes(found)
+    return Rebuilt(model, found.get("seed"), found.get("model_id"), found.get("model_version"), bound)
+
+
+def read_telemetry(registry: Registry, id: str) -> StoredModel:
+    """The model that came back with telemetry, under its own id where the registry has it.
+
+    Raises InvalidInput (FT812) where none did.
+    """
+    model = read_model(registry, id)
+    if model is None:
+        raise InvalidInput(
+            "FT812", f"{id} came without a model", hint="name one with --model, and its inputs with --bind"
+        )
+    catalog = registry.catalog(id)
+    reference = f"{catalog['model_id']}@v{catalog['model_version']}"
+    try:
+        known = registry.catalog(reference)["model_hash"] == model_hash(model)
+    except (NotFound, InvalidInput):
+        known = False
+    return StoredModel(
+        catalog["model_id"] if known else None,
+        catalog["model_version"] if known else None,
+        catalog["name"],
+        dump(to_document(model)),
+        model,
+    )
+
+
+def replay(
+    registry: Registry, id: str, model: StoredModel | None, bindings: Iterable[str]
+) -> tuple[StoredModel, Replay]:
+    """The telemetry `id` bound to a model, by default to the one that came back with it.
+
+    Raises InvalidInput: FT807 and FT811 as `bind` does, FT812 where there is no model.
+    """
+    catalog = registry.catalog(id)
+    telemetry = Parent(id=id, digest=catalog["data"]["digest"])
+    replaced = bound_nodes(catalog) if model is None else ()
+    stored = read_telemetry(registry, id) if model is None else model
+    return stored, bind(stored.model, read_series(registry, id), telemetry, bindings, replaced)
 
 
 def _with_files(found: Rebuilt | None, imported: Imported) -> Rebuilt | None:
@@ -250,30 +298,42 @@ def read_grid(text: str) -> Grid:
         raise InvalidInput("FT808", f"{text!r} is no grid", hint=f"write it as {example}") from None
 
 
-def conformance(model: Model, seed: int | None, series: SeriesSet) -> Conformance:
+def conformance(
+    model: Model, seed: int | None, series: SeriesSet, bound: Collection[str] = ()
+) -> Conformance:
     """The model computed again with the inputs that the data gives, against the data's derived series.
 
-    Raises InvalidInput (FT807) where components, measures or grid are not the model's; series that the
-    model derives may be absent.
+    `bound` are ids of nodes whose values count as inputs whatever they are. A missing value equals a
+    missing value and nothing else. Raises InvalidInput (FT807) where components, measures or grid are not
+    the model's; series that the model derives may be absent.
     """
     wanted = model.recorded()
-    given = set(series.keys)
-    inputs = {key: node for key, node in wanted if not isinstance(node, ExprNode)}
+    given = dict(zip(series.keys, series.values, strict=True))
+    inputs = {key: node for key, node in wanted if not isinstance(node, ExprNode) or node.id in bound}
     missing = [key for key in inputs if key not in given]
-    extra = [key for key in series.keys if key not in {key for key, _ in wanted}]
+    known = {key for key, _ in wanted}
+    extra = [key for key in given if key not in known]
     if missing or extra:
         raise _misfit(missing, extra)
-    grid = model.grid
-    if (grid.bins, grid.step) != (series.grid.bins, series.grid.step):
-        raise InvalidInput("FT807", f"the data has {series.grid}, the model {grid}")
-    again = evaluate(
-        compile(model), seed=seed, inputs={node.id: series[key] for key, node in inputs.items()}
-    ).series
-    derived = [key for key, node in wanted if isinstance(node, ExprNode)]
-    row = {key: (unit, values) for key, unit, values in again}
+    on = on_grid(model, series.grid)
+    # A node that is recorded under several names takes the first; the others have to be equal to it.
+    first = {node.id: key for key, node in reversed(inputs.items())}
+    evaluation = evaluate(compile(on), seed=seed, inputs={id: given[key] for id, key in first.items()})
+    taken = set(first.values())
+    derived = [(key, unit, values) for key, unit, values in evaluation.series if key not in taken]
+    stated = dict(zip(series.keys, series.units, strict=True))
     return Conformance(
-        tuple(difference(key, *row[key], series[key], series.grid, 0) for key in derived if key in given),
-        tuple(key for key in derived if key not in given),
+        tuple(
+            difference(key, unit, values, given[key], series.grid, 0)
+            for key, unit, values in derived
+            if key in given
+        ),
+        tuple(key for key, _, _ in derived if key not in given),
+        tuple(
+            Diagnostic("FT851", f"{key} is in {stated[key]}, in the model in {unit}", severity="warning")
+            for key, unit, _ in evaluation.series
+            if unit is not None and stated.get(key) not in {None, unit}
+        ),
     )
 
 
@@ -330,7 +390,7 @@ def bring(
         found = Rebuilt(model.model, None, model.id, model.version)
     if found is None:
         return Brought(imported, None, None)
-    report = conformance(found.model, found.seed, imported.series)
+    report = conformance(found.model, found.seed, imported.series, found.bound)
     return Brought(replace(imported, series=_with_units(imported.series, found.model)), found, report)
 
 
@@ -384,6 +444,7 @@ def publish_telemetry(registry: Registry, brought: Brought, label: Label) -> JSO
             grid=series.grid.to_json(),
             capabilities=found.get("capabilities") or ["counts"],
             parents=parents,
+            bound=found.get("bound") or [],
             data=Data(rows=series.rows, series=len(series), digest=imported.digest),
             topology=Topology() if model is None else topology(model),
             nodes=[] if model is None else [node.id for node in model.nodes],

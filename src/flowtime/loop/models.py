@@ -40,10 +40,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model artifact read back: its text as stored and what it means."""
+    """A model with its text: an artifact read back, or one without `id` that the registry does not have."""
 
-    id: str
-    version: int
+    id: str | None
+    version: int | None
     name: str
     text: str
     model: Model = field(repr=False)

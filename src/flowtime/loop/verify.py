@@ -14,6 +14,7 @@ from flowtime.formats import FORMATS, Format, format_named
 from flowtime.loop import exchange, models, runs
 from flowtime.loop.exchange import Brought
 from flowtime.loop.models import Label, StoredModel
+from flowtime.loop.replay import recorded_inputs
 from flowtime.loop.runs import effective_seed
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import Model, PmfNode
@@ -64,7 +65,7 @@ def test_loop(
     run = runs.run(registry, source, label, seed=seed)
     verdicts = verify(registry, run["id"], list(dict.fromkeys(wanted)), folder, label)
     return {
-        "model_id": stored.id,
+        "model_id": stored.id or stored.name,
         "run_id": run["id"],
         "ok": all(verdict.ok for verdict in verdicts),
         "formats": {verdict.format: verdict.to_json() for verdict in verdicts},
@@ -134,7 +135,8 @@ def _compare(verdict: Verdict, model: Model, series: SeriesSet, brought: Brought
     verdict.check("distributions", _pmfs(again) == _pmfs(model), "the definition of a pmf differs")
     verdict.check("topology", again.topology == model.topology, "the topology differs")
     verdict.check("names", again.metadata == model.metadata, "title, description or tags differ")
-    computed = evaluate(compile(again), seed=effective_seed(again, rebuilt.seed)).series
+    given = recorded_inputs(again, rebuilt.bound, back)
+    computed = evaluate(compile(again), seed=effective_seed(again, rebuilt.seed), inputs=given).series
     where = _first_difference(series, computed)
     verdict.check("computed_again", where is None, f"the rebuilt model gives other values, first at {where}")
 
