@@ -10,12 +10,14 @@ import json
 import math
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,10 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from flowtime.core import canonical
 from flowtime.formats import FORMATS
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "data-formats.md"
@@ -251,6 +256,15 @@ def calc_csv(path: Path) -> list[Row]:
     return rows(times, components, measures, [cells.get("D") for cells in found])
 
 
+@cache
+def independent() -> dict[str, Any]:
+    """What the reader in the guide defines."""
+    (code,) = re.findall(r"^```python reader\.py\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.S | re.M)
+    names: dict[str, Any] = {"__name__": "reader"}
+    exec(compile(code, "reader.py", "exec"), names)
+    return names
+
+
 EXACT, DIGITS = "every bit", "15 digits"
 
 READERS: dict[tuple[str, str], tuple[Reader, str, tuple[str, ...]]] = {
@@ -273,16 +287,8 @@ READERS: dict[tuple[str, str], tuple[Reader, str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("program", "format"),
-    [
-        pytest.param(*pair, marks=pytest.mark.needs(*needed), id="-".join(pair))
-        for pair, (_, _, needed) in READERS.items()
-    ],
-)
-def test_the_program_reads_what_flowtime_wrote(files: dict[str, Path], program: str, format: str) -> None:
-    read, exactness, _ = READERS[program, format]
-    found, wanted = read(files[format]), expected()
+def same_rows(found: list[Row], exactness: str = EXACT) -> None:
+    wanted = expected()
     assert [row[:3] for row in found] == [row[:3] for row in wanted]
     assert [row[3] is None for row in found] == [row[3] is None for row in wanted]
     for (*key, value), (*_, right) in zip(found, wanted, strict=True):
@@ -292,3 +298,84 @@ def test_the_program_reads_what_flowtime_wrote(files: dict[str, Path], program: 
             assert value.hex() == right.hex(), key
         else:
             assert math.isclose(value, right, rel_tol=1e-14, abs_tol=sys.float_info.min), key
+
+
+@pytest.mark.parametrize(
+    ("program", "format"),
+    [
+        pytest.param(*pair, marks=pytest.mark.needs(*needed), id="-".join(pair))
+        for pair, (_, _, needed) in READERS.items()
+    ],
+)
+def test_the_program_reads_what_flowtime_wrote(files: dict[str, Path], program: str, format: str) -> None:
+    read, exactness, _ = READERS[program, format]
+    same_rows(read(files[format]), exactness)
+
+
+def test_the_guide_says_what_was_tested() -> None:
+    section = GUIDE.read_text(encoding="utf-8").split("## In other programs")[1].split("###")[0]
+    header, _, *lines = [line for line in section.splitlines() if line.startswith("|")]
+    titles = [cell.strip() for cell in header.split("|")[2:-1]]
+    by_title = {format.title: name for name, format in FORMATS.items()}
+    assert set(titles) == set(by_title)
+    said: dict[tuple[str, str], str] = {}
+    for line in lines:
+        program, *cells = (cell.strip() for cell in line.split("|")[1:-1])
+        said |= {(program, by_title[title]): cell for title, cell in zip(titles, cells, strict=True) if cell}
+    assert said == {pair: exactness for pair, (_, exactness, _) in READERS.items()}
+
+
+# The reader that the guide shows is written from the specification alone.
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_guides_reader_reads_and_proves_every_format(files: dict[str, Path], format: str) -> None:
+    reader = independent()
+    found = list(reader["read_rows"](files[format]))
+    same_rows(found)
+    described = reader["read_description"](files[format])
+    assert described["rows"] == len(found)
+    assert reader["digest_of"](found) == described["digest"]
+    assert reader["digest_of"](random.Random(1).sample(found, len(found))) == described["digest"]
+    model = {key: value for key, value in described["model"].items() if key not in {"metadata", "provenance"}}
+    assert reader["sha256"](reader["canonical"](model).encode()) == described["model_hash"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_guides_reader_finds_every_changed_byte(
+    files: dict[str, Path], format: str, tmp_path: Path
+) -> None:
+    reader = independent()
+    copies = [path for path in files[format].parent.iterdir() if path.name.startswith(files[format].name)]
+    for changed in copies:
+        for at in random.Random(2).sample(range(changed.stat().st_size), 50):
+            for path in copies:
+                data = bytearray(path.read_bytes())
+                if path == changed:
+                    data[at] ^= 0x20
+                (tmp_path / path.name).write_bytes(data)
+            try:
+                reader["read_description"](tmp_path / files[format].name)
+            except (AssertionError, KeyError, OSError, TypeError, ValueError):
+                continue
+            # White space, and the spelling of a number, mean nothing in JSON.
+            assert changed.suffix == ".json", f"byte {at} of {changed.name}"
+            same = [json.loads(path.read_bytes()) for path in (changed, tmp_path / changed.name)]
+            assert same[0] == same[1], f"byte {at} of {changed.name}"
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**63)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(exclude_categories=["Cs"])),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)
+        ),
+    )
+)
+@example([1e15, 1e16, 1e-4, 1e-5, 1.5e-5, 1e-6, -0.0, 2.0**53, 1e22, 5e-324])
+def test_the_guides_canonical_json_is_flowtimes(value: Any) -> None:
+    assert independent()["canonical"](value) == canonical.dump(value).decode()
