@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install -
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 
-.PHONY: demo test check style types fmt bench lock changelog clean help
+.PHONY: demo test check style types fmt bench fuzz lock changelog clean help
 
 demo: $(VENV)/flowtime ## run the whole loop on a template: model, run, export, import, verified
 	@$(BIN)/flowtime demo
@@ -35,6 +35,9 @@ fmt: $(VENV)/dev ## format, and mend what lint can mend
 bench: $(VENV)/dev ## measure speed as ratios to bare calls (ARGS=... to choose)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+fuzz: $(VENV)/dev ## give every reader bytes that nobody would write (ARGS="--minutes 60 csv parquet")
+	@$(BIN)/python -m fuzz $(ARGS)
+
 lock: $(VENV)/dev ## resolve the newest versions into requirements/*.txt
 	@$(BIN)/python scripts/lock.py
 	@$(MAKE) --no-print-directory $(VENV)/dev
@@ -44,7 +47,7 @@ changelog: $(VENV)/dev ## move the fragments in changes/ to CHANGELOG.md, for a 
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests scripts fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

@@ -243,7 +243,9 @@ CODES: dict[str, Code] = {
     ),
     "FT303": Code("invalid", "bad input series", "A series bound to an input node does not fit it."),
     # FT4xx: data files
-    "FT401": Code("invalid", "unknown format", "The formats are gold (csv), ndjson and parquet."),
+    "FT401": Code(
+        "invalid", "unknown format", "The formats are gold (csv), ndjson, parquet, bundle and xlsx."
+    ),
     "FT402": Code(
         "invalid",
         "unreadable data file",
@@ -284,6 +286,25 @@ CODES: dict[str, Code] = {
         "denied", "no permission", "The operating system does not allow to read or write the file."
     ),
     "FT415": Code("unavailable", "storage failed", "The disk is full, read-only or broken."),
+    "FT416": Code(
+        "invalid",
+        "not a bundle",
+        "The zip is none that flowtime wrote: it has entries that no bundle has, or lacks some.",
+    ),
+    "FT417": Code(
+        "invalid",
+        "bad time format or zone",
+        "Times are read with a format of directives such as %Y-%m-%d %H:%M, and a zone such as "
+        "Europe/Berlin or +01:00.",
+    ),
+    "FT418": Code(
+        "invalid", "option does not fit", "An option says something that this format or file does not have."
+    ),
+    "FT419": Code(
+        "invalid",
+        "beyond a spreadsheet",
+        "A sheet of Excel has at most 1,048,576 rows and 16,384 columns; other formats have no such limit.",
+    ),
     # FT5xx: the registry
     "FT501": Code(
         "not_found", "unknown artifact", "No artifact has this id or name, or an id that begins so."
@@ -387,6 +408,17 @@ CODES: dict[str, Code] = {
     "FT808": Code("invalid", "not a grid", "A grid on the command line is bins=N,size=N,unit=U[,start=T]."),
     "FT809": Code(
         "invalid", "not comparable things", "A model is compared with a model, series with series."
+    ),
+    "FT811": Code(
+        "invalid",
+        "bad binding",
+        "A binding is component.measure=node: a series of the telemetry and a recorded node of the model.",
+    ),
+    "FT812": Code(
+        "invalid", "no model to run", "The telemetry came without a model, and none was named to run with it."
+    ),
+    "FT851": Code(
+        None, "units differ", "A series has another unit than the model; values are not converted."
     ),
     # FT9xx: defects of flowtime itself
     "FT900": Code("internal", "defect", "flowtime met a state that it should never be in; please report it."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -50,6 +51,7 @@ class Difference:
 
     `relative` is the mean absolute difference over the mean absolute baseline: 0 where nothing
     differs, None where the baseline is all zero and something differs, or where no bin has both values.
+    A difference beyond the largest double is None.
     `first_bin` is the first baseline bin whose values are not the same, or of which one side has none.
     `spark` draws the difference over time, empty where nothing differs.
     """
@@ -178,11 +180,20 @@ def difference(
     where = np.flatnonzero(differs)
     at = int(where[0]) if where.size else None
     x, y = a[both], b[both]
+    largest = max(np.abs(x).max(), np.abs(y).max()) if x.size else 0.0
+    # Sums and squares of larger numbers would overflow where their means do not.
+    scale = largest if largest > 1e150 else 1.0
+    x, y = x / scale, y / scale
     gap = y - x
     relative: float | None = 0.0 if at is None else None
     if x.size:
-        scale, off = float(np.abs(x).mean()), float(np.abs(gap).mean())
-        relative = 0.0 if off == 0 else off / scale if scale else None
+        level, off = float(np.abs(x).mean()), float(np.abs(gap).mean())
+        relative = 0.0 if off == 0 else off / level if level else None
+
+    def number(value: float) -> float | None:
+        number = float(value) * float(scale)
+        return number if math.isfinite(number) else None
+
     return Difference(
         key.component,
         key.measure,
@@ -190,11 +201,11 @@ def difference(
         equal=at is None,
         differing_bins=int(where.size),
         missing_on_one_side=int(one_sided.sum()),
-        mean_baseline=float(x.mean()) if x.size else None,
-        mean_comparison=float(y.mean()) if x.size else None,
-        mean_difference=float(gap.mean()) if x.size else None,
-        max_difference=float(gap[np.abs(gap).argmax()]) if x.size else None,
-        rmse=float(np.sqrt(np.square(gap).mean())) if x.size else None,
+        mean_baseline=number(x.mean()) if x.size else None,
+        mean_comparison=number(y.mean()) if x.size else None,
+        mean_difference=number(gap.mean()) if x.size else None,
+        max_difference=number(gap[np.abs(gap).argmax()]) if x.size else None,
+        rmse=number(np.sqrt(np.square(gap).mean())) if x.size else None,
         relative=relative,
         first_bin=None if at is None else first + at,
         first_time_bin=None if at is None else grid.label(first + at),

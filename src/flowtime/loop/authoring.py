@@ -128,7 +128,7 @@ def _node_values(stored: StoredModel, settings: Iterable[str], params: Path | No
 
 
 def _document(stored: StoredModel) -> JSON:
-    document: JSON = source.parse(stored.text, stored.id).value
+    document: JSON = source.parse(stored.text, stored.id or stored.name).value
     return document
 
 

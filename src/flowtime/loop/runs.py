@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,10 @@ from flowtime.formats import GOLD
 from flowtime.formats.digest import digest
 from flowtime.formats.export import export_stream
 from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
+from flowtime.loop.replay import Replay
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import Model, PmfNode
+from flowtime.model.writer import dump, to_document
 from flowtime.registry import Registry
 from flowtime.registry.catalog import Catalog, Data, Measure, Summary
 from flowtime.version import ENGINE_VERSION
@@ -32,24 +36,28 @@ def run(
     *,
     seed: int | None = None,
     deterministic: bool = False,
+    replay: Replay | None = None,
 ) -> JSON:
-    """The catalog of a new run of the model.
+    """The catalog of a new run of the model, with telemetry in the place of its inputs where it is a replay.
 
     `seed` comes before the document's. With `deterministic` the id is made from the inputs, and a run
     of the same inputs is found instead of made again.
     """
     began = time.perf_counter()
-    model = stored.model
-    plan = compile(model)
+    model = stored.model if replay is None else replay.model
+    inputs = {} if replay is None else replay.inputs
+    plan = compile(model, inputs.keys())
     compiled = time.perf_counter()
-    evaluation = evaluate(plan, seed=seed)
+    evaluation = evaluate(plan, seed=seed, inputs=inputs)
     evaluated = time.perf_counter()
-    used = effective_seed(model, seed)
+    used = effective_seed(model, seed, inputs)
     identity = model_hash(model)
+    text = stored.text if model == stored.model else dump(to_document(model))
+    warned = (*model.warnings, *(() if replay is None else replay.warnings), *evaluation.warnings)
     with registry.stage("run") as staging:
         series = evaluation.series
         staging.hashes[DATA_FILE] = write_series(series, staging.path / DATA_FILE)
-        (staging.path / MODEL_FILE).write_text(stored.text, encoding="utf-8")
+        (staging.path / MODEL_FILE).write_text(text, encoding="utf-8")
         data = Data(rows=series.rows, series=len(series), digest=digest(series))
         written = time.perf_counter()
         catalog = Catalog(
@@ -65,16 +73,18 @@ def run(
             model_version=stored.version,
             model_hash=identity,
             graph_hash=graph_hash(model),
-            inputs_hash=inputs_hash(identity, used),
+            inputs_hash=inputs_hash(identity, used, {} if replay is None else replay.digests),
             seed=used,
             grid=model.grid.to_json(),
             capabilities=capabilities(model, plan),
-            parents=[stored.parent],
+            parents=stored.parents if replay is None else [*stored.parents, replay.telemetry],
+            bound=[] if replay is None else [asdict(entry) for entry in replay.bound],
+            unbound=[] if replay is None else [asdict(entry) for entry in replay.unbound],
             data=data,
             topology=topology(model),
             nodes=[node.id for node in model.nodes],
             measures=measures(series),
-            warnings=[w.to_json() for w in distinct((*model.warnings, *evaluation.warnings))],
+            warnings=[w.to_json() for w in distinct(warned)],
             stats={
                 "nodes": len(model.nodes),
                 "compile_seconds": round(compiled - began, 6),
@@ -92,15 +102,23 @@ def write_series(series: SeriesSet, path: Path) -> str:
         return export_stream(series, None, GOLD, file).sha256
 
 
-def effective_seed(model: Model, seed: int | None) -> int | None:
+def effective_seed(model: Model, seed: int | None, bound: Collection[str] = ()) -> int | None:
     """The seed that a run uses: the given one, else the model's; None where nothing is sampled."""
-    sampled = any(isinstance(node, PmfNode) and node.sampled for node in model.nodes)
-    return (model.seed if seed is None else seed) if sampled else None
+    return (model.seed if seed is None else seed) if _sampled(model, bound) else None
 
 
-def inputs_hash(model: str, seed: int | None) -> str:
-    """`sha256:...` of all that decides the result: model hash, seed, bound telemetry, engine semantics."""
-    return canonical.hash_of({"model": model, "seed": seed, "telemetry": {}, "engine": SEMANTICS_VERSION})
+def _sampled(model: Model, bound: Collection[str]) -> bool:
+    return any(isinstance(node, PmfNode) and node.sampled and node.id not in bound for node in model.nodes)
+
+
+def inputs_hash(model: str, seed: int | None, telemetry: Mapping[str, str]) -> str:
+    """`sha256:...` of all that decides the result: model hash, seed, bound telemetry, engine semantics.
+
+    `telemetry` holds the digest of each bound series by node id.
+    """
+    return canonical.hash_of(
+        {"model": model, "seed": seed, "telemetry": dict(telemetry), "engine": SEMANTICS_VERSION}
+    )
 
 
 def capabilities(model: Model, plan: Plan) -> list[str]:
@@ -108,8 +126,10 @@ def capabilities(model: Model, plan: Plan) -> list[str]:
     words = ["counts"]
     if plan.has_feedback:
         words.append("feedback")
-    if any(isinstance(node, PmfNode) and node.sampled for node in model.nodes):
+    if _sampled(model, plan.inputs):
         words.append("sampled")
+    if plan.inputs:
+        words.append("replay")
     return words
 
 

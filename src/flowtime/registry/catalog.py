@@ -87,7 +87,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
     `id`, `created_utc`, `model_version` of a model and `contents` are filled in by publication. Only
     `name`, `description`, `tags`, `owner`, `visibility`, `star` and `loop` change afterwards.
-    `nodes` are the ids of the model's nodes; `data`, `measures` are None and empty for a model. Fields
+    `nodes` are the ids of the model's nodes; `data`, `measures` are None and empty for a model. `bound`
+    says which node of a replay took which series, `unbound` which series of its telemetry none took. Fields
     that a newer flowtime has written are kept by edits.
     """
 
@@ -112,6 +113,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     grid: dict[str, Any] | None = None
     capabilities: list[str] = []
     parents: list[Parent] = []
+    bound: list[dict[str, Any]] | Abridged = []
+    unbound: list[dict[str, Any]] | Abridged = []
     data: Data | None = None
     topology: Topology = Topology()
     nodes: list[str] | Abridged = []

@@ -30,7 +30,7 @@ MAX_DESCRIPTION = 4000
 MAX_TAG = 100
 MAX_TAGS = 100
 
-_MOVABLE = ("measures", "topology", "nodes", "warnings", "provenance", "stats")
+_MOVABLE = ("measures", "topology", "nodes", "bound", "unbound", "warnings", "provenance", "stats")
 _VERSION = re.compile(r"v([1-9][0-9]{0,8})")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")

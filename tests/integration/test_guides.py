@@ -1,0 +1,92 @@
+"""The guides, executed: their files are written, their commands run, and what they show is printed.
+
+A code block whose first line names a file (```yaml desk.yaml) is that file. In a console block each `$` is
+a command; the lines after it must be printed in this order, `...` standing for anything. A comment
+`# exit code N` says how it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+from typing import NoReturn
+
+import pytest
+
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"(.*?)(?:  # exit code (\d+))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command line of a guide, how it ends, and the lines that it shows."""
+
+    line: str
+    exit_code: int
+    shown: list[str]
+
+
+def steps(text: str) -> Iterator[Command | tuple[str, str]]:
+    """The guide's commands and files, in order."""
+    for language, name, body in BLOCK.findall(text):
+        if name:
+            yield name, body
+        elif language == "console":
+            for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
+                first, *shown = part.splitlines()
+                command = COMMAND.fullmatch(first)
+                assert command is not None
+                yield Command(command[1], int(command[2] or 0), [line for line in shown if line])
+
+
+def prints(command: Command, output: str) -> bool:
+    """Whether the lines shown are printed in this order."""
+    lines = iter(output.splitlines())
+    patterns = [re.escape(line).replace(r"\.\.\.", ".*") for line in command.shown]
+    return all(any(re.fullmatch(pattern, line.rstrip()) for line in lines) for pattern in patterns)
+
+
+@pytest.mark.parametrize("guide", ["export-import-loop", "data-formats", "bring-your-telemetry"])
+def test_everything_in_the_guide_runs_as_shown(
+    guide: str, tmp_path: Path, unavailable: Callable[[str], NoReturn]
+) -> None:
+    text = (GUIDES / f"{guide}.md").read_text(encoding="utf-8")
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONWARNINGS": "error",
+    }
+    missing = set()
+    commands = 0
+    for step in steps(text):
+        if isinstance(step, tuple):
+            name, body = step
+            (tmp_path / name).write_text(body, encoding="utf-8")
+            continue
+        program = step.line.split()[0]
+        if which(program, path=environment["PATH"]) is None:
+            missing.add(program)
+            continue
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", step.line],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        printed = done.stdout + done.stderr
+        assert done.returncode == step.exit_code, f"{step.line}\n{printed}"
+        assert prints(step, printed), f"{step.line}\n{printed}\ndoes not print\n{step.shown}"
+        commands += 1
+    assert commands > 5
+    if missing:
+        unavailable(f"not installed: {', '.join(sorted(missing))}; all else in the guide ran")
