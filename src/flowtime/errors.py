@@ -243,7 +243,9 @@ CODES: dict[str, Code] = {
     ),
     "FT303": Code("invalid", "bad input series", "A series bound to an input node does not fit it."),
     # FT4xx: data files
-    "FT401": Code("invalid", "unknown format", "The formats are gold (csv), ndjson and parquet."),
+    "FT401": Code(
+        "invalid", "unknown format", "The formats are gold (csv), ndjson, parquet, bundle and xlsx."
+    ),
     "FT402": Code(
         "invalid",
         "unreadable data file",
@@ -284,6 +286,25 @@ CODES: dict[str, Code] = {
         "denied", "no permission", "The operating system does not allow to read or write the file."
     ),
     "FT415": Code("unavailable", "storage failed", "The disk is full, read-only or broken."),
+    "FT416": Code(
+        "invalid",
+        "not a bundle",
+        "The zip is none that flowtime wrote: it has entries that no bundle has, or lacks some.",
+    ),
+    "FT417": Code(
+        "invalid",
+        "bad time format or zone",
+        "Times are read with a format of directives such as %Y-%m-%d %H:%M, and a zone such as "
+        "Europe/Berlin or +01:00.",
+    ),
+    "FT418": Code(
+        "invalid", "option does not fit", "An option says something that this format or file does not have."
+    ),
+    "FT419": Code(
+        "invalid",
+        "beyond a spreadsheet",
+        "A sheet of Excel has at most 1,048,576 rows and 16,384 columns; other formats have no such limit.",
+    ),
     # FT5xx: the registry
     "FT501": Code(
         "not_found", "unknown artifact", "No artifact has this id or name, or an id that begins so."

@@ -7,14 +7,15 @@ by the methods that need them, so that finding and showing artifacts starts at o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from flowtime.errors import Conflict, InvalidInput
+from flowtime.errors import Conflict, FlowtimeError, InvalidInput
 from flowtime.registry import Query, Registry
 from flowtime.registry.document import JSON
 from flowtime.registry.query import SORTS
@@ -233,13 +234,13 @@ class Flowtime:
         published = runs.run(self.registry, stored, labelled, seed=seed, deterministic=deterministic)
         return self._shown(published["id"])
 
-    def export(self, reference: str, format: str, path: str) -> JSON:
+    def export(self, reference: str, format: str, path: str, **options: Any) -> JSON:
         """Series as a file: `{run_id, format, path, metadata_path, rows, series, bytes, digest}`.
 
         A `path` that ends with a separator, or is a folder, gets a file named after the artifact.
+        `options` are `embed` and `progress` of `formats.export.export_file`.
         """
         from flowtime.formats import format_named
-        from flowtime.formats.export import export_file
         from flowtime.formats.files import translated
         from flowtime.loop import exchange
 
@@ -248,8 +249,8 @@ class Flowtime:
         with translated(path):
             if path.endswith("/") or target.is_dir():
                 target /= id + wanted.extension
-        series = exchange.read_series(self.registry, id)
-        exported = export_file(series, exchange.description(self.registry, id), wanted, target)
+        options |= _workbook(wanted.name)
+        exported = exchange.export(self.registry, id, wanted, target, **options)
         return {
             "run_id": id,
             "format": wanted.name,
@@ -258,15 +259,13 @@ class Flowtime:
             **{name: getattr(exported, name) for name in ("rows", "series", "bytes", "digest")},
         }
 
-    def export_to(self, reference: str, format: str, stream: BinaryIO) -> None:
-        """Series written to an open binary stream, without a sidecar."""
+    def export_to(self, reference: str, format: str, stream: BinaryIO, **options: Any) -> None:
+        """Series written to an open binary stream, without a sidecar; `options` as for `export`."""
         from flowtime.formats import format_named
-        from flowtime.formats.export import export_stream
         from flowtime.loop import exchange
 
-        id = self.registry.resolve(reference, ("run", "telemetry"))
-        series = exchange.read_series(self.registry, id)
-        export_stream(series, exchange.description(self.registry, id), format_named(format), stream)
+        id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
+        exchange.export_to(self.registry, id, wanted, stream, **options, **_workbook(wanted.name))
 
     def import_data(
         self,
@@ -281,12 +280,14 @@ class Flowtime:
         visibility: str | None = None,
         format: str | None = None,
         grid: str | None = None,
+        errors: Path | None = None,
         **options: Any,
     ) -> JSON:
         """A telemetry artifact from a file: its catalog with `rebuilt`, `conformance` and `import`.
 
         `options` are those of `formats.telemetry.import_file`. With `dry_run` everything is checked and
-        nothing stored; the result then says what was found.
+        nothing stored; the result then says what was found. `errors` is a CSV file for the rows that are
+        not as they should be.
         """
         from flowtime.formats import format_named
         from flowtime.loop import exchange
@@ -296,7 +297,8 @@ class Flowtime:
             "format": None if format is None else format_named(format),
             "grid": None if grid is None else exchange.read_grid(grid),
         }
-        brought = exchange.bring(self.registry, source, belongs, options)
+        with _problems_in(errors):
+            brought = exchange.bring(self.registry, source, belongs, options)
         if dry_run:
             return brought.to_json()
         label = self._label(
@@ -366,3 +368,28 @@ class Flowtime:
         return Label(
             name, **{**defaults, **{key: value for key, value in given.items() if value is not None}}
         )
+
+
+def _workbook(format: str) -> JSON:
+    """The option of an export that writes workbooks; their library is imported for them alone."""
+    if format != "xlsx":
+        return {}
+    from flowtime.formats.workbook import write_workbook
+
+    return {"workbook": write_workbook}
+
+
+@contextmanager
+def _problems_in(path: Path | None) -> Iterator[None]:
+    """Writes the problems of an import to a CSV file, which has none where nothing was wrong."""
+    from flowtime.formats.files import write_file
+    from flowtime.formats.problems import problem_table
+
+    try:
+        yield
+    except FlowtimeError as error:
+        if path is not None:
+            write_file(path, problem_table(error))
+        raise
+    if path is not None:
+        write_file(path, problem_table(None))

@@ -12,7 +12,7 @@ import pytest
 
 LIBRARIES = {
     "fastapi", "jinja2", "msgspec", "numpy", "obstore", "pandas", "polars", "pyarrow", "pydantic", "rich",
-    "starlette", "typer", "uvicorn", "yaml",
+    "starlette", "typer", "uvicorn", "xlsxwriter", "yaml",
 }  # fmt: skip
 HEAVY = LIBRARIES | {f"flowtime.{part}" for part in ("analysis", "engine", "formats", "loop", "sim")}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 from flowtime.core.grid import BIN_UNITS, Grid, parse_instant
 from flowtime.core.series import SeriesKey, SeriesSet, name_problem, same_bits
 from flowtime.errors import InvalidInput
-from flowtime.formats import FORMATS, GOLD, NDJSON
+from flowtime.formats import GOLD, NDJSON, TABLES
 from flowtime.formats.digest import digest
 from flowtime.formats.export import export_file, export_stream
-from flowtime.formats.rows import Cells, Checker
+from flowtime.formats.layout import Cells, Layout, Reading
+from flowtime.formats.readers import CsvBlock, NdjsonBlock, _Form
+from flowtime.formats.rows import Checker
 from flowtime.formats.telemetry import import_file
-from flowtime.formats.text import CsvBlock, NdjsonBlock
 
 AWKWARD = [
     1 / 3,
@@ -79,7 +81,7 @@ def tables(draw: st.DrawFn) -> SeriesSet:
 @given(tables())
 def test_what_goes_out_comes_back(series: SeriesSet) -> None:
     with TemporaryDirectory() as folder:
-        for format in FORMATS.values():
+        for format in TABLES:
             path = Path(folder) / f"x{format.extension}"
             done = export_file(series, {"id": "x"}, format, path)
             found = import_file(path)
@@ -111,6 +113,8 @@ def test_external_rows_in_any_order_have_the_same_digest(series: SeriesSet, rand
         assert set(found.series.keys) == set(series.keys)
 
 
+LONG = Layout("time_bin", ("component_id", "measure"), ("value",))
+FORM = _Form(LONG, 4, (0, 1, 2, 3))
 NUMBERS = (
     "0 1 3.5 +5 1e400 inf INF nan -0 1. .5 . 1e 0x1f 1_0 --1 +-1 infinity 1E5 1d5 1e-400 ١٢ 007 true null"
 )
@@ -122,7 +126,7 @@ cells = st.sampled_from(NUMBERS.split() + ODD + TIMES) | st.text(
 
 
 def taken(block: CsvBlock | NdjsonBlock, *, at_once: bool) -> tuple[object, ...] | None:
-    checker = Checker("x", strict=False)
+    checker = Checker("x", Reading())
     if at_once:
         frame = block.frame()
         columns = None if frame is None else checker._at_once(frame)
@@ -154,13 +158,13 @@ def taken(block: CsvBlock | NdjsonBlock, *, at_once: bool) -> tuple[object, ...]
 @example([["0", '"a,"', "b"], ["1", "a", "b", "1"]])
 def test_csv_rows_checked_at_once_are_those_checked_one_by_one(lines: list[list[str]]) -> None:
     text = "".join(",".join(line) + "\n" for line in lines).encode()
-    block = CsvBlock(text, 2, 4, (0, 1, 2, 3))
+    block = CsvBlock(text, 2, FORM)
     quick = taken(block, at_once=True)
     assert quick is None or quick == taken(block, at_once=False)
 
 
 def test_plain_csv_rows_are_checked_at_once() -> None:
-    block = CsvBlock(b'0,a,b,1\n1,"a,b",b,\n2,a,b,3.5e-7\r\n', 2, 4, (0, 1, 2, 3))
+    block = CsvBlock(b'0,a,b,1\n1,"a,b",b,\n2,a,b,3.5e-7\r\n', 2, FORM)
     assert taken(block, at_once=True) == taken(block, at_once=False) is not None
 
 
@@ -185,7 +189,7 @@ json_keys = st.sampled_from(["time_bin", "component_id", "measure", "value", "va
 )
 def test_objects_checked_at_once_are_those_checked_one_by_one(rows: list[list[tuple[str, str]]]) -> None:
     lines = ["{" + ",".join(f'"{key}":{cell}' for key, cell in row) + "}\n" for row in rows]
-    block = NdjsonBlock("".join(lines).encode(), 1, ("time_bin", "component_id", "measure", "value"), False)
+    block = NdjsonBlock("".join(lines).encode(), 1, LONG, False)
     quick = taken(block, at_once=True)
     assert quick is None or quick == taken(block, at_once=False)
 
@@ -204,5 +208,5 @@ def test_no_bytes_make_import_stumble(data: bytes, with_header: bool) -> None:
 
 
 def test_cells_are_what_the_readers_give() -> None:
-    block = CsvBlock(b"b,7,0,a\n", 2, 4, (2, 3, 0, 1))
-    assert list(block.cells()) == [(2, Cells("0", "a", "b", "7", text=True))]
+    block = CsvBlock(b"b,7,0,a\n", 2, replace(FORM, places=(2, 3, 0, 1)))
+    assert list(block.cells()) == [(2, Cells("0", "a", "b", "7", "."))]

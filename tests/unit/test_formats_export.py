@@ -18,7 +18,7 @@ import pytest
 from flowtime.core.grid import Grid, parse_instant
 from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.errors import FlowtimeError, InvalidInput, Unavailable  # noqa: F401 (taken from here by the scripts below)
-from flowtime.formats import FORMATS, GOLD, NDJSON, PARQUET, Format, format_named
+from flowtime.formats import GOLD, NDJSON, PARQUET, TABLES, Format, format_named
 from flowtime.formats.digest import digest
 from flowtime.formats.export import export_file, export_stream
 from flowtime.formats.metadata import read_sidecar, sidecar_path
@@ -106,7 +106,7 @@ def test_parquet_has_the_types_of_the_specification() -> None:
 
 
 @pytest.mark.parametrize("bins", [1, 7, 200_000, 300_000])
-@pytest.mark.parametrize("format", FORMATS.values(), ids=list(FORMATS))
+@pytest.mark.parametrize("format", TABLES, ids=[format.name for format in TABLES])
 def test_pieces_join_without_a_seam(format: Format, bins: int) -> None:
     grid = Grid(bins, 1, "minutes", 0)
     count = 3 if bins > 7 else 50_000
@@ -119,7 +119,7 @@ def test_pieces_join_without_a_seam(format: Format, bins: int) -> None:
     assert frame["time_bin"].n_unique() == bins
 
 
-@pytest.mark.parametrize("format", FORMATS.values(), ids=list(FORMATS))
+@pytest.mark.parametrize("format", TABLES, ids=[format.name for format in TABLES])
 def test_files_say_where_they_are_and_what_they_hold(format: Format, tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / f"baseline{format.extension}"
     done = export_file(table(), DESCRIPTION, format, path)
@@ -171,11 +171,11 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from test_formats_export import DESCRIPTION, FORMATS, export_file, np, Grid, SeriesKey, SeriesSet
+from test_formats_export import DESCRIPTION, TABLES, export_file, np, Grid, SeriesKey, SeriesSet
 values = np.random.Generator(np.random.PCG64(1)).random((5, 80_000))
 keys = tuple(SeriesKey(c, "m") for c in "abcde")
 series = SeriesSet(Grid(80_000, 1, "minutes", 0), keys, (None,) * 5, values)
-for format in FORMATS.values():
+for format in TABLES:
     export_file(series, DESCRIPTION, format, Path(sys.argv[1]) / ("x" + format.extension))
 """
 
@@ -249,7 +249,7 @@ except Unavailable as error:
 """
 
 
-@pytest.mark.parametrize("format", FORMATS.values(), ids=list(FORMATS))
+@pytest.mark.parametrize("format", TABLES, ids=[format.name for format in TABLES])
 def test_no_space_is_said_and_leaves_the_older_file(format: Format, tmp_path: Path) -> None:
     path = tmp_path / f"x{format.extension}"
     path.write_text("old")
@@ -299,4 +299,4 @@ def test_formats_are_found_by_name_and_alias() -> None:
     assert format_named("CSV") is format_named("gold") is GOLD
     with pytest.raises(InvalidInput, match='did you mean "parquet"') as caught:
         format_named("parket")
-    assert "csv, gold, ndjson, parquet" in str(caught.value)
+    assert "bundle, csv, gold, ndjson, parquet, xlsx" in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from flowtime.cli.options import Words, joined, registry_command, tags_option
 from flowtime.errors import EXIT_MISMATCH
 from flowtime.service import Flowtime
 
-FORMATS = click.Choice(("gold", "csv", "ndjson", "parquet"))
+FORMATS = ("gold", "csv", "ndjson", "parquet", "bundle")
+EXPORTS = click.Choice((*FORMATS, "xlsx"))
+IMPORTS = click.Choice(FORMATS)
 
 
 @click.command("run", epilog="Example: flowtime run --model baseline-v1 --name baseline-run")
@@ -105,7 +108,7 @@ def print_next(service: Flowtime, *commands: str) -> None:
 @click.option(
     "--run", "ref", required=True, metavar="ID", help="A run's or telemetry's id, name or beginning of an id."
 )
-@click.option("--format", "format_name", type=FORMATS, required=True, help="gold and csv are the same.")
+@click.option("--format", "format_name", type=EXPORTS, required=True, help="gold and csv are the same.")
 @click.option(
     "--out",
     "path",
@@ -113,13 +116,19 @@ def print_next(service: Flowtime, *commands: str) -> None:
     metavar="PATH",
     help="A file, a folder with / at its end, or - for stdout.",
 )
+@click.option(
+    "--embed-metadata", "embed", is_flag=True, help="Write the metadata of a CSV into its first lines."
+)
 @registry_command("--artifacts")
-def export_command(service: Flowtime, as_json: bool, ref: str, format_name: str, path: str) -> None:
+def export_command(
+    service: Flowtime, as_json: bool, ref: str, format_name: str, path: str, embed: bool
+) -> None:
     """Export a run's series, with what is needed to rebuild the model from the file alone."""
-    if path == "-":
-        service.export_to(ref, format_name, sys.stdout.buffer)
-        return
-    report = service.export(ref, format_name, path)
+    with render.progress("exporting") as progress:
+        if path == "-":
+            service.export_to(ref, format_name, sys.stdout.buffer, embed=embed, progress=progress)
+            return
+        report = service.export(ref, format_name, path, embed=embed, progress=progress)
     if as_json:
         render.echo_json(report)
         return
@@ -128,12 +137,13 @@ def export_command(service: Flowtime, as_json: bool, ref: str, format_name: str,
     )
     if report["metadata_path"]:
         click.echo(f"{report['metadata_path']}  what rebuilds the model; keep it beside the file")
-    print_next(service, f"flowtime import --data {report['path']}")
+    if report["format"] != "xlsx":
+        print_next(service, f"flowtime import --data {shlex.quote(report['path'])}")
 
 
 @click.command("import", epilog="Example: flowtime import --data baseline.csv --name baseline-reimport")
 @click.option("--data", required=True, metavar="PATH", help="A file (.gz and .zst are read), or - for stdin.")
-@click.option("--format", "format", type=FORMATS, help="Format, where content and name do not tell.")
+@click.option("--format", "format", type=IMPORTS, help="Format, where content and name do not tell.")
 @click.option("--name", help="Name of the telemetry.")
 @tags_option
 @click.option(
@@ -148,11 +158,20 @@ def export_command(service: Flowtime, as_json: bool, ref: str, format_name: str,
 @click.option(
     "--map", "renames", multiple=True, metavar="THEIRS=OURS", help="Take a column under another name."
 )
+@click.option("--wide", is_flag=True, help="A column for the time, and one for each measure of --component.")
+@click.option("--component", metavar="NAME", help="Whose measures the columns of a --wide table are.")
+@click.option("--delimiter", metavar="CHAR", help="What separates the columns of a CSV: ; or tab, say.")
+@click.option("--decimal-comma", is_flag=True, help="Numbers of a CSV have a comma, not a point.")
+@click.option("--time-format", metavar="FORMAT", help='Such as "%Y/%m/%d %H:%M"; or unix, or unix-ms.')
+@click.option(
+    "--timezone", metavar="ZONE", help="Of times without an offset: Europe/Berlin, or -08:00 (default: UTC)."
+)
 @click.option("--ignore-extra", is_flag=True, help="Leave out columns that are not known.")
 @click.option(
     "--ignore-metadata", is_flag=True, help="Treat the file as external data, whatever lies beside it."
 )
 @click.option("--validate-schema", "strict", is_flag=True, help="No inference, no filling, no conversion.")
+@click.option("--errors", type=click.Path(path_type=Path), help="A CSV file for the rows that are wrong.")
 @click.option("--dry-run", is_flag=True, help="Only check; store nothing.")
 @click.option("--description", help="What the data is about.")
 @click.option("--owner", help="Owner (default: FLOWTIME_OWNER, else the login name).")
@@ -172,7 +191,8 @@ def import_command(
             raise click.UsageError(f"--map takes THEIRS=OURS, such as timestamp=time_bin, not {rename!r}")
     columns = dict(rename.split("=", 1) for rename in renames)
     source = sys.stdin.buffer if data == "-" else Path(data)
-    catalog = service.import_data(source, tags=joined(tags), rename=columns, **options)
+    with render.progress("importing") as progress:
+        catalog = service.import_data(source, tags=joined(tags), rename=columns, progress=progress, **options)
     if as_json:
         render.echo_json(catalog)
         return
@@ -188,11 +208,22 @@ def import_command(
     if catalog["rebuilt"]:
         whose = f"it fits the model {options['model']}" if options["model"] else "the model came back with it"
         click.echo(f"{render.tick(True)} {whose}; its graph was computed again")
+    if catalog["restores"] and not options["dry_run"]:
+        click.echo(_restored(catalog))
     for line in _conformance(catalog["conformance"]):
         click.echo(line)
     print_warnings(catalog["warnings"])
     if not options["dry_run"]:
-        print_next(service, f"flowtime show {catalog['id']}")
+        model = [f"flowtime run --model {catalog['model_id']}"] if catalog["restores"] else []
+        print_next(service, f"flowtime show {catalog['id']}", *model)
+
+
+def _restored(catalog: dict[str, Any]) -> str:
+    """What became of the model artifact that a bundle brings."""
+    here = f"{catalog['model_id']}@v{catalog['model_version']}"
+    if here == catalog["restores"]:
+        return f"{render.tick(True)} the model is here as {here}"
+    return f"note: {catalog['restores']} is another model here and was left as it is; the bundle's is {here}"
 
 
 def _notes(report: dict[str, Any]) -> list[str]:
@@ -200,6 +231,10 @@ def _notes(report: dict[str, Any]) -> list[str]:
     notes = []
     if report["grid"] == "inferred":
         notes.append("the grid was inferred from the times; --grid says it instead")
+    for theirs, ours in report["read"].get("map", {}).items():
+        notes.append(f"the column {theirs} was taken as {ours}")
+    if report["read"].get("open_end"):
+        notes.append("the last line does not end with a line break; it was taken as complete")
     if report["filled"]:
         notes.append(f"{render.plural(report['filled'], 'gap')} filled: --missing {report['missing']}")
     if report["merged"]:

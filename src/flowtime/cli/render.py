@@ -8,8 +8,10 @@ import json
 import shutil
 import sys
 import textwrap
+import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -194,3 +196,42 @@ def error(problem: FlowtimeError) -> str:
     if problem.hint:
         lines.append(click.style("  hint: ", fg="cyan") + problem.hint)
     return "\n".join(lines)
+
+
+PATIENCE = 1.0
+"""Seconds that nothing is said of work that goes on."""
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Callable[[int, float | None], None] | None]:
+    """What to tell of the rows done and their share of all, drawn on stderr; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    began = drawn = time.monotonic()
+    shown = False
+
+    def tell(rows: int, share: float | None) -> None:
+        nonlocal drawn, shown
+        now = time.monotonic()
+        if now - began < PATIENCE or now - drawn < 0.1:
+            return
+        drawn, shown = now, True
+        done = "" if share is None else f"  {_bar(share)} {share:4.0%}"
+        line = f"{doing}{done}  {plural(rows, 'row')}  {rows / (now - began):,.0f} rows/s"
+        click.echo(
+            f"\r\x1b[K{_fitted(line, shutil.get_terminal_size().columns - 1, right=False)}",
+            nl=False,
+            err=True,
+        )
+
+    try:
+        yield tell
+    finally:
+        if shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _bar(share: float, columns: int = 20) -> str:
+    full = int(min(max(share, 0.0), 1.0) * columns)
+    return "█" * full + "░" * (columns - full)

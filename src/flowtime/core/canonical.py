@@ -20,6 +20,11 @@ def dump(value: object) -> bytes:
     return msgspec.json.encode(_normal(value), order="sorted")
 
 
+def load(data: bytes) -> Any:
+    """The value in JSON text, canonical or not, with integers of any size; raises ValueError."""
+    return msgspec.json.decode(data)
+
+
 def sha256(data: bytes) -> str:
     """`sha256:` and the 64 hex digits of the hash of `data`."""
     return "sha256:" + hashlib.sha256(data).hexdigest()

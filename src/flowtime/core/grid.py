@@ -88,16 +88,21 @@ def parse_instant(text: str) -> int:
     Raises ValueError on anything else, on digits finer than a microsecond that are not zero, and on
     instants outside the years 1 to 9999.
     """
+    moment = parse_moment(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def parse_moment(text: str) -> datetime:
+    """An ISO 8601 date and time, without a time zone where it states no offset; raises ValueError."""
     head, dot, tail = text.partition(".")
     if dot:
         fraction = tail[: len(tail) - len(tail.lstrip("0123456789"))]
         if fraction[6:].strip("0"):
             raise ValueError(f"finer than a microsecond: {text!r}")
         text = f"{head}.{fraction[:6]}{tail[len(fraction) :]}"
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return datetime.fromisoformat(text)
 
 
 def format_instant(microseconds: int) -> str:

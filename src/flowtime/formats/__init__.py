@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flowtime.errors import InvalidInput, did_you_mean
 
+Progress = Callable[[int, float | None], object]
+"""Is told from time to time how many rows are done, and which share of the whole that is, if known."""
+
+
+def half(progress: Progress | None, before: float) -> Progress | None:
+    """Tells `progress` of one of two passes over the rows: the first (`before` 0) or the second (0.5)."""
+    return progress and (lambda rows, share: progress(rows, None if share is None else before + share / 2))
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A spelling of the one table. `sidecar` says whether its metadata lies beside it or inside."""
+    """A form in which series leave flowtime. `sidecar`: its metadata lies beside it, not inside."""
 
     name: str
     title: str
@@ -21,9 +30,23 @@ class Format:
 GOLD = Format("gold", "Gold CSV", ".csv", "text/csv", sidecar=True)
 NDJSON = Format("ndjson", "NDJSON", ".ndjson", "application/x-ndjson", sidecar=True)
 PARQUET = Format("parquet", "Parquet", ".parquet", "application/vnd.apache.parquet", sidecar=False)
+BUNDLE = Format("bundle", "Bundle", ".zip", "application/zip", sidecar=False)
+XLSX = Format(
+    "xlsx",
+    "Excel workbook",
+    ".xlsx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    sidecar=False,
+)
 
-FORMATS: dict[str, Format] = {format.name: format for format in (GOLD, NDJSON, PARQUET)}
-"""Every format by its name."""
+TABLES = (GOLD, NDJSON, PARQUET)
+"""The spellings of the one table; a bundle holds two of them, a workbook is for looking at."""
+
+FORMATS: dict[str, Format] = {format.name: format for format in (*TABLES, BUNDLE)}
+"""Every format that import reads, by its name."""
+
+EXPORTS: dict[str, Format] = {**FORMATS, XLSX.name: XLSX}
+"""Every format that export writes, by its name."""
 
 ALIASES: dict[str, Format] = {"csv": GOLD}
 """Other names that people use for a format."""
@@ -31,7 +54,7 @@ ALIASES: dict[str, Format] = {"csv": GOLD}
 
 def format_named(text: str) -> Format:
     """The format called `text`, in any case; raises InvalidInput with the nearest known name."""
-    known = FORMATS | ALIASES
+    known = EXPORTS | ALIASES
     try:
         return known[text.lower()]
     except KeyError:

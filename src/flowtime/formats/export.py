@@ -5,19 +5,32 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from flowtime.core.canonical import JSON
 from flowtime.core.series import SeriesSet
-from flowtime.formats import GOLD, Format
+from flowtime.errors import InvalidInput
+from flowtime.formats import BUNDLE, GOLD, PARQUET, XLSX, Format, Progress
+from flowtime.formats.bundle import write_bundle
 from flowtime.formats.digest import digest
 from flowtime.formats.files import beside, flush, flush_folder, place, translated
-from flowtime.formats.metadata import describe, descriptor, sidecar_path, write_sidecar
+from flowtime.formats.metadata import (
+    describe,
+    descriptor,
+    header,
+    sidecar_path,
+    table_resource,
+    write_sidecar,
+)
 from flowtime.formats.parquet import write_parquet
 from flowtime.formats.text import Writable, write_csv, write_ndjson
+
+WriteWorkbook = Callable[[SeriesSet, JSON, Mapping[str, bytes], BinaryIO, Progress | None], None]
+"""`flowtime.formats.workbook.write_workbook`, whose library only those import who need it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,61 +54,128 @@ class Streamed:
     sha256: str
 
 
-def export_file(series: SeriesSet, description: Mapping[str, Any], format: Format, path: Path) -> Exported:
+def export_file(
+    series: SeriesSet,
+    description: Mapping[str, Any],
+    format: Format,
+    path: Path,
+    *,
+    table_digest: str | None = None,
+    files: Mapping[str, bytes] | None = None,
+    embed: bool = False,
+    workbook: WriteWorkbook | None = None,
+    progress: Progress | None = None,
+) -> Exported:
     """Write `series` to `path` with its metadata: beside it, or inside where the format has room for it.
 
     `description` is what the metadata says beyond what the table says itself: id, name, tags, model and
-    so on. The files appear when they are complete and on the disk; until then older ones stay as they
-    were. Folders are made. The same arguments give the same bytes.
+    so on. `table_digest` is that of `series`, where it is known. `files` are the entries of a bundle that
+    are not made of the series (flowtime.formats.bundle.ENTRIES), by name. `workbook` writes XLSX.
+    `embed` writes the metadata of a CSV into its first lines instead of a file beside it.
+
+    The files appear when they are complete and on the disk; until then older ones stay as they were.
+    Folders are made. The same arguments give the same bytes.
 
     Raises InvalidInput, Denied or Unavailable where that cannot be done; nothing of it is left then.
     """
+    _check_embed(format, embed)
+    sidecar = format.sidecar and not embed
     real = place(path)
-    metadata_path = place(sidecar_path(real)) if format.sidecar else None
-    described = describe(series, description, digest(series))
+    metadata_path = place(sidecar_path(real)) if sidecar else None
+    described = describe(series, description, table_digest or digest(series))
     with translated(path), ExitStack() as stack:
         real.parent.mkdir(parents=True, exist_ok=True)
         ready = {real: stack.enter_context(beside(real))}
         with ready[real].open("xb+") as handle:
-            if metadata_path is None:
-                write_parquet(series, descriptor(described, format, real.name), handle)
+            sha256 = ""
+            if sidecar:
+                sha256 = export_stream(series, None, format, handle, progress=progress).sha256
             else:
-                written = export_stream(series, None, format, handle)
+                _write_whole(series, described, files or {}, format, handle, real, workbook, progress)
             flush(handle)
             size = handle.seek(0, 2)
         if metadata_path is not None:
-            document = descriptor(described, format, real.name, size=written.bytes, sha256=written.sha256)
+            resource = table_resource(described, format, real.name, size=size, sha256=sha256)
             ready[metadata_path] = stack.enter_context(beside(metadata_path))
             with ready[metadata_path].open("xb") as handle:
-                handle.write(write_sidecar(document))
+                handle.write(write_sidecar(descriptor(described, [resource])))
                 flush(handle)
         for final, temporary in ready.items():
             temporary.replace(final)
         flush_folder(real.parent)
-    beside_path = sidecar_path(path) if format.sidecar else None
-    return Exported(path, beside_path, series.rows, len(series), size, described["digest"])
+    return Exported(
+        path, sidecar_path(path) if sidecar else None, series.rows, len(series), size, described["digest"]
+    )
 
 
 def export_stream(
-    series: SeriesSet, description: Mapping[str, Any] | None, format: Format, handle: Writable
+    series: SeriesSet,
+    description: Mapping[str, Any] | None,
+    format: Format,
+    handle: Writable,
+    *,
+    table_digest: str | None = None,
+    files: Mapping[str, bytes] | None = None,
+    embed: bool = False,
+    workbook: WriteWorkbook | None = None,
+    progress: Progress | None = None,
 ) -> Streamed:
-    """Write `series` to `handle`: CSV and NDJSON plain, Parquet with its metadata where there is any.
+    """Write `series` to `handle`: CSV and NDJSON plain unless `embed`, others with their metadata.
 
-    Raises OSError as the handle does.
+    Without `description` there is no metadata at all. Raises OSError as the handle does.
     """
+    _check_embed(format, embed)
     counted = _Counted(handle)
-    if format.sidecar:
-        (write_csv if format is GOLD else write_ndjson)(series, counted)
+    if format.sidecar and not (embed and description is not None):
+        (write_csv if format is GOLD else write_ndjson)(series, counted, progress)
         return counted.streamed(series.rows)
-    document = None
-    if description is not None:
-        described = describe(series, description, digest(series))
-        document = descriptor(described, format, "series" + format.extension)
     with tempfile.TemporaryFile() as whole:
-        write_parquet(series, document, whole)
+        if description is None:
+            write_parquet(series, None, whole, progress)
+        else:
+            described = describe(series, description, table_digest or digest(series))
+            name = Path("series" + format.extension)
+            _write_whole(series, described, files or {}, format, whole, name, workbook, progress)
         whole.seek(0)
         shutil.copyfileobj(whole, counted)
     return counted.streamed(series.rows)
+
+
+def _check_embed(format: Format, embed: bool) -> None:
+    if embed and format is not GOLD:
+        raise InvalidInput(
+            "FT418",
+            f"metadata is embedded in CSV only; this is {format.title}",
+            hint=None if format.sidecar else f"{format.title} holds its metadata as it is.",
+        )
+
+
+def _write_whole(
+    series: SeriesSet,
+    described: JSON,
+    files: Mapping[str, bytes],
+    format: Format,
+    handle: BinaryIO,
+    path: Path,
+    workbook: WriteWorkbook | None,
+    progress: Progress | None,
+) -> None:
+    """A file that carries its metadata; `handle` is empty and can be read and sought too."""
+    if format is PARQUET:
+        document = descriptor(described, [table_resource(described, format, path.name)])
+        write_parquet(series, document, handle, progress)
+    elif format is XLSX:
+        assert workbook is not None, "who asks for a workbook brings its writer"
+        workbook(series, described, files, handle, progress)
+    elif format is BUNDLE:
+        folder = path.parent if path.is_absolute() else None
+        write_bundle(series, described, files, handle, folder=folder, progress=progress)
+    else:
+        handle.write(header(described, path.name))
+        table = _Counted(handle)
+        write_csv(series, table, progress)
+        handle.seek(0)
+        handle.write(header(described, path.name, table.streamed(series.rows).sha256))
 
 
 class _Counted:
@@ -106,7 +186,7 @@ class _Counted:
         self._bytes = 0
         self._hash = hashlib.sha256()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._handle.write(data)
         self._bytes += len(data)
         self._hash.update(data)

@@ -5,18 +5,24 @@ Its key `flowtime` holds what the standard has no words for: a plain JSON object
 which the model is opaque here. It lies beside CSV and NDJSON as `<file>.datapackage.json`, and inside
 Parquet as the footer entry `flowtime`.
 
+A CSV file may instead begin with it: lines `# key: value` for people, then the descriptor as one line of
+JSON, `# {...}`. A bundle (see flowtime.formats.bundle) has it as `datapackage.json`.
+
 Seals make every changed byte known. A sidecar's `flowtime.seal` is the SHA-256 of the canonical JSON of
 the descriptor without it; its text must be exactly the layout written here, so that white space counts
-too; it records size and SHA-256 of the data file. Parquet seals itself (see flowtime.formats.parquet).
+too; it records size and SHA-256 of the data file. So is the header of a CSV file, all of whose lines
+follow from the descriptor; it records the SHA-256 of everything below it. Parquet and bundles seal
+themselves.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -25,12 +31,21 @@ from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, SeriesSet, name_problem
 from flowtime.errors import InvalidInput
-from flowtime.formats import Format
+from flowtime.formats import GOLD, PARQUET, Format
 
 FORMAT_VERSION = 1
 SCHEMA_VERSION = "treehouse.binned.v0"
 COLUMNS = ("time_bin", "component_id", "measure", "value")
 """The columns of the table, in the order in which they are written."""
+
+MAX_METADATA = 1 << 28
+"""Largest metadata in bytes that are read."""
+
+COMMENT = b"# flowtime: "
+"""How a CSV file begins that carries its metadata."""
+
+OPEN_HASH = "sha256:" + "0" * 64
+"""Stands for a hash that is not known yet, and is as long."""
 
 IGNORE = (
     "If the data was changed on purpose, --ignore-metadata takes it as external telemetry, "
@@ -81,32 +96,46 @@ def describe(series: SeriesSet, description: Mapping[str, Any], digest: str) -> 
     }
 
 
-def descriptor(
+def descriptor(description: Mapping[str, Any], resources: Sequence[JSON]) -> JSON:
+    """The Data Package descriptor of data files; `description` is what `describe` returns."""
+    document: JSON = {
+        "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
+        "name": re.sub(r"[^a-z0-9._-]+", "-", str(description.get("id") or "table").lower()),
+        "title": description.get("name"),
+        "created": description.get("created_utc"),
+        "resources": list(resources),
+        "flowtime": dict(description),
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def table_resource(
     description: Mapping[str, Any],
     format: Format,
     file_name: str,
     *,
+    name: str = "series",
     size: int | None = None,
     sha256: str | None = None,
 ) -> JSON:
-    """The Data Package descriptor of one data file.
+    """The descriptor's entry for the table in one format.
 
-    `description` is what `describe` returns. `size` and `sha256` are those of the file's bytes; a file
-    that carries its own descriptor cannot state them.
+    `size` and `sha256` are those of the file's bytes; a file that carries its own descriptor cannot state
+    them.
     """
-    on_the_clock = "start" in description["grid"]
     resource: JSON = {
-        "name": "series",
+        "name": name,
         "type": "table",
         "path": file_name,
         "format": format.extension.removeprefix("."),
         "mediatype": format.media_type,
         "encoding": "utf-8",
-        "bytes": size,
+        # The reference validator takes the number of bytes of a Parquet file for an error.
+        "bytes": None if format is PARQUET else size,
         "hash": sha256,
         "schema": {
             "fields": [
-                {"name": "time_bin", "type": "datetime" if on_the_clock else "integer"},
+                {"name": "time_bin", "type": "datetime" if "start" in description["grid"] else "integer"},
                 {"name": "component_id", "type": "string"},
                 {"name": "measure", "type": "string"},
                 {"name": "value", "type": "number"},
@@ -115,15 +144,7 @@ def descriptor(
             "missingValues": [""],
         },
     }
-    document: JSON = {
-        "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
-        "name": re.sub(r"[^a-z0-9._-]+", "-", str(description.get("id") or "table").lower()),
-        "title": description.get("name"),
-        "created": description.get("created_utc"),
-        "resources": [{key: value for key, value in resource.items() if value is not None}],
-        "flowtime": dict(description),
-    }
-    return {key: value for key, value in document.items() if value is not None}
+    return {key: value for key, value in resource.items() if value is not None}
 
 
 def sidecar_path(path: Path) -> Path:
@@ -141,6 +162,22 @@ def read_sidecar(text: bytes, source: str) -> Sidecar:
     """What the sidecar `text` says; `source` names it in errors.
 
     Raises InvalidInput where it is no sidecar that flowtime wrote, or differs from it by any byte.
+    """
+    description, resources = read_sealed(text, source)
+    try:
+        resource = resources[0]
+        path, size, sha256 = str(resource["path"]), int(resource["bytes"]), str(resource["hash"])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise _unusable(source, "it does not give the path, bytes and hash of its data file") from error
+    if path in {"", ".", ".."} or PurePath(path).name != path or "\\" in path:
+        raise _unusable(source, f'its data file is "{path}", which is not a file beside it')
+    return Sidecar(description, size, sha256)
+
+
+def read_sealed(text: bytes, source: str) -> tuple[JSON, list[JSON]]:
+    """The description and the resources of a sealed descriptor.
+
+    Raises InvalidInput where it is none that flowtime wrote, or differs from it by any byte.
     """
     try:
         document = msgspec.json.decode(text)
@@ -162,14 +199,95 @@ def read_sidecar(text: bytes, source: str) -> Sidecar:
             where=source,
             hint=IGNORE,
         )
+    return description, list(document.get("resources") or ())
+
+
+def header(description: Mapping[str, Any], file_name: str, sha256: str = OPEN_HASH) -> bytes:
+    """The lines that a CSV file with embedded metadata begins with.
+
+    `sha256` is that of everything below them; the header is as long while it is open.
+    """
+    resource = {**table_resource(description, GOLD, file_name), "dialect": {"commentChar": "#"}}
+    document = descriptor({**description, "table_sha256": sha256}, [resource])
+    seal = OPEN_HASH if sha256 == OPEN_HASH else canonical.hash_of(document)
+    return _header({**document, "flowtime": {**document["flowtime"], "seal": seal}})
+
+
+def _header(document: JSON) -> bytes:
+    found = document["flowtime"]
+    units = dict.fromkeys(entry["unit"] for entry in found["series"] if entry["unit"])
+    facts = {
+        "flowtime": f"format {found['format_version']}, {found['schema_version']}",
+        "name": found.get("name"),
+        "id": found.get("id"),
+        "kind": found.get("kind"),
+        "description": found.get("description"),
+        "tags": ", ".join(map(str, found.get("tags") or ())),
+        "created": found.get("created_utc"),
+        "engine": found.get("engine_version"),
+        "model": found.get("model_id"),
+        "model version": found.get("model_version"),
+        "model hash": found.get("model_hash"),
+        "inputs hash": found.get("inputs_hash"),
+        "seed": found.get("seed"),
+        "grid": str(Grid.from_json(found["grid"])),
+        "series": len(found["series"]),
+        "rows": found["rows"],
+        "units": ", ".join(map(str, units)),
+        "missing": "an empty value",
+        "digest": found["digest"],
+    }
+    lines = [f"# {key}: {_one_line(str(value))}\n" for key, value in facts.items() if value not in {None, ""}]
+    return "".join(lines).encode() + b"# " + msgspec.json.encode(document) + b"\n"
+
+
+def _one_line(text: str) -> str:
+    return "".join(" " if unicodedata.category(c) in {"Cc", "Zl", "Zp", "Cs"} else c for c in text)
+
+
+def skip_header(handle: BinaryIO, source: str) -> tuple[bytes, int]:
+    """The last line of the header that a CSV file begins with, and how many lines it has.
+
+    `handle` stands behind it then. Raises InvalidInput where it does not end.
+    """
+    handle.seek(0)
+    lines = 0
+    while handle.tell() <= MAX_METADATA:
+        line = handle.readline(MAX_METADATA)
+        lines += 1
+        if line.startswith(b"# {") and line.endswith(b"\n"):
+            return line, lines
+        if not line.startswith(b"# "):
+            break
+    raise _unusable(source, "the header lines, which begin with #, lack the line of JSON that ends them")
+
+
+def read_header(handle: BinaryIO, source: str) -> tuple[JSON, str]:
+    """The description in the header of a CSV file, and the SHA-256 (`sha256:...`) of all below it.
+
+    `handle` stands there then. Raises InvalidInput where the header is not, to the byte, what flowtime
+    wrote.
+    """
+    line, _ = skip_header(handle, source)
+    end = handle.tell()
     try:
-        resource = document["resources"][0]
-        path, size, sha256 = str(resource["path"]), int(resource["bytes"]), str(resource["hash"])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise _unusable(source, "it does not give the path, bytes and hash of its data file") from error
-    if path in {"", ".", ".."} or PurePath(path).name != path or "\\" in path:
-        raise _unusable(source, f'its data file is "{path}", which is not a file beside it')
-    return Sidecar(description, size, sha256)
+        document = msgspec.json.decode(line[2:])
+        description = dict(document["flowtime"])
+        seal = description.pop("seal")
+        sealed = canonical.hash_of({**document, "flowtime": description})
+        text = _header(document)
+        table = str(description.pop("table_sha256"))
+    except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
+        raise _unusable(source, "the last line of the header is not the descriptor") from error
+    handle.seek(0)
+    if handle.read(end) != text or seal != sealed:
+        raise InvalidInput(
+            "FT410",
+            "the header was changed after flowtime wrote it: its seal is broken",
+            where=source,
+            hint=IGNORE,
+        )
+    return description, table
 
 
 def write_footer(document: JSON) -> str:

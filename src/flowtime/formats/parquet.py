@@ -14,19 +14,22 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
 from flowtime.core.canonical import JSON
 from flowtime.core.series import SeriesSet
 from flowtime.errors import InvalidInput
+from flowtime.formats import Progress
+from flowtime.formats.layout import Cells, Layout, Reading, layout
 from flowtime.formats.metadata import COLUMNS, IGNORE, read_footer, write_footer
-from flowtime.formats.rows import Broken, Cells, choose_columns
-from flowtime.formats.text import long_table, spans
+from flowtime.formats.rows import Broken
+from flowtime.formats.text import spans, stretch
 
 MAGIC = b"PAR1"
 GROUP_ROWS = 1 << 18
@@ -39,35 +42,44 @@ _EXACT = [[time, pl.String(), pl.String(), pl.Float64()] for time in (pl.Datetim
 _BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
-def write_parquet(series: SeriesSet, document: JSON | None, handle: BinaryIO) -> None:
+def write_parquet(
+    series: SeriesSet, document: JSON | None, handle: BinaryIO, progress: Progress | None = None
+) -> None:
     """Write `series`, with the descriptor `document` and a seal unless it is None.
 
     `handle` is an empty file that can be read and sought too: the seal stands before the last bytes.
     """
-    _sink(series, document, handle)
+    _sink(series, document, handle, progress)
     if document is not None:
         _close_seal(handle)
 
 
-def _sink(series: SeriesSet, document: JSON | None, handle: BinaryIO) -> None:
-    on_the_clock = series.grid.start is not None
-    times = pl.Series(series.time_bins())
-    if on_the_clock:
-        times = times.cast(pl.Datetime("us", "UTC"))
+def _sink(series: SeriesSet, document: JSON | None, handle: BinaryIO, progress: Progress | None) -> None:
+    time_type = pl.Int64() if series.grid.start is None else pl.Datetime("us", "UTC")
+    times = series.time_bins()
     components = pl.Series([key.component for key in series.keys], dtype=pl.String)
     measures = pl.Series([key.measure for key in series.keys], dtype=pl.String)
 
     def stretches(*_: object) -> Iterator[pl.DataFrame]:
+        done = 0
         for span in spans(series, GROUP_ROWS):
-            yield long_table(series, span, times, component_id=components, measure=measures)
+            of_series, _of_bin, value = stretch(series, span)
+            which, bins = span
+            instants = pl.Series(np.tile(times[bins], which.stop - which.start)).cast(time_type)
+            columns = (instants, components.gather(of_series), measures.gather(of_series), value)
+            done += len(value)
+            yield pl.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+            if progress is not None:
+                progress(done, done / series.rows)
 
-    schema = dict(zip(COLUMNS, (times.dtype, pl.String(), pl.String(), pl.Float64()), strict=True))
+    schema = dict(zip(COLUMNS, (time_type, pl.String(), pl.String(), pl.Float64()), strict=True))
     metadata = (
         None if document is None else {_ENTRY: write_footer(document), _SEAL: (_PREFIX + _OPEN_SEAL).decode()}
     )
     try:
+        # Statistics would help who filters by value; they cost a tenth of the time of everyone.
         register_io_source(stretches, schema=schema).sink_parquet(
-            handle, compression="zstd", row_group_size=GROUP_ROWS, metadata=metadata
+            handle, compression="zstd", row_group_size=GROUP_ROWS, statistics=False, metadata=metadata
         )
     except pl.exceptions.ComputeError as error:
         number = re.search(r"os error ([0-9]+)", str(error))
@@ -152,58 +164,73 @@ def _hash_with_open_seal(handle: BinaryIO, at: int) -> bytes:
     return seal.hexdigest().encode()
 
 
-def read_parquet(
-    handle: BinaryIO, source: str, rename: Mapping[str, str], ignore_extra: bool, strict: bool
-) -> Iterator[ParquetBlock]:
+def read_parquet(handle: BinaryIO, source: str, reading: Reading) -> Iterator[ParquetBlock]:
     """The rows of a Parquet file in blocks; raises InvalidInput for columns of other names or types."""
     handle.seek(0)
     try:
         schema = pl.read_parquet_schema(handle)
     except _BROKEN as error:
         raise _damaged(source, error) from error
-    chosen = choose_columns(list(schema), rename, ignore_extra, source)
-    if strict and [schema[chosen[column]] for column in COLUMNS] not in _EXACT:
+    found = layout(list(schema), reading, source)
+    if reading.strict and [schema[column] for column in found.columns] not in _EXACT:
         raise InvalidInput(
             "FT412",
             f"strict import converts nothing, and the columns are {', '.join(map(str, schema.values()))}",
             where=source,
             hint="They must be TIMESTAMP(MICROS, UTC) or INT64, string, string and DOUBLE.",
         )
-    casts = [_cast(column, chosen[column], schema[chosen[column]], source) for column in COLUMNS]
+    casts = [
+        _time(found.time, schema[found.time], reading, source),
+        *(_text(name, schema[name], source) for name in found.names or ()),
+        *(_number(name, schema[name], source) for name in found.values),
+    ]
     handle.seek(0)
     try:
         number = 1
         for frame in pl.scan_parquet(handle).select(casts).collect_batches(chunk_size=GROUP_ROWS):
-            yield ParquetBlock(frame, number)
+            yield ParquetBlock(frame, number, found)
             number += frame.height
     except _BROKEN as error:
         raise _damaged(source, error) from error
 
 
-def _cast(column: str, name: str, dtype: pl.DataType, source: str) -> pl.Expr:
-    """One of COLUMNS out of the file's column `name`, without loss."""
-    found = pl.col(name).alias(column)
-    if column == "value" and (dtype.is_numeric() or dtype == pl.Null):
-        return found.cast(pl.Float64)
-    if column == "time_bin":
-        if dtype.is_integer():
-            return found.cast(pl.Int64)
-        if dtype == pl.Date:
-            return found.cast(pl.Datetime("us", "UTC"))
-        if isinstance(dtype, pl.Datetime):
-            aware = found if dtype.time_zone else found.dt.replace_time_zone("UTC")
-            utc = aware.dt.convert_time_zone("UTC")
-            # What is finer than a microsecond becomes null, which no time may be.
-            exact = pl.lit(True) if dtype.time_unit != "ns" else found.to_physical() % 1000 == 0
-            return pl.when(exact).then(utc.dt.cast_time_unit("us")).alias(column)
-        if dtype == pl.String:
-            return found
-    if column in {"component_id", "measure"} and isinstance(dtype, (pl.String, pl.Categorical, pl.Enum)):
-        return found.cast(pl.String)
-    wanted = {"time_bin": "a timestamp, text or an index", "value": "a number"}.get(column, "text")
-    raise InvalidInput(
-        "FT403", f'the column "{name}" has the type {dtype}; {column} must be {wanted}', where=source
-    )
+def _time(name: str, dtype: pl.DataType, reading: Reading, source: str) -> pl.Expr:
+    """The column as text, integers, or instants in microseconds: in UTC, or naive where it is so."""
+    found = pl.col(name)
+    if dtype.is_integer():
+        return found.cast(pl.Int64)
+    if dtype == pl.String:
+        return found
+    if dtype == pl.Date:
+        return found.cast(pl.Datetime("us"))
+    if isinstance(dtype, pl.Datetime):
+        if dtype.time_zone and reading.clock.zone is not None:
+            raise InvalidInput(
+                "FT418",
+                f'the times of "{name}" are in {dtype.time_zone}; --timezone is for times without a zone',
+                where=source,
+            )
+        utc = found.dt.convert_time_zone("UTC") if dtype.time_zone else found
+        # What is finer than a microsecond becomes null, which no time may be.
+        exact = pl.lit(True) if dtype.time_unit != "ns" else found.to_physical() % 1000 == 0
+        return pl.when(exact).then(utc.dt.cast_time_unit("us")).alias(name)
+    raise _wrong_type(name, dtype, "time_bin must be a timestamp, text or an index", source)
+
+
+def _text(name: str, dtype: pl.DataType, source: str) -> pl.Expr:
+    if isinstance(dtype, (pl.String, pl.Categorical, pl.Enum)):
+        return pl.col(name).cast(pl.String)
+    raise _wrong_type(name, dtype, "component_id and measure must be text", source)
+
+
+def _number(name: str, dtype: pl.DataType, source: str) -> pl.Expr:
+    if dtype.is_numeric() or dtype == pl.Null:
+        return pl.col(name).cast(pl.Float64)
+    raise _wrong_type(name, dtype, "value must be a number", source)
+
+
+def _wrong_type(name: str, dtype: pl.DataType, rule: str, source: str) -> InvalidInput:
+    return InvalidInput("FT403", f'the column "{name}" has the type {dtype}; {rule}', where=source)
 
 
 def _damaged(source: str, error: BaseException) -> InvalidInput:
@@ -217,12 +244,15 @@ class ParquetBlock:
 
     rows: pl.DataFrame
     first: int
+    layout: Layout
+    open_end: bool = False
 
     def frame(self) -> pl.DataFrame | None:
         """The columns by name."""
-        return self.rows
+        return self.layout.long(self.rows.get_columns())
 
     def cells(self) -> Iterator[tuple[int, Cells | Broken]]:
-        """The rows one by one."""
+        """The rows one by one, a row of a wide table giving several."""
         for number, row in enumerate(self.rows.iter_rows(), self.first):
-            yield number, Cells(*row)
+            for cells in self.layout.cells(row):
+                yield number, cells

@@ -8,33 +8,28 @@ second way is the rule; the first only ever accepts what the second accepts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flowtime.core.grid import MAX_BINS, MAX_INSTANT, MIN_INSTANT, format_instant, parse_instant
+from flowtime.core.grid import MAX_INSTANT, MIN_INSTANT, format_instant
 from flowtime.core.series import FloatArray, name_problem
 from flowtime.errors import Diagnostic, InvalidInput
+from flowtime.formats.clock import is_index
+from flowtime.formats.layout import Cells, Layout, Reading
 from flowtime.formats.metadata import COLUMNS
 
 MAX_REPORTED = 1_000
 """How many bad rows an error lists; it counts all of them."""
 
-SPELLINGS: dict[str, tuple[str, ...]] = {
-    "time_bin": ("timestamp", "time", "datetime", "date", "bin", "ts", "period", "timebin"),
-    "component_id": ("component", "componentid", "service", "node", "id", "host", "name"),
-    "measure": ("metric", "variable", "metric_name", "kpi", "field"),
-    "value": ("values", "val", "amount", "reading"),
-}
-"""What other tables call the columns; suggested, never taken without being told."""
-
+_KNOWN_TIMES = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_INDEX = re.compile(r"[0-9]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +47,6 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
-    """One row as it was read, before any rule. `text` says that the values were spelled as text."""
-
-    time: object
-    component: object
-    measure: object
-    value: object
-    text: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Broken:
     """A row that could not even be taken apart, and why."""
 
@@ -71,7 +55,16 @@ class Broken:
 
 
 class Block(Protocol):
-    """Consecutive rows of a file."""
+    """Consecutive rows of a file, the first of which has the number `first`."""
+
+    @property
+    def first(self) -> int: ...  # noqa: D102 (said above)
+
+    @property
+    def layout(self) -> Layout: ...  # noqa: D102
+
+    @property
+    def open_end(self) -> bool: ...  # noqa: D102 (a last line without a line break)
 
     def frame(self) -> pl.DataFrame | None:
         """The columns by name, value as Float64, null where missing; None where anything is unusual."""
@@ -80,64 +73,24 @@ class Block(Protocol):
         """The rows one by one, each with its number in the file as a person counts it."""
 
 
-def choose_columns(
-    names: Sequence[str], rename: Mapping[str, str], ignore_extra: bool, source: str
-) -> dict[str, str]:
-    """Which of a file's columns is which of the table's: `{"time_bin": "timestamp", ...}`.
-
-    Raises InvalidInput for columns that are missing, there twice, or unknown.
-    """
-    unknown = [name for name in rename if name not in names]
-    if unknown or not set(rename.values()) <= set(COLUMNS) or len(set(rename.values())) != len(rename):
-        wrong = ", ".join(f"{old}={new}" for old, new in rename.items())
-        raise InvalidInput(
-            "FT403",
-            f"--map {wrong} does not fit: the file has the columns {_listed(names)}",
-            where=source,
-            hint=f"--map takes a column of the file = one of {', '.join(COLUMNS)}.",
-        )
-    called = [rename.get(name, name) for name in names]
-    problems = [f'"{name}" is there {called.count(name)} times' for name in COLUMNS if called.count(name) > 1]
-    missing = [name for name in COLUMNS if name not in called]
-    if missing:
-        problems.append(f"missing: {', '.join(missing)}")
-    extra = [name for name in called if name not in COLUMNS]
-    maps = [f"--map {name}={new}" for new in missing for name in extra if _alike(name, new)]
-    if extra and not ignore_extra:
-        problems.append(f"not known: {_listed(extra)}")
-    if problems:
-        hint = f"Try {' '.join(maps)}" if maps else f"The columns are {', '.join(COLUMNS)}, in any order."
-        if not maps and not missing:
-            hint = "--ignore-extra leaves out the columns that are not known."
-        raise InvalidInput("FT403", f"the columns are wrong: {'; '.join(problems)}", where=source, hint=hint)
-    return {new: old for old, new in zip(names, called, strict=True) if new in COLUMNS}
-
-
-def _alike(name: str, column: str) -> bool:
-    folded = name.strip().casefold().replace(" ", "_")
-    return folded == column or folded in SPELLINGS[column]
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f'"{name[:60]}"' for name in names[:20])
-    return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-
-
 class Checker:
     """Takes blocks, gives the rows that keep the rules, and remembers the rows that do not.
 
-    `on_the_clock` is None until the first row has told whether times are instants or indices. Where
-    `strict`, an instant must be spelled as flowtime does.
+    `on_the_clock` is None until the first row has told whether times are instants or indices.
     """
 
-    def __init__(self, source: str, *, strict: bool) -> None:
+    def __init__(self, source: str, reading: Reading) -> None:
         self.source = source
-        self.strict = strict
-        self.on_the_clock: bool | None = None
+        self.strict = reading.strict
+        self.clock = reading.clock
+        # A person who says how times are spelled has no indices.
+        self.on_the_clock: bool | None = None if reading.clock.format is None else True
         self.errors: list[Diagnostic] = []
         self.count = 0
+        self._last = (0, "")
         self._times: dict[str, int] = {}
         self._names: set[str] = set()
+        self._refused: dict[str, None] = {}
 
     def check(self, block: Block) -> Columns:
         """The good rows of `block`."""
@@ -153,6 +106,7 @@ class Checker:
                 "FT404",
                 f"{rows} a rule; nothing was imported",
                 where=self.source,
+                hint=self.clock.advice(self._refused),
                 errors=self.errors,
                 count=self.count,
             )
@@ -166,33 +120,43 @@ class Checker:
         return Columns(time, component, measure, value)
 
     def _instants(self, time: pl.Series) -> NDArray[np.int64] | None:
-        on_the_clock = not time.dtype.is_integer()
-        if time.null_count():
+        if time.null_count() or not len(time):
             return None
+        microseconds: NDArray[np.int64] | None
+        on_the_clock = not time.dtype.is_integer()
         if time.dtype == pl.String:
-            if len(self._times) > MAX_BINS:
-                self._times.clear()
-            texts = time.unique().to_list()
-            new = [text for text in texts if text not in self._times]
-            for text in new:
-                parsed = _parse_time(text, self.strict)
+            on_the_clock = self.clock.format is not None or not is_index(time[0])
+            microseconds = self.clock.column(time) if on_the_clock else None
+            if microseconds is None:
+                microseconds = self._texts(time, on_the_clock)
+        elif isinstance(time.dtype, pl.Datetime) and time.dtype.time_zone is None:
+            microseconds = self.clock.all_utc(time.cast(pl.Int64).to_numpy())
+        else:
+            wide = time.cast(pl.Int64, strict=False)
+            microseconds = None if wide.null_count() else wide.to_numpy()
+        if microseconds is None or self.on_the_clock not in {None, on_the_clock}:
+            return None
+        low, high = (MIN_INSTANT, MAX_INSTANT) if on_the_clock else (0, 10**15 - 1)
+        if not low <= microseconds.min() <= microseconds.max() <= high:
+            return None
+        self.on_the_clock = on_the_clock
+        return microseconds
+
+    def _texts(self, time: pl.Series, on_the_clock: bool) -> NDArray[np.int64] | None:
+        """Times of any spelling that the rules allow, each looked at once as long as few are known."""
+        if len(self._times) > _KNOWN_TIMES:
+            self._times.clear()
+        texts = time.unique().to_list()
+        for text in texts:
+            if text not in self._times:
+                parsed = self._time(text)
                 if isinstance(parsed, str):
                     return None
                 self._times[text] = parsed
-            index = [_INDEX.fullmatch(text) is not None for text in texts]
-            if any(index) != all(index):
+            if self.clock.format is None and is_index(text) == on_the_clock:
                 return None
-            on_the_clock = not any(index)
-            time = time.replace_strict(texts, [self._times[text] for text in texts], return_dtype=pl.Int64)
-        if self.on_the_clock not in {None, on_the_clock}:
-            return None
-        microseconds = time.cast(pl.Int64, strict=False).to_numpy()
-        if time.null_count() or (not on_the_clock and (microseconds < 0).any()):
-            return None
-        if on_the_clock and ((microseconds < MIN_INSTANT) | (microseconds > MAX_INSTANT)).any():
-            raise InvalidInput("FT404", "time_bin goes beyond the years 1 to 9999", where=self.source)
-        self.on_the_clock = on_the_clock
-        return microseconds
+        known = [self._times[text] for text in texts]
+        return time.replace_strict(texts, known, return_dtype=pl.Int64).to_numpy()
 
     def _named(self, names: pl.Series) -> bool:
         new = set(names.unique().to_list()) - self._names
@@ -214,13 +178,13 @@ class Checker:
         if isinstance(cells, Broken):
             self._report(number, f"{cells.excerpt}: {cells.why}")
             return None
-        time, value = _parse_time(cells.time, self.strict), _parse_value(cells.value, cells.text)
+        time, value = self._time(cells.time), _parse_value(cells.value, cells.point)
         names = {"component_id": cells.component, "measure": cells.measure}
         wrong = {column: _name_wrong(name) for column, name in names.items()}
         if isinstance(time, str):
             wrong["time_bin"] = time
         else:
-            on_the_clock = _is_instant(cells.time)
+            on_the_clock = self._is_instant(cells.time)
             if self.on_the_clock is None:
                 self.on_the_clock = on_the_clock
             elif self.on_the_clock != on_the_clock:
@@ -229,23 +193,58 @@ class Checker:
                     f"is {kinds[on_the_clock]}, while the first row has {kinds[not on_the_clock]}"
                 )
         if isinstance(value, str):
-            wrong["value"] = value
-        found = {"time_bin": cells.time, **names, "value": cells.value}
+            wrong[cells.column] = value
+        found = {"time_bin": cells.time, **names, cells.column: cells.value}
         problems = [
             f"{column} {_shown(found[column])}: {why}"
-            for column in COLUMNS
+            for column in (*COLUMNS[:3], cells.column)
             if (why := wrong.get(column)) is not None
         ]
         if problems:
-            self._report(number, "; ".join(problems))
+            self._report(number, *problems)
             return None
         assert isinstance(time, int)
         assert isinstance(value, float)
         return time, str(cells.component), str(cells.measure), value
 
-    def _report(self, number: int, message: str) -> None:
-        self.count += 1
-        if len(self.errors) < MAX_REPORTED:
+    def _time(self, cell: object) -> int | str:
+        """Microseconds since 1970, or the index; where it is neither, why."""
+        why: int | str = "is neither an instant like 2025-01-01T00:00:00Z nor a bin's index"
+        if cell is None or cell == "":
+            return "is empty"
+        if isinstance(cell, datetime):
+            aware = cell.tzinfo is not None
+            since = (cell if aware else cell.replace(tzinfo=UTC)) - _EPOCH
+            microseconds = since // timedelta(microseconds=1)
+            why = microseconds if aware else self.clock.utc(microseconds)
+        elif isinstance(cell, int) and not isinstance(cell, bool):
+            if self.clock.format is not None:
+                why = self.clock.instant(str(cell))
+            else:
+                why = cell if 0 <= cell < 10**15 else "is no bin's index, which counts from 0"
+        elif isinstance(cell, str):
+            index = self.clock.format is None and is_index(cell)
+            why = int(cell) if index else self.clock.instant(cell)
+            if isinstance(why, str) and len(self._refused) < MAX_REPORTED:
+                self._refused[cell] = None
+            if self.strict and isinstance(why, int) and not index and cell != format_instant(why):
+                return f"is not spelled {format_instant(why)}, as strict import wants it"
+        return why
+
+    def _is_instant(self, cell: object) -> bool:
+        if self.clock.format is not None:
+            return True
+        return not isinstance(cell, int) and not (isinstance(cell, str) and is_index(cell))
+
+    def _report(self, number: int, *problems: str) -> None:
+        last, said = self._last
+        if number == last:
+            problems = tuple(problem for problem in problems if problem not in said)
+        else:
+            self.count += 1
+        message = "; ".join(problems)
+        self._last = (number, f"{said}; {message}" if number == last else message)
+        if message and len(self.errors) < MAX_REPORTED:
             self.errors.append(Diagnostic("FT404", message, source=self.source, line=number))
 
 
@@ -258,41 +257,18 @@ def finite(value: pl.Series) -> FloatArray | None:
     return plain
 
 
-def _is_instant(cell: object) -> bool:
-    return not isinstance(cell, int) and not (isinstance(cell, str) and _INDEX.fullmatch(cell))
-
-
-def _parse_time(cell: object, strict: bool) -> int | str:
-    """Microseconds since 1970, or the index; where it is neither, why."""
-    if isinstance(cell, datetime):
-        cell = format_instant(parse_instant(cell.isoformat()))
-    if cell is None or cell == "":
-        return "is empty"
-    if isinstance(cell, bool) or not isinstance(cell, (int, str)):
-        return "is neither an instant like 2025-01-01T00:00:00Z nor a bin's index"
-    if isinstance(cell, int):
-        return cell if 0 <= cell < 10**15 else "is no bin's index, which counts from 0"
-    if _INDEX.fullmatch(cell):
-        return int(cell)
-    try:
-        instant = parse_instant(cell)
-    except (ValueError, OverflowError):
-        return "is neither an instant like 2025-01-01T00:00:00Z nor a bin's index"
-    if not MIN_INSTANT <= instant <= MAX_INSTANT:
-        return "lies outside the years 1 to 9999"
-    if strict and cell != format_instant(instant):
-        return f"is not spelled {format_instant(instant)}, as strict import wants it"
-    return instant
-
-
-def _parse_value(cell: object, text: bool) -> float | str:
+def _parse_value(cell: object, point: str | None) -> float | str:
     """The double, NaN for missing; where it is neither, why."""
     if cell is None:
         return np.nan
-    if isinstance(cell, str) and text:
+    if isinstance(cell, str) and point is not None:
         cell = cell.strip(" \t")
         if not cell:
             return np.nan
+        if point != ".":
+            if "." in cell:
+                return "is not a number with a decimal comma"
+            cell = cell.replace(point, ".", 1)
         if not _NUMBER.fullmatch(cell):
             return "is not a number (an empty field is a missing value)"
     elif isinstance(cell, bool) or not isinstance(cell, (int, float)):

@@ -13,12 +13,17 @@ from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.engine import SEMANTICS_VERSION, compile, evaluate
-from flowtime.errors import Diagnostic, InvalidInput, Unavailable
+from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable
+from flowtime.formats import BUNDLE, XLSX, Format, Progress, half
+from flowtime.formats.export import Exported, Streamed, export_file, export_stream
 from flowtime.formats.metadata import FORMAT_VERSION, Recorded
 from flowtime.formats.telemetry import Imported, import_file, read_recorded
-from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
+from flowtime.formats.text import Writable
+from flowtime.loop import models
+from flowtime.loop.models import MODEL_FILE, PREVIEW_FILE, Label, StoredModel, topology
 from flowtime.loop.runs import DATA_FILE, measures, write_series
 from flowtime.model import from_document, load
+from flowtime.model.drawing import preview
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import ExprNode, Model
 from flowtime.model.writer import dump, to_document
@@ -27,7 +32,7 @@ from flowtime.registry.catalog import Catalog, Data, Parent, Topology
 from flowtime.version import ENGINE_VERSION
 
 
-def read_series(registry: Registry, id: str) -> SeriesSet:
+def read_series(registry: Registry, id: str, progress: Progress | None = None) -> SeriesSet:
     """The series of a run or telemetry, bit for bit.
 
     Raises NotFound (FT501), or Unavailable (FT805) where the artifact was damaged.
@@ -41,7 +46,7 @@ def read_series(registry: Registry, id: str) -> SeriesSet:
         catalog["data"]["digest"],
     )
     try:
-        return read_recorded(registry.path(id, DATA_FILE), expected)
+        return read_recorded(registry.path(id, DATA_FILE), expected, progress)
     except InvalidInput as error:
         raise Unavailable(
             "FT805",
@@ -86,14 +91,78 @@ def description(registry: Registry, id: str) -> JSON:
     }
 
 
+def export(
+    registry: Registry,
+    id: str,
+    format: Format,
+    path: Path,
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Exported:
+    """A run or telemetry as a file. `options` are those of `formats.export.export_file`.
+
+    Raises as `read_series` and `export_file` do.
+    """
+    described, files, table_digest = _beside_series(registry, id, format)
+    series = read_series(registry, id, half(progress, 0.0))
+    options |= {"table_digest": table_digest, "files": files, "progress": half(progress, 0.5)}
+    return export_file(series, described, format, path, **options)
+
+
+def export_to(
+    registry: Registry,
+    id: str,
+    format: Format,
+    stream: Writable,
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Streamed:
+    """A run or telemetry as bytes of a stream, as `export` and `formats.export.export_stream` do it."""
+    described, files, table_digest = _beside_series(registry, id, format)
+    series = read_series(registry, id, half(progress, 0.0))
+    options |= {"table_digest": table_digest, "files": files, "progress": half(progress, 0.5)}
+    return export_stream(series, described, format, stream, **options)
+
+
+def _beside_series(registry: Registry, id: str, format: Format) -> tuple[JSON, dict[str, bytes], str]:
+    """What an export says beside the series: description, files of a bundle, digest of the table."""
+    catalog = registry.catalog(id)
+    described = description(registry, id)
+    files = {}
+    if format in (BUNDLE, XLSX):
+        model = read_model(registry, id)
+        files["catalog.json"] = canonical.dump(catalog) + b"\n"
+        if model is not None:
+            with registry.stream(id, MODEL_FILE) as file:
+                files[MODEL_FILE] = file.read()
+            files[PREVIEW_FILE] = preview(model).encode()
+            described["model_artifact"] = _model_artifact(registry, catalog)
+    return described, files, catalog["data"]["digest"]
+
+
+def _model_artifact(registry: Registry, catalog: JSON) -> JSON | None:
+    """What people say of the model that a run was made from, where that is still here."""
+    try:
+        model = registry.catalog(f"{catalog['model_id']}@v{catalog['model_version']}")
+    except (NotFound, InvalidInput):
+        return None
+    return {key: model[key] for key in ("name", "description", "tags")}
+
+
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A model that came back with its data: what it was called, how it was seeded."""
+    """A model that came back with its data: what it was called, how it was seeded.
+
+    `text` is the model's own text, where a bundle brought it.
+    """
 
     model: Model = field(repr=False)
     seed: int | None
     model_id: str | None
     model_version: int | None
+    text: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +206,34 @@ def rebuild(found: JSON) -> Rebuilt | None:
                 hint="import it as external data with --ignore-metadata",
             )
     return Rebuilt(model, found.get("seed"), found.get("model_id"), found.get("model_version"))
+
+
+def _with_files(found: Rebuilt | None, imported: Imported) -> Rebuilt | None:
+    """The model with the text that a bundle has of it.
+
+    Raises InvalidInput (FT806) where a file of the bundle says otherwise than its description.
+    """
+    files, described = imported.files, imported.description or {}
+    if not files:
+        return found
+    try:
+        catalog = canonical.load(files["catalog.json"])
+        same = [catalog.get(key) == described.get(key) for key in ("id", "kind", "model_hash", "graph_hash")]
+        agree = all(same) and catalog["data"]["digest"] == described["digest"]
+        text = files[MODEL_FILE].decode() if MODEL_FILE in files else None
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise _contradiction("catalog.json") from error
+    if not agree or (text is None) != (found is None):
+        raise _contradiction("catalog.json")
+    if found is None or text is None:
+        return found
+    if model_hash(load(text, MODEL_FILE)) != model_hash(found.model):
+        raise _contradiction(MODEL_FILE)
+    return replace(found, text=text)
+
+
+def _contradiction(name: str) -> InvalidInput:
+    return InvalidInput("FT806", f"{name} in the bundle is not of the run that the bundle describes")
 
 
 def read_grid(text: str) -> Grid:
@@ -196,6 +293,12 @@ class Brought:
     rebuilt: Rebuilt | None
     conformance: Conformance | None
 
+    @property
+    def restores(self) -> bool:
+        """Whether a model artifact comes with it, which may be new to the registry."""
+        found = self.rebuilt
+        return found is not None and found.text is not None and bool(found.model_id and found.model_version)
+
     def to_json(self) -> JSON:
         """What the file held and what became of it, as every face shows it."""
         series, found = self.imported.series, self.imported.description or {}
@@ -203,6 +306,7 @@ class Brought:
             "grid": series.grid.to_json(),
             "data": {"rows": series.rows, "series": len(series), "digest": self.imported.digest},
             "rebuilt": self.rebuilt is not None,
+            "restores": f"{found['model_id']}@v{found['model_version']}" if self.restores else None,
             "conformance": None if self.conformance is None else self.conformance.to_json(),
             "import": {"format": self.imported.format.name, **self.imported.notes.to_json()},
             "warnings": found.get("warnings") or [],
@@ -223,7 +327,7 @@ def bring(
         return None if id is None else {**description(registry, id), **_table(registry, id)}
 
     imported = import_file(source, lookup=known, **options)
-    found = rebuild(imported.description) if model is None and imported.description else None
+    found = _with_files(rebuild(imported.description) if imported.description else None, imported)
     if model is not None:
         found = Rebuilt(model.model, None, model.id, model.version)
     if found is None:
@@ -249,6 +353,9 @@ def _table(registry: Registry, id: str) -> JSON:
 def publish_telemetry(registry: Registry, brought: Brought, label: Label) -> JSON:
     """The catalog of the telemetry artifact."""
     imported, rebuilt = brought.imported, brought.rebuilt
+    if brought.restores and rebuilt is not None:
+        artifact = _restore_model(registry, brought, rebuilt, label)
+        rebuilt = replace(rebuilt, model_id=artifact["id"], model_version=artifact["model_version"])
     series, found = imported.series, imported.description or {}
     parents = [Parent(id=found["id"], digest=imported.digest)] if found.get("id") else []
     if rebuilt is not None and rebuilt.model_id and not found.get("id"):
@@ -259,7 +366,8 @@ def publish_telemetry(registry: Registry, brought: Brought, label: Label) -> JSO
     with registry.stage("telemetry") as staging:
         staging.hashes[DATA_FILE] = write_series(series, staging.path / DATA_FILE)
         if model is not None:
-            (staging.path / MODEL_FILE).write_text(dump(to_document(model)), encoding="utf-8")
+            text = rebuilt.text if rebuilt and rebuilt.text else dump(to_document(model))
+            (staging.path / MODEL_FILE).write_text(text, encoding="utf-8")
         catalog = Catalog(
             kind="telemetry",
             name=label.name,
@@ -287,3 +395,16 @@ def publish_telemetry(registry: Registry, brought: Brought, label: Label) -> JSO
             provenance={} if model is None else dict(model.provenance),
         )
         return staging.publish(catalog)
+
+
+def _restore_model(registry: Registry, brought: Brought, rebuilt: Rebuilt, label: Label) -> JSON:
+    """The model artifact that a bundle's run was made from, labelled as it was, for the importer."""
+    said = (brought.imported.description or {}).get("model_artifact") or {}
+    assert rebuilt.text and rebuilt.model_id and rebuilt.model_version
+    own = replace(
+        label,
+        name=str(said.get("name") or rebuilt.model_id),
+        description=str(said.get("description") or ""),
+        tags=tuple(map(str, said.get("tags") or ())),
+    )
+    return models.restore(registry, rebuilt.text, rebuilt.model, own, rebuilt.model_id, rebuilt.model_version)

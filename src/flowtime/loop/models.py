@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from flowtime.model.spec import ConstNode, ExprNode, Model, PmfNode
 from flowtime.model.writer import dump, to_document, topology_document
 from flowtime.registry import Registry
 from flowtime.registry.catalog import Catalog, Parent, Topology
+from flowtime.registry.publication import Staging
 from flowtime.version import ENGINE_VERSION
 
 MODEL_FILE = "model.yaml"
@@ -109,7 +111,37 @@ def publish(
 
     `update` publishes it as the next version of that model.
     """
-    catalog = Catalog(
+    with _staged(registry, text, model) as staging:
+        return staging.publish(_catalog(model, label, parents), update=update)
+
+
+def restore(registry: Registry, text: str, model: Model, label: Label, id: str, version: int) -> JSON:
+    """The catalog of a model artifact that came from another registry, where it has this id and version.
+
+    It keeps them where the id is free here, and is found where the same model has them already. Where
+    the id is another model's, that is left as it is, and this one becomes an artifact under a new id.
+    """
+    try:
+        there = registry.catalog(f"{id}@v{version}")
+    except NotFound:
+        there = None
+    if there is not None and there["model_hash"] == model_hash(model):
+        return there
+    with _staged(registry, text, model) as staging:
+        restored = staging.restore(_catalog(model, label, ()), id, version)
+    return restored or publish(registry, text, model, label)
+
+
+@contextmanager
+def _staged(registry: Registry, text: str, model: Model) -> Iterator[Staging]:
+    with registry.stage("model") as staging:
+        (staging.path / MODEL_FILE).write_text(text, encoding="utf-8")
+        (staging.path / PREVIEW_FILE).write_text(preview(model), encoding="utf-8")
+        yield staging
+
+
+def _catalog(model: Model, label: Label, parents: Sequence[Parent]) -> Catalog:
+    return Catalog(
         kind="model",
         name=label.name,
         description=label.description or model.metadata.description or "",
@@ -129,10 +161,6 @@ def publish(
         warnings=[warning.to_json() for warning in model.warnings],
         provenance=dict(model.provenance),
     )
-    with registry.stage("model") as staging:
-        (staging.path / MODEL_FILE).write_text(text, encoding="utf-8")
-        (staging.path / PREVIEW_FILE).write_text(preview(model), encoding="utf-8")
-        return staging.publish(catalog, update=update)
 
 
 def read(registry: Registry, reference: str) -> StoredModel:

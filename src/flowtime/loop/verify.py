@@ -11,7 +11,6 @@ from flowtime.core.series import SeriesSet, same_bits
 from flowtime.engine import compile, evaluate
 from flowtime.errors import FlowtimeError
 from flowtime.formats import FORMATS, Format, format_named
-from flowtime.formats.export import export_file
 from flowtime.loop import exchange, models, runs
 from flowtime.loop.exchange import Brought
 from flowtime.loop.models import Label, StoredModel
@@ -89,12 +88,11 @@ def verify(
         raise AssertionError(f"{run_id} has no model")
     series = exchange.read_series(registry, run_id)
     expected = registry.catalog(run_id)["data"]["digest"]
-    described = exchange.description(registry, run_id)
     verdicts = []
     for format in formats:
         verdict = Verdict(format.name)
         paths = [folder / name / f"{run_id}{format.extension}" for name in ("first", "second")]
-        first, second = [export_file(series, described, format, path) for path in paths]
+        first, second = [exchange.export(registry, run_id, format, path) for path in paths]
         files = [[e.path, e.metadata_path] if e.metadata_path else [e.path] for e in (first, second)]
         same = all(a.read_bytes() == b.read_bytes() for a, b in zip(*files, strict=True))
         if between is not None:
@@ -109,7 +107,7 @@ def verify(
             verdict.check(
                 "digest", brought.imported.digest == expected, f"the digest is {brought.imported.digest}"
             )
-            _compare(verdict, model, series, described, brought)
+            _compare(verdict, model, series, brought)
             telemetry = exchange.publish_telemetry(registry, brought, label)
             where = _first_difference(series, exchange.read_series(registry, telemetry["id"]))
             verdict.check("stored", where is None, f"the telemetry stored has other values, first at {where}")
@@ -118,7 +116,7 @@ def verify(
     return verdicts
 
 
-def _compare(verdict: Verdict, model: Model, series: SeriesSet, described: JSON, brought: Brought) -> None:
+def _compare(verdict: Verdict, model: Model, series: SeriesSet, brought: Brought) -> None:
     back = brought.imported.series
     where = _first_difference(series, back)
     verdict.check("values", where is None, f"values differ, first at {where}")
@@ -131,10 +129,8 @@ def _compare(verdict: Verdict, model: Model, series: SeriesSet, described: JSON,
         return
     again = rebuilt.model
     graph, whole = graph_hash(again), model_hash(again)
-    verdict.check("graph", graph == described["graph_hash"], f"dependencies differ: graph_hash is {graph}")
-    verdict.check(
-        "model", whole == described["model_hash"], f"formulas or values differ: model_hash is {whole}"
-    )
+    verdict.check("graph", graph == graph_hash(model), f"dependencies differ: graph_hash is {graph}")
+    verdict.check("model", whole == model_hash(model), f"formulas or values differ: model_hash is {whole}")
     verdict.check("distributions", _pmfs(again) == _pmfs(model), "the definition of a pmf differs")
     verdict.check("topology", again.topology == model.topology, "the topology differs")
     verdict.check("names", again.metadata == model.metadata, "title, description or tags differ")

@@ -55,6 +55,20 @@ class Staging:
             return self._publish_model(document)
         return self._publish_data(document, deterministic=deterministic)
 
+    def restore(self, catalog: Document, id: str, version: int) -> JSON | None:
+        """Publishes a model under the id and version that it has in another registry.
+
+        Returns its catalog, or None where the id is in use here, which is left as it is. Raises
+        InvalidInput (FT502, FT508) on an id or values that are not allowed.
+        """
+        document = catalog.to_json()
+        documents.check(document)
+        if self._artifacts.path(id) is not None:
+            return None
+        document |= {"id": id, "model_id": id, "model_version": version}
+        document["created_utc"] = document.get("created_utc") or self._artifacts.timestamp()
+        return document if self._put(document, f"models/{id}/v{version}") else None
+
     def _publish_data(self, document: JSON, *, deterministic: bool) -> JSON:
         digits = _digits(document.get("inputs_hash")) if deterministic else None
         found = self._same("inputs_hash", document, f"_{digits}") if digits else None
