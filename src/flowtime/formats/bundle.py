@@ -247,7 +247,7 @@ def _problem(entry: zipfile.ZipInfo) -> str | None:
         return "points out of its folder"
     if stat.S_ISLNK(mode):
         return "is a link"
-    if entry.is_dir() or (mode and not stat.S_ISREG(mode)):
+    if entry.is_dir() or stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
         return "is not a regular file"
     if name not in ENTRIES:
         return "is none that a bundle has"

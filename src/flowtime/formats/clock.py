@@ -130,7 +130,10 @@ class Clock:
         own = self.format is None
         if not _PLAIN.fullmatch(format) or (own and self.zone is not None):
             return None
-        parsed = texts.str.strptime(pl.Datetime("us"), format, strict=False, exact=True)
+        try:
+            parsed = texts.str.strptime(pl.Datetime("us"), format, strict=False, exact=True)
+        except pl.exceptions.PolarsError:
+            return None  # the library refuses some formats that are clear, such as hours without minutes
         # Other readings than the strictest do not come back as they were.
         if parsed.null_count() or not parsed.dt.strftime(format).equals(texts, check_names=False):
             return None

@@ -53,6 +53,9 @@ IGNORE = (
 )
 """The hint of every error about data that is not what its metadata says."""
 
+_SEPARATORS = {"\x85".encode(): rb"\u0085", "\u2028".encode(): rb"\u2028", "\u2029".encode(): rb"\u2029"}
+"""What some programs take for the end of a line, and how JSON spells it otherwise."""
+
 _NUMBERS = re.compile(rb'\[\n\s+([^\[\]{}"]*?)\n\s*\]')
 
 
@@ -238,7 +241,10 @@ def _header(document: JSON) -> bytes:
         "digest": found["digest"],
     }
     lines = [f"# {key}: {_one_line(str(value))}\n" for key, value in facts.items() if value not in {None, ""}]
-    return "".join(lines).encode() + b"# " + msgspec.json.encode(document) + b"\n"
+    line = msgspec.json.encode(document)
+    for separator, escaped in _SEPARATORS.items():
+        line = line.replace(separator, escaped)
+    return "".join(lines).encode() + b"# " + line + b"\n"
 
 
 def _one_line(text: str) -> str:

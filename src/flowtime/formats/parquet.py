@@ -187,11 +187,19 @@ def read_parquet(handle: BinaryIO, source: str, reading: Reading) -> Iterator[Pa
     handle.seek(0)
     try:
         number = 1
-        for frame in pl.scan_parquet(handle).select(casts).collect_batches(chunk_size=GROUP_ROWS):
+        for frame in _slices(pl.scan_parquet(handle).select(casts)):
             yield ParquetBlock(frame, number, found)
             number += frame.height
     except _BROKEN as error:
         raise _damaged(source, error) from error
+
+
+def _slices(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The rows, a row group at a time: the library reads far ahead of who takes its batches slowly."""
+    start = 0
+    while (frame := rows.slice(start, GROUP_ROWS).collect()).height:
+        yield frame
+        start += frame.height
 
 
 def _time(name: str, dtype: pl.DataType, reading: Reading, source: str) -> pl.Expr:
