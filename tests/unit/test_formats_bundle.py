@@ -102,8 +102,8 @@ def test_no_changed_byte_passes(bundle: Path) -> None:
         changed[at] ^= int(draw.integers(1, 256))
         bundle.write_bytes(changed)
         assert refusal(bundle).code in {"FT402", "FT410", "FT416"}
-    for changed in (data[:-1], data[: len(data) // 2], data + b"\n", b"PK\x03\x04" + data):
-        bundle.write_bytes(changed)
+    for other in (data[:-1], data[: len(data) // 2], data + b"\n", b"PK\x03\x04" + data):
+        bundle.write_bytes(other)
         assert refusal(bundle).code in {"FT410", "FT416"}
 
 

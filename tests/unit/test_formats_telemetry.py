@@ -491,7 +491,6 @@ def test_columns_are_renamed_and_left_out_when_told() -> None:
         (HEADER.encode(), "the file has no rows"),
         (b"\x7fELF\0\0\0\1", "this is binary data"),
         (b"\x89PNG\r\n\x1a\n\0", "this is binary data"),
-        (b"PK\x03\x04....", "a zip archive or a spreadsheet"),
         ("time_bin,value\n".encode("utf-16"), "UTF-16"),
         ("time_bin,componént\n1,2\n".encode("latin-1"), "not UTF-8 text (line 1)"),
         (b"<html>", "HTML"),

@@ -210,7 +210,7 @@ def read_bundle(handle: BinaryIO, source: str) -> Iterator[Bundle]:
                     raise _wrong(source, f'the hash of "{name}" is not the one in {DESCRIPTOR}')
             files.pop(README)
             yield Bundle(source, description, parquet, files, expected[CSV_ENTRY])
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeDecodeError, EOFError) as error:
+    except (zipfile.BadZipFile, RuntimeError, UnicodeDecodeError, EOFError) as error:
         raise _wrong(source, f"the zip archive cannot be read: {error}") from error
 
 

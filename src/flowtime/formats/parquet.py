@@ -181,7 +181,10 @@ def read_parquet(handle: BinaryIO, source: str, reading: Reading) -> Iterator[Pa
         )
     casts = [
         _time(found.time, schema[found.time], reading, source),
-        *(_text(name, schema[name], source) for name in found.names or ()),
+        *(
+            _text(name, schema[name], column, source)
+            for name, column in zip(found.names or (), ("component_id", "measure"), strict=False)
+        ),
         *(_number(name, schema[name], source) for name in found.values),
     ]
     handle.seek(0)
@@ -225,10 +228,10 @@ def _time(name: str, dtype: pl.DataType, reading: Reading, source: str) -> pl.Ex
     raise _wrong_type(name, dtype, "time_bin must be a timestamp, text or an index", source)
 
 
-def _text(name: str, dtype: pl.DataType, source: str) -> pl.Expr:
+def _text(name: str, dtype: pl.DataType, column: str, source: str) -> pl.Expr:
     if isinstance(dtype, (pl.String, pl.Categorical, pl.Enum)):
         return pl.col(name).cast(pl.String)
-    raise _wrong_type(name, dtype, "component_id and measure must be text", source)
+    raise _wrong_type(name, dtype, f"{column} must be text", source)
 
 
 def _number(name: str, dtype: pl.DataType, source: str) -> pl.Expr:

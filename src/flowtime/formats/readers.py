@@ -326,12 +326,11 @@ def whole_lines(handle: BinaryIO, source: str, number: int) -> Iterator[tuple[in
     rest, beginning = b"", number
     while data := handle.read(BLOCK_BYTES):
         rest += data.removeprefix(BOM) if number == beginning and not rest else data
-        block = rest[: rest.rfind(b"\n") + 1].rstrip(b"\r\n")
-        if block:
-            end = rest.index(b"\n", len(block)) + 1
-            block, rest = rest[:end], rest[end:]
-            yield number, block, True
+        end = _end_of_lines(rest)
+        if end:
+            yield number, (block := rest[:end]), True
             number += block.count(b"\n")
+            rest = rest[end:]
         if len(rest) > MAX_LINE_BYTES and not rest.strip(b"\r\n"):
             raise InvalidInput("FT402", f"over a million empty lines from line {number}", where=source)
         if len(rest) - rest.rfind(b"\n") > MAX_LINE_BYTES:
@@ -344,6 +343,15 @@ def whole_lines(handle: BinaryIO, source: str, number: int) -> Iterator[tuple[in
             yield number, complete + b"\n", True
             number += complete.count(b"\n") + 1
         yield number, last + b"\n", False
+
+
+def _end_of_lines(text: bytes) -> int:
+    """Where the last whole line ends that is not followed by empty ones alone; 0 where there is none."""
+    end = text.rfind(b"\n") + 1
+    if end > 1 and text[end - 2 : end - 1] not in {b"\n", b"\r"}:
+        return end
+    kept = len(text[:end].rstrip(b"\r\n"))
+    return text.index(b"\n", kept) + 1 if kept else 0
 
 
 def _excerpt(line: bytes) -> str:
