@@ -118,6 +118,7 @@ FORM = _Form(LONG, 4, (0, 1, 2, 3))
 NUMBERS = (
     "0 1 3.5 +5 1e400 inf INF nan -0 1. .5 . 1e 0x1f 1_0 --1 +-1 infinity 1E5 1d5 1e-400 ١٢ 007 true null"
 )
+COMMAS = '1,5|-1,5e3|1|,5|5,|1,5,0|1.5|1.000,5|+2,5|1,5E-2||"1,5"|1,5 |1e400|1,7976931348623157e308|-0,0'
 ODD = ["", " ", " 3", "3 ", "\t3", "\u00a01", '"3.5"', '""', '"', "\r", '"a"b', 'a"b', '"a,b"', "\x00"]
 TIMES = ["2025-01-01", "2025-01-01T00:00:00Z", "a", "=a"]
 cells = st.sampled_from(NUMBERS.split() + ODD + TIMES) | st.text(
@@ -159,6 +160,15 @@ def taken(block: CsvBlock | NdjsonBlock, *, at_once: bool) -> tuple[object, ...]
 def test_csv_rows_checked_at_once_are_those_checked_one_by_one(lines: list[list[str]]) -> None:
     text = "".join(",".join(line) + "\n" for line in lines).encode()
     block = CsvBlock(text, 2, FORM)
+    quick = taken(block, at_once=True)
+    assert quick is None or quick == taken(block, at_once=False)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(COMMAS.split("|")) | cells, min_size=1, max_size=3))
+def test_decimal_commas_checked_at_once_are_those_checked_one_by_one(values: list[str]) -> None:
+    text = "".join(f"{bin};a;b;{value}\n" for bin, value in enumerate(values)).encode()
+    block = CsvBlock(text, 2, replace(FORM, delimiter=";", decimal_comma=True))
     quick = taken(block, at_once=True)
     assert quick is None or quick == taken(block, at_once=False)
 

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -22,7 +22,7 @@ from flowtime.errors import FlowtimeError, InvalidInput, NotFound
 from flowtime.formats import FORMATS, GOLD, NDJSON, PARQUET, TABLES, Format
 from flowtime.formats.digest import digest
 from flowtime.formats.export import export_file, export_stream
-from flowtime.formats.metadata import Recorded, describe, sidecar_path
+from flowtime.formats.metadata import MAX_METADATA, Recorded, describe, sidecar_path, write_sidecar
 from flowtime.formats.telemetry import Imported, import_file, read_recorded
 
 if sys.version_info >= (3, 14):
@@ -627,3 +627,49 @@ def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = zstd.compress(HEADER.encode() + b"0,a,m,1\n" * 5_000_000)
     assert "which no table does" in str(refusal(bomb, "FT402"))
     assert NDJSON.sidecar
+
+
+# Metadata that was forged, with seals of its own.
+
+
+def forge(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Changes the sidecar of `path` and seals it as flowtime would."""
+    sidecar = sidecar_path(path)
+    document = json.loads(sidecar.read_bytes())
+    document["flowtime"].pop("seal")
+    change(document)
+    sidecar.write_bytes(write_sidecar(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["../x.csv", "/etc/passwd", "a/x.csv", "..", "", "C:\\x.csv", "http://x/y"]
+)
+def test_a_sidecar_points_nowhere_else(elsewhere: str, tmp_path: Path) -> None:
+    path = forge(exported(tmp_path, GOLD), lambda document: document["resources"][0].update(path=elsewhere))
+    assert "which is not a file beside it" in str(refusal(path, "FT411"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda found: found["series"][0].update(component="=cmd|' /C calc'!A0"), "begins with '='"),
+        (lambda found: found["series"][0].update(measure="a\u202eb\x07"), "control character U+0007"),
+        (lambda found: found["series"].append(found["series"][0]), "do not fit 2 different series"),
+        (lambda found: found["grid"].update(bins=10**9), "lacks or misspells"),
+        (lambda found: found.update(rows=10**12), "do not fit"),
+        (lambda found: found.update(series=[]), "do not fit"),
+        (lambda found: found.update(digest="sha256:" + "0" * 64), "not those that the metadata records"),
+    ],
+)
+def test_forged_descriptions_are_refused(
+    change: Callable[[dict[str, Any]], object], says: str, tmp_path: Path
+) -> None:
+    path = forge(exported(tmp_path, GOLD), lambda document: change(document["flowtime"]))
+    assert says in str(refusal(path, "FT410" if "records" in says else "FT411"))
+
+
+def test_metadata_without_end_is_not_read(tmp_path: Path) -> None:
+    path = exported(tmp_path, GOLD)
+    os.truncate(sidecar_path(path), MAX_METADATA + 1)
+    assert "the metadata is larger than 268,435,456 bytes" in str(refusal(path, "FT411"))

@@ -200,6 +200,8 @@ def error(problem: FlowtimeError) -> str:
 
 PATIENCE = 1.0
 """Seconds that nothing is said of work that goes on."""
+PAUSE = 0.1
+"""Seconds between two drawings of its progress."""
 
 
 @contextmanager
@@ -214,7 +216,7 @@ def progress(doing: str) -> Iterator[Callable[[int, float | None], None] | None]
     def tell(rows: int, share: float | None) -> None:
         nonlocal drawn, shown
         now = time.monotonic()
-        if now - began < PATIENCE or now - drawn < 0.1:
+        if now - began < PATIENCE or now - drawn < PAUSE:
             return
         drawn, shown = now, True
         done = "" if share is None else f"  {_bar(share)} {share:4.0%}"
