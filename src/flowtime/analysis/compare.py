@@ -211,5 +211,5 @@ def difference(
         first_time_bin=None if at is None else grid.label(first + at),
         first_baseline=None if at is None or missing_a[at] else float(a[at]),
         first_comparison=None if at is None or missing_b[at] else float(b[at]),
-        spark="" if at is None else sparkline(b - a),
+        spark="" if at is None else sparkline(b / 2 - a / 2),  # halves cannot overflow
     )
