@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowtime.core.functions import divide
+from flowtime.core.grid import Grid
 from flowtime.core.pmf import Pmf
 from flowtime.core.series import FloatArray, SeriesSet
 from flowtime.engine.formula import Formula, Operand
@@ -76,12 +77,16 @@ class Notes:
         )
 
     def _message(self, model: Model, code: str, node: str, samples: int | None) -> str:
-        where = self.bins[code, node]
-        count, first = int(where.sum()), int(where.argmax())
-        label = "" if model.grid.start is None else f" ({model.grid.label(first)})"
-        sampled = "" if samples is None else f" in {self.times[code, node]:,} of {samples:,} samples"
-        bins = f"{count} bin{'s' * (count != 1)}"
-        return f'node "{node}": {KINDS[code]} in {bins}, first in bin {first}{label}{sampled}'
+        bins = spelled_bins(model.grid, self.bins[code, node])
+        sampled = "" if samples is None else f"; in {self.times[code, node]:,} of {samples:,} samples"
+        return f'node "{node}": {KINDS[code]} in {bins}{sampled}'
+
+
+def spelled_bins(grid: Grid, where: BoolArray) -> str:
+    """The bins of a `(bins,)` bool mask as a message says them: how many, and the first."""
+    count, first = int(where.sum()), int(where.argmax())
+    label = "" if grid.start is None else f" ({grid.label(first)})"
+    return f"{count} bin{'s' * (count != 1)}, first in bin {first}{label}"
 
 
 def evaluate(
