@@ -7,7 +7,7 @@ by the methods that need them, so that finding and showing artifacts starts at o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -211,14 +211,30 @@ class Flowtime:
         name: str | None = None,
         seed: int | None = None,
         deterministic: bool = False,
+        samples: int | None = None,
+        workers: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
         **label: Any,
     ) -> JSON:
-        """A run artifact of a model, which may be a file: that is registered first. Returns its catalog."""
+        """A run artifact of a model, which may be a file: that is registered first. Returns its catalog.
+
+        With `samples` it holds the mean and quantiles of so many samples, computed by `workers` processes;
+        `progress` is told of those done and of all.
+        """
         from flowtime.loop import runs
 
         stored = self._model(model, publish=True)
         labelled = self._label(name or f"{stored.name}_run", **label)
-        published = runs.run(self.registry, stored, labelled, seed=seed, deterministic=deterministic)
+        published = runs.run(
+            self.registry,
+            stored,
+            labelled,
+            seed=seed,
+            deterministic=deterministic,
+            samples=samples,
+            workers=workers,
+            progress=progress,
+        )
         return self._shown(published["id"])
 
     def export(self, reference: str, format: str, path: str) -> JSON:
@@ -294,7 +310,13 @@ class Flowtime:
         return {**self._shown(published["id"]), **brought.to_json()}
 
     def test_loop(
-        self, model: str, *, formats: Iterable[str] = ("all",), seed: int | None = None, keep: bool = False
+        self,
+        model: str,
+        *,
+        formats: Iterable[str] = ("all",),
+        seed: int | None = None,
+        samples: int | None = None,
+        keep: bool = False,
     ) -> JSON:
         """Run, export, import, verify: `{model_id, run_id, ok, formats: {name: {ok, checks, problems}}}`.
 
@@ -307,7 +329,7 @@ class Flowtime:
         with tempfile.TemporaryDirectory(prefix="flowtime-") as scratch:
             apart = replace(self.settings, artifacts=f"{scratch}/artifacts", cache=Path(scratch))
             with (self if keep else Flowtime(apart)).registry as registry:
-                report = verify.test_loop(registry, stored, label, formats, seed, Path(scratch))
+                report = verify.test_loop(registry, stored, label, formats, seed, Path(scratch), samples)
         if not models.is_file(model) or keep:
             self._record(f"{stored.id}@v{stored.version}", report)
         return report

@@ -29,6 +29,12 @@ FORMATS = click.Choice(("gold", "csv", "ndjson", "parquet"))
 @click.option(
     "--deterministic", is_flag=True, help="Id from the inputs: the same run is found, not made again."
 )
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    help="Draw every distribution so many times; keep mean, p05, p50 and p95 of each series.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes for the samples (default: the cores).")
 @click.option("--description", help="What the run is about.")
 @click.option("--owner", help="Owner (default: FLOWTIME_OWNER, else the login name).")
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
@@ -37,7 +43,8 @@ def run_command(
     service: Flowtime, as_json: bool, model: str, tags: tuple[tuple[str, ...], ...], **options: Any
 ) -> None:
     """Run a model and keep the result as a run artifact."""
-    catalog = service.run(model, tags=joined(tags), **options)
+    with render.progress("samples") as progress:
+        catalog = service.run(model, tags=joined(tags), progress=progress, **options)
     if as_json:
         render.echo_json(catalog)
         return
@@ -222,6 +229,7 @@ def _conformance(report: dict[str, Any] | None) -> list[str]:
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of sampled nodes, before the document's."
 )
+@click.option("--samples", type=click.IntRange(1), help="Verify a run of so many samples.")
 @click.option("--keep", is_flag=True, help="Keep the run and the telemetry in the registry.")
 @registry_command("--artifacts", "--out")
 def test_loop_command(

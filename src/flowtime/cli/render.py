@@ -6,8 +6,10 @@ import codecs
 import json
 import shutil
 import sys
+import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -97,6 +99,26 @@ def size(count: int) -> str:
 def seconds(value: float) -> str:
     """A duration for people."""
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], object]]:
+    """Gives what is to be told of things done and things to do; a terminal shows it on stderr, in place."""
+    began = time.monotonic()
+    shown = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        left = seconds((time.monotonic() - began) / done * (total - done))
+        line = f"{done:,} of {total:,} {what}, {left} left"
+        click.echo("\r" + line.ljust(shown), err=True, nl=False)
+        shown = len(line)
+
+    try:
+        yield show if sys.stderr.isatty() else lambda done, total: None
+    finally:
+        if shown:
+            click.echo("\r" + " " * shown + "\r", err=True, nl=False)
 
 
 def plural(count: int, word: str) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from flowtime.analysis.compare import Difference, difference
-from flowtime.core import canonical
+from flowtime.core import canonical, statistics
 from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.engine import SEMANTICS_VERSION, compile, evaluate
+from flowtime.engine.sampling import prepare
 from flowtime.errors import Diagnostic, InvalidInput, Unavailable
 from flowtime.formats.metadata import FORMAT_VERSION
 from flowtime.formats.telemetry import Imported, import_file
@@ -20,7 +21,7 @@ from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
 from flowtime.loop.runs import DATA_FILE, measures, write_series
 from flowtime.model import from_document, load
 from flowtime.model.identity import graph_hash, model_hash
-from flowtime.model.spec import ExprNode, Model
+from flowtime.model.spec import ExprNode, Model, Node
 from flowtime.model.writer import dump, to_document
 from flowtime.registry import Registry
 from flowtime.registry.catalog import Catalog, Data, Parent, Topology
@@ -76,18 +77,21 @@ def description(registry: Registry, id: str) -> JSON:
         "capabilities",
         "warnings",
     )
+    samples = catalog.get("samples")
     return {
         **{key: catalog[key] for key in copied},
+        **({} if samples is None else {"samples": samples}),
         "model": None if model is None else to_document(model),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A model that came back with its data: what it was called, how it was seeded."""
+    """A model that came back with its data: what it was called, how it was seeded and sampled."""
 
     model: Model = field(repr=False)
     seed: int | None
+    samples: int | None
     model_id: str | None
     model_version: int | None
 
@@ -132,7 +136,9 @@ def rebuild(found: JSON) -> Rebuilt | None:
                 f"the rebuilt model has {name} {value}, the file says {found.get(name)}",
                 hint="import it as external data with --ignore-metadata",
             )
-    return Rebuilt(model, found.get("seed"), found.get("model_id"), found.get("model_version"))
+    return Rebuilt(
+        model, found.get("seed"), found.get("samples"), found.get("model_id"), found.get("model_version")
+    )
 
 
 def read_grid(text: str) -> Grid:
@@ -151,30 +157,46 @@ def read_grid(text: str) -> Grid:
         raise InvalidInput("FT808", f"{text!r} is no grid", hint=f"write it as {example}") from None
 
 
-def conformance(model: Model, seed: int | None, series: SeriesSet) -> Conformance:
+def names(model: Model, samples: int | None) -> dict[SeriesKey, Node]:
+    """The series that a run records, in order, each with its node: of `samples`, their statistics."""
+    recorded = model.recorded()
+    if samples is None:
+        return dict(recorded)
+    return {name: node for key, node in recorded for name in statistics.keys(key)}
+
+
+def conformance(model: Model, seed: int | None, series: SeriesSet, samples: int | None = None) -> Conformance:
     """The model computed again with the inputs that the data gives, against the data's derived series.
 
-    Raises InvalidInput (FT807) where components, measures or grid are not the model's; series that the
-    model derives may be absent.
+    Statistics of `samples` do not tell what each sample was given: there the series that no distribution
+    reaches are compared, and no others. Raises InvalidInput (FT807) where components, measures or grid
+    are not the model's; series that the model derives may be absent.
     """
-    wanted = model.recorded()
+    wanted = names(model, samples)
     given = set(series.keys)
-    inputs = {key: node for key, node in wanted if not isinstance(node, ExprNode)}
+    inputs = {key: node for key, node in wanted.items() if not isinstance(node, ExprNode)}
     missing = [key for key in inputs if key not in given]
-    extra = [key for key in series.keys if key not in {key for key, _ in wanted}]
+    extra = [key for key in series.keys if key not in wanted]
     if missing or extra:
         raise _misfit(missing, extra)
     grid = model.grid
     if (grid.bins, grid.step) != (series.grid.bins, series.grid.step):
         raise InvalidInput("FT807", f"the data has {series.grid}, the model {grid}")
-    again = evaluate(
-        compile(model), seed=seed, inputs={node.id: series[key] for key, node in inputs.items()}
-    ).series
-    derived = [key for key, node in wanted if isinstance(node, ExprNode)]
-    row = {key: (unit, values) for key, unit, values in again}
+    plan = compile(model)
+    if samples is None:
+        bound = {node.id: series[key] for key, node in inputs.items()}
+        again = evaluate(plan, seed=seed, inputs=bound).series
+        computed = {key: row for key, _, row in again if key not in inputs}
+    else:
+        certain = prepare(model).certain
+        computed = {key: certain[node.id] for key, node in wanted.items() if node.id in certain}
     return Conformance(
-        tuple(difference(key, *row[key], series[key], series.grid, 0) for key in derived if key in given),
-        tuple(key for key in derived if key not in given),
+        tuple(
+            difference(key, plan.units[wanted[key].id], row, series[key], series.grid, 0)
+            for key, row in computed.items()
+            if key in given
+        ),
+        tuple(key for key in wanted if key not in given),
     )
 
 
@@ -221,17 +243,18 @@ def bring(
     imported = import_file(source, lookup=known, **options)
     found = rebuild(imported.description) if model is None and imported.description else None
     if model is not None:
-        found = Rebuilt(model.model, None, model.id, model.version)
+        samples = (imported.description or {}).get("samples")
+        found = Rebuilt(model.model, None, samples, model.id, model.version)
     if found is None:
         return Brought(imported, None, None)
-    report = conformance(found.model, found.seed, imported.series)
-    return Brought(replace(imported, series=_with_units(imported.series, found.model)), found, report)
+    report = conformance(found.model, found.seed, imported.series, found.samples)
+    return Brought(replace(imported, series=_with_units(imported.series, found)), found, report)
 
 
-def _with_units(series: SeriesSet, model: Model) -> SeriesSet:
+def _with_units(series: SeriesSet, found: Rebuilt) -> SeriesSet:
     """The series with the model's units where the file states none."""
-    units = compile(model).units
-    known = {key: units[node.id] for key, node in model.recorded()}
+    units = compile(found.model).units
+    known = {key: units[node.id] for key, node in names(found.model, found.samples).items()}
     pairs = zip(series.units, series.keys, strict=True)
     return replace(series, units=tuple(known[key] if unit is None else unit for unit, key in pairs))
 
@@ -271,6 +294,7 @@ def publish_telemetry(registry: Registry, brought: Brought, label: Label) -> JSO
             graph_hash=None if model is None else graph_hash(model),
             inputs_hash=canonical.hash_of({"telemetry": imported.digest, "engine": SEMANTICS_VERSION}),
             seed=None if rebuilt is None else rebuilt.seed,
+            samples=None if rebuilt is None else rebuilt.samples,
             grid=series.grid.to_json(),
             capabilities=found.get("capabilities") or ["counts"],
             parents=parents,

@@ -16,6 +16,7 @@ from flowtime.formats import GOLD
 from flowtime.formats.digest import digest
 from flowtime.formats.export import export_stream
 from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
+from flowtime.loop.samples import Progress, sample
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import Model, PmfNode
 from flowtime.registry import Registry
@@ -32,19 +33,26 @@ def run(
     *,
     seed: int | None = None,
     deterministic: bool = False,
+    samples: int | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> JSON:
     """The catalog of a new run of the model.
 
     `seed` comes before the document's. With `deterministic` the id is made from the inputs, and a run
-    of the same inputs is found instead of made again.
+    of the same inputs is found instead of made again. With `samples` the run holds the statistics of so
+    many samples, see `loop.samples`, as `workers` and `progress` do.
     """
     began = time.perf_counter()
     model = stored.model
     plan = compile(model)
     compiled = time.perf_counter()
-    evaluation = evaluate(plan, seed=seed)
+    if samples is None:
+        evaluation = evaluate(plan, seed=seed)
+    else:
+        evaluation = sample(model, samples, seed=seed, workers=workers, progress=progress)
     evaluated = time.perf_counter()
-    used = effective_seed(model, seed)
+    used = effective_seed(model, seed, samples)
     identity = model_hash(model)
     with registry.stage("run") as staging:
         series = evaluation.series
@@ -65,10 +73,11 @@ def run(
             model_version=stored.version,
             model_hash=identity,
             graph_hash=graph_hash(model),
-            inputs_hash=inputs_hash(identity, used),
+            inputs_hash=inputs_hash(identity, used, samples),
             seed=used,
+            samples=samples,
             grid=model.grid.to_json(),
-            capabilities=capabilities(model, plan),
+            capabilities=capabilities(model, plan, samples),
             parents=[Parent(id=stored.id, version=stored.version, digest=identity)],
             data=data,
             topology=topology(model),
@@ -92,23 +101,27 @@ def write_series(series: SeriesSet, path: Path) -> str:
         return export_stream(series, None, GOLD, file).sha256
 
 
-def effective_seed(model: Model, seed: int | None) -> int | None:
-    """The seed that a run uses: the given one, else the model's; None where nothing is sampled."""
-    sampled = any(isinstance(node, PmfNode) and node.sampled for node in model.nodes)
-    return (model.seed if seed is None else seed) if sampled else None
+def effective_seed(model: Model, seed: int | None, samples: int | None = None) -> int | None:
+    """The seed that a run uses: the given one, else the model's; None where nothing is drawn."""
+    drawn = samples is not None or any(isinstance(node, PmfNode) and node.sampled for node in model.nodes)
+    return (model.seed if seed is None else seed) if drawn else None
 
 
-def inputs_hash(model: str, seed: int | None) -> str:
-    """`sha256:...` of all that decides the result: model hash, seed, bound telemetry, engine semantics."""
-    return canonical.hash_of({"model": model, "seed": seed, "telemetry": {}, "engine": SEMANTICS_VERSION})
+def inputs_hash(model: str, seed: int | None, samples: int | None = None) -> str:
+    """`sha256:...` of all that decides the result: model hash, seed, bound telemetry, engine semantics,
+    and the number of samples of a run that has them."""
+    inputs: JSON = {"model": model, "seed": seed, "telemetry": {}, "engine": SEMANTICS_VERSION}
+    return canonical.hash_of(inputs if samples is None else {**inputs, "samples": samples})
 
 
-def capabilities(model: Model, plan: Plan) -> list[str]:
+def capabilities(model: Model, plan: Plan, samples: int | None = None) -> list[str]:
     """What the run's data can tell."""
     words = ["counts"]
+    if samples is not None:
+        words += dict.fromkeys(f"{key.measure}.quantiles" for key, _ in model.recorded())
     if plan.has_feedback:
         words.append("feedback")
-    if any(isinstance(node, PmfNode) and node.sampled for node in model.nodes):
+    if samples is not None or any(isinstance(node, PmfNode) and node.sampled for node in model.nodes):
         words.append("sampled")
     return words
 
