@@ -10,7 +10,7 @@ from flowtime.core.series import FloatArray
 from flowtime.engine.evaluate import Program, check_inputs, evaluate
 from flowtime.engine.plan import Plan, compile, pmfs
 from flowtime.errors import Diagnostic, InvalidInput
-from flowtime.model.spec import ExprNode, Model, Node, Output, PmfNode
+from flowtime.model.spec import ExprNode, Model, Output, PmfNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,14 @@ def prepare(
     border = {source for id in varying for source in series[id]} - varying
 
     def part(ids: Collection[str], outputs: Collection[str]) -> Model:
-        """A model of these nodes, and of those that are kernels only, which are not drawn."""
+        """A model of these nodes, and of those that are kernels only, whose own series nobody reads."""
         kernels = {kernel for id in ids for kernel in read.get(id, none).kernels}
-        chosen = tuple(_drawn(node) if node.id in varying else node for node in model.nodes)
         return Model(
-            tuple(node for node in chosen if node.id in kernels or node.id in ids),
+            tuple(
+                replace(node, sampled=node.id in ids) if isinstance(node, PmfNode) else node
+                for node in model.nodes
+                if node.id in ids or node.id in kernels
+            ),
             model.grid,
             outputs=tuple(Output(node.id) for node in model.nodes if node.id in outputs),
         )
@@ -96,10 +99,6 @@ def prepare(
         inputs={id: row for id, row in certain.items() if id in border},
         uncertain=tuple(node.id for _, node in moving.recorded()),
     )
-
-
-def _drawn(node: Node) -> Node:
-    return replace(node, sampled=True) if isinstance(node, PmfNode) else node
 
 
 def _reached(starts: Collection[str], next: Mapping[str, Collection[str]]) -> set[str]:

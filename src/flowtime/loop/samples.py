@@ -51,15 +51,14 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where `samples` rows of `width` doubles lie in the file: in blocks of columns, sample after sample."""
+    """Where `samples` rows of `width` doubles lie in the file: in blocks of columns, sample after sample.
+
+    `block` is the number of columns in a block; the last may have fewer.
+    """
 
     samples: int
     width: int
-
-    @property
-    def block(self) -> int:
-        """Columns in a block; the last may have fewer."""
-        return min(max(BLOCK_BYTES // (8 * self.samples), 1), self.width)
+    block: int
 
     @property
     def bytes(self) -> int:
@@ -108,14 +107,14 @@ def sample(
         raise InvalidInput("FT305", f"{samples:,} samples were asked for; 1 to {MAX_SAMPLES:,} are allowed")
     sampling = prepare(model, seed=seed, inputs=inputs)
     result = _Result(model, sampling, samples)
-    layout = Layout(samples, len(sampling.uncertain) * model.grid.bins)
+    layout = Layout(samples, len(sampling.uncertain) * model.grid.bins, max(BLOCK_BYTES // (8 * samples), 1))
     with tempfile.TemporaryDirectory(prefix="flowtime-") as folder:
         _refuse_what_does_not_fit(model, layout, Path(folder))
-        path = Path(folder) / "samples"
-        path.touch()
-        notes = Notes()
-        with closing(_Pool(sampling, layout, path, workers)) as pool:
-            done = 0
+        notes, done = Notes(), 0
+        with (
+            (Path(folder) / "samples").open("w+b") as file,
+            closing(_Pool(sampling, layout, file, workers)) as pool,
+        ):
             for task, met in pool.run(_draws(layout)):
                 notes.merge(met)
                 done += task.end - task.begin
@@ -216,12 +215,11 @@ def _serve(connection: Connection, sampling: Sampling, layout: Layout, path: Pat
 class _Pool:
     """Does tasks here, or in processes of its own once that pays; results come as they are done."""
 
-    def __init__(self, sampling: Sampling, layout: Layout, path: Path, workers: int | None) -> None:
-        self.spec = (sampling, layout, path)
+    def __init__(self, sampling: Sampling, layout: Layout, file: BinaryIO, workers: int | None) -> None:
+        self.spec = (sampling, layout, Path(file.name))
         self.workers = workers
         self.processes: dict[Connection, BaseProcess] = {}
-        self.file = path.open("r+b")
-        self.here = _Worker(sampling, layout, self.file)
+        self.here = _Worker(sampling, layout, file)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
         """Each task with its result, in any order."""
@@ -278,7 +276,6 @@ class _Pool:
 
     def close(self) -> None:
         """End the processes, whatever they are at."""
-        self.file.close()
         for connection, process in self.processes.items():
             process.terminate()
             process.join()
