@@ -255,20 +255,16 @@ class _Run:
         rows, scratch = self.rows, self.scratch
         values: list[FloatArray] = []
         calls: list[Call] = []
-
-        def value(operand: Operand) -> FloatArray | float:
-            if isinstance(operand, str):
-                return rows[operand]
-            return values[operand] if isinstance(operand, int) else operand
-
         for operation in formula.operations:
-            out = row if operation.slot < 0 else scratch[operation.slot]
-            values.append(out)
-            kernel = operation.kernel
+            kernel, slot = operation.kernel, operation.slot
+            out = row if slot < 0 else scratch[slot]
             if kernel is divide:
-                guards = [(value(condition), taken) for condition, taken in operation.guards]
-                kernel = partial(kernel, zero=partial(self.divided_by_zero, formula.node, guards))
-            calls.append(partial(kernel, *map(value, operation.operands), *operation.literals, out=out))
+                conditions = _given([condition for condition, _ in operation.guards], rows, values)
+                guards = [(c, taken) for c, (_, taken) in zip(conditions, operation.guards, strict=True)]
+                kernel = partial(divide, zero=partial(self.divided_by_zero, formula.node, guards))
+            operands = _given(operation.operands, rows, values)
+            calls.append(partial(kernel, *operands, *operation.literals, out=out))
+            values.append(out)
         return calls
 
     def divided_by_zero(
@@ -399,6 +395,13 @@ class _Bound:
 
     def all_finite(self) -> bool:
         return all(row.dot(row) < math.inf for _, row, _ in self.members)
+
+
+def _given(
+    operands: Iterable[Operand], rows: Mapping[str, FloatArray], values: Sequence[FloatArray]
+) -> list[FloatArray | float]:
+    """What operands stand for: nodes their rows, earlier operations their buffers, numbers themselves."""
+    return [rows[o] if isinstance(o, str) else values[o] if isinstance(o, int) else o for o in operands]
 
 
 def missing_before(formula: Formula, read: tuple[Rows, Rows], bins: int) -> BoolArray:
