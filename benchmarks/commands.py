@@ -31,6 +31,7 @@ from flowtime.registry import Registry
 RUN_BOUND = 3.0
 MEMORY_BOUND = 8.0
 COLD_BOUND = 80.0
+SMALL_RUN_BOUND = 350.0
 CONSTS = 10
 RUNS = 3
 
@@ -115,12 +116,16 @@ def cold(
             with registry.stage("run") as staging:
                 (staging.path / "binned_v0.csv").write_text("time_bin,component_id,measure,value\n")
                 newest = staging.publish(catalog(number, numbers))
+    small = folder / "small.yaml"
+    small.write_text(dump(document(12, 24)), encoding="utf-8")
+    elsewhere = ["--artifacts", str(folder / "small")]
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "list": [flowtime, "list"],
         "list --json": [flowtime, "list", "--json"],
         "search": [flowtime, "search", "--query", "check"],
         "show": [flowtime, "show", newest["id"]],
+        "run of 12 nodes": [flowtime, "run", "--model", str(small), *elsewhere],
     }
     here = {**environment, "FLOWTIME_ARTIFACTS": str(root)}
     taken: dict[str, list[float]] = {what: [] for what in commands}
@@ -133,7 +138,9 @@ def cold(
     rows = zip(list(commands)[1:], medians, strict=True)
     floor = f"{bare:.1f} ms (bare Python)"
     return [
-        Row(
+        Row(f"{what}, CPU", f"{cpu:.1f} ms", floor, cpu - bare, SMALL_RUN_BOUND, "ms more")
+        if what.startswith("run")
+        else Row(
             f"{what}, {artifacts:,} artifacts, CPU", f"{cpu:.1f} ms", floor, cpu - bare, COLD_BOUND, "ms more"
         )
         for what, cpu in rows

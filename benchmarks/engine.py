@@ -1,38 +1,60 @@
 """How fast the engine is, as ratios to the same work done by hand, measured in the same run.
 
-    python benchmarks/engine.py [--bins 8760] [--nodes 1000] [--loops 100] [--repeat 7]
+    python -m benchmarks.engine [--bins 8760] [--nodes 1000] [--loops 100] [--samples 100] [--scaling]
 
-The floors: for formulas, the same operations as bare NumPy calls with reused buffers; for feedback, a
-hand-written Python scan over lists. Each time is the best of several.
+The floors: for formulas, the same operations as bare NumPy calls into buffers that exist already, or into
+new memory where every series is recorded, as a result is always new memory; for feedback, a hand-written
+Python scan over lists; for samples, as many bare evaluations. Ours and the floor take turns, and each
+time is CPU time, the best of several. `--scaling` adds tables in nodes, bins and samples.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.harness import Row, report
 from flowtime.core.expression import Binary, Expression, Name, Number, parse
 from flowtime.core.grid import Grid
+from flowtime.core.pmf import Pmf
 from flowtime.engine.evaluate import evaluate
-from flowtime.engine.plan import Feedback
+from flowtime.engine.plan import Feedback, Vector
 from flowtime.engine.plan import compile as compile_plan
-from flowtime.model.spec import ConstNode, ExprNode, Model, Node, Output
+from flowtime.loop.samples import sample
+from flowtime.model import load, source
+from flowtime.model.spec import ConstNode, ExprNode, Model, Node, Output, PmfNode
+
+FORMULAS_BOUND = 1.4
+EQUAL_LOOPS_BOUND = 0.3
+UNLIKE_LOOPS_BOUND = 1.2
+SAMPLES_BOUND = 1.3
+YAML_BOUND = 60.0
+RECORDED = 5
+YAML_LISTS = 8
 
 UFUNCS = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
 
 
-def best(work: Callable[[], object], repeat: int) -> float:
-    """Seconds of the fastest of several runs."""
-    times = []
+def best(repeat: int, *works: Callable[[], object]) -> list[float]:
+    """CPU seconds of the fastest of several runs of each; they take turns, to meet the same machine."""
+    fastest = [float("inf")] * len(works)
     for _ in range(repeat):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+        for index, work in enumerate(works):
+            began = time.process_time()
+            work()
+            fastest[index] = min(fastest[index], time.process_time() - began)
+    return fastest
+
+
+def ratio(what: str, times: list[float], floor: str, bound: float) -> Row:
+    """A row of the table."""
+    ours, bare = times
+    return Row(what, f"{ours * 1e3:.1f} ms", f"{bare * 1e3:.1f} ms ({floor})", ours / bare, bound, "x")
 
 
 def expr(id: str, text: str) -> ExprNode:
@@ -65,8 +87,9 @@ def formulas(count: int, bins: int) -> list[Node]:
     return nodes
 
 
-def bare_calls(nodes: list[Node], bins: int, rows: dict[str, np.ndarray]) -> list[Callable[[], object]]:
-    """The operations of the formulas as bare NumPy calls into reused buffers, without any check."""
+def bare_calls(nodes: list[Node], bins: int, matrix: np.ndarray) -> list[Callable[[], object]]:
+    """The operations of the formulas as bare NumPy calls, each series into its row, without any check."""
+    rows = dict(zip([node.id for node in nodes], matrix, strict=True))
     calls: list[Callable[[], object]] = []
     buffers = [np.empty(bins) for _ in range(8)]
 
@@ -94,36 +117,68 @@ def bare_calls(nodes: list[Node], bins: int, rows: dict[str, np.ndarray]) -> lis
     return calls
 
 
-def feed_forward(count: int, bins: int, repeat: int) -> None:
+def feed_forward(count: int, bins: int, repeat: int) -> list[Row]:
     """Formulas without feedback: all recorded, and only the last."""
     nodes = formulas(count, bins)
     matrix = np.empty((len(nodes), bins))
-    calls = bare_calls(nodes, bins, dict(zip([node.id for node in nodes], matrix, strict=True)))
+    calls = bare_calls(nodes, bins, matrix)
 
     def floor() -> None:
         for call in calls:
             call()
 
-    def fresh() -> None:
-        # the result of an evaluation is new memory, which the system hands out page by page
+    def floor_in_new_memory() -> None:
+        # the system hands out new memory page by page, as it is first written
         np.empty_like(matrix).fill(0.0)
+        floor()
 
-    bare = best(floor, repeat)
-    pages = best(fresh, repeat)
-    title = f"{count} formulas, {len(calls)} operations"
-    for what, outputs in ((", all recorded", ()), (", one recorded", (Output(nodes[-1].id),))):
-        plan = compile_plan(Model(tuple(nodes), Grid(bins), outputs=outputs))
-        report(title + what, best(lambda: evaluate(plan), repeat), bare, "bare NumPy calls")  # noqa: B023
-    print(f"{'  filling new memory of that size once':58}{pages * 1e3:9.1f} ms")
-    report(
-        "  compiling it",
-        best(lambda: compile_plan(Model(tuple(nodes), Grid(bins))), repeat),
-        bare,
-        "the same",
-    )
+    everything = compile_plan(Model(tuple(nodes), Grid(bins)))
+    one = compile_plan(Model(tuple(nodes), Grid(bins), outputs=(Output(nodes[-1].id),)))
+    what = f"{count:,} formulas, {len(calls):,} operations"
+    return [
+        ratio(
+            f"{what}, one recorded",
+            best(repeat, lambda: evaluate(one), floor),
+            "bare NumPy calls",
+            FORMULAS_BOUND,
+        ),
+        ratio(
+            f"{what}, all recorded",
+            best(repeat, lambda: evaluate(everything), floor_in_new_memory),
+            "the same, new memory",
+            FORMULAS_BOUND,
+        ),
+    ]
 
 
-def backlog_loops(count: int, bins: int, repeat: int) -> None:
+def uncertain(count: int, bins: int) -> Model:
+    """The formulas over distributions, a few of them recorded."""
+    pmf = Pmf((0.5, 1.0, 1.5), (0.3, 0.4, 0.3))
+    nodes = [
+        PmfNode(id=node.id, pmf=pmf) if isinstance(node, ConstNode) else node
+        for node in formulas(count, bins)
+    ]
+    outputs = tuple(Output(node.id) for node in nodes[-RECORDED:])
+    return Model(tuple(nodes), Grid(bins), outputs=outputs, seed=7)
+
+
+def sampled(count: int, bins: int, samples: int, repeat: int) -> list[Row]:
+    """Samples with a few recorded series, to their statistics, in this process."""
+    nodes = formulas(count, bins)
+    calls = bare_calls(nodes, bins, np.empty((len(nodes), bins)))
+
+    def floor() -> None:
+        for _ in range(samples):
+            for call in calls:
+                call()
+
+    model = uncertain(count, bins)
+    times = best(max(repeat // 2, 1), lambda: sample(model, samples, workers=1), floor)
+    what = f"{samples:,} samples of the formulas, {RECORDED} recorded"
+    return [ratio(what, times, "bare evaluations", SAMPLES_BOUND)]
+
+
+def backlog_loops(count: int, bins: int, repeat: int) -> list[Row]:
     """Equal backlog loops: served and backlog, each over its own arrivals and capacity."""
     nodes: list[Node] = []
     for index in range(count):
@@ -148,17 +203,12 @@ def backlog_loops(count: int, bins: int, repeat: int) -> None:
                 served.append(s)
                 backlog.append(before)
 
-    hand = best(by_hand, repeat)
     plan = compile_plan(Model(tuple(nodes), Grid(bins)))
-    report(
-        f"{count} equal backlog loops",
-        best(lambda: evaluate(plan), repeat),
-        hand,
-        "hand-written scan over lists",
-    )
+    times = best(repeat, lambda: evaluate(plan), by_hand)
+    return [ratio(f"{count:,} equal backlog loops", times, "scan over lists", EQUAL_LOOPS_BOUND)]
 
 
-def unlike_loops(count: int, bins: int, repeat: int) -> None:
+def unlike_loops(count: int, bins: int, repeat: int) -> list[Row]:
     """Backlog loops of different shapes: what they add inside the loop follows the bits of a number."""
     nodes: list[Node] = []
     scans: list[tuple[Callable[..., object], list[float], list[float]]] = []
@@ -192,34 +242,97 @@ def unlike_loops(count: int, bins: int, repeat: int) -> None:
         for scan, arrivals, capacity in scans:
             scan(arrivals, capacity)
 
-    floor = best(hand, repeat)
     plan = compile_plan(Model(tuple(nodes), Grid(bins)))
     assert len([step for step in plan.steps if isinstance(step, Feedback)]) == count
-    report(
-        f"{count} unlike loops", best(lambda: evaluate(plan), repeat), floor, "hand-written scan over lists"
+    times = best(repeat, lambda: evaluate(plan), hand)
+    return [ratio(f"{count:,} unlike loops", times, "scan over lists", UNLIKE_LOOPS_BOUND)]
+
+
+def yaml(bins: int, repeat: int) -> list[Row]:
+    """Reading a model file of long lists, in brackets and as lines."""
+    numbers = random.Random(1)
+    lists = [[f"{numbers.uniform(0, 500):.2f}" for _ in range(bins)] for _ in range(YAML_LISTS)]
+    head = f"grid: {{bins: {bins}}}\nnodes:\n"
+    brackets = [f"  - {{id: c{i}, kind: const, values: [{', '.join(v)}]}}\n" for i, v in enumerate(lists)]
+    lines = [
+        f"  - id: c{i}\n    kind: const\n    values:\n" + "".join(f"      - {number}\n" for number in values)
+        for i, values in enumerate(lists)
+    ]
+    rows = []
+    for what, parts in (("in brackets", brackets), ("as lines", lines)):
+        text = head + "".join(parts)
+        parsed, loaded = best(repeat, lambda: source.parse(text), lambda: load(text))  # noqa: B023
+        name = f"YAML, {YAML_LISTS * bins:,} numbers {what}, {len(text) / 1e6:.2f} MB"
+        rows.append(
+            Row(
+                name,
+                f"{parsed * 1e3:.1f} ms",
+                f"{loaded * 1e3:.1f} ms to a model",
+                parsed * 1e3,
+                YAML_BOUND,
+                "ms",
+            )
+        )
+    return rows
+
+
+def scaling(repeat: int) -> None:
+    """Tables: how time grows with nodes, bins and samples."""
+    print("\nnodes x bins: milliseconds to compile, to evaluate, and nanoseconds for an operation and a bin")
+    for nodes, bins in (
+        (10, 8760),
+        (100, 8760),
+        (1000, 8760),
+        (10_000, 288),
+        (1000, 288),
+        (1000, 24),
+        (20, 1_000_000),
+    ):
+        model = Model(tuple(formulas(nodes, bins)), Grid(bins))
+        plan = compile_plan(model)
+        operations = sum(len(step.formula.operations) for step in plan.steps if isinstance(step, Vector))
+        compiled, ran = best(repeat, lambda: compile_plan(model), lambda: evaluate(plan))  # noqa: B023
+        each = ran * 1e9 / operations / bins
+        print(f"{nodes:>7,} x {bins:>9,} {compiled * 1e3:>9.1f} {ran * 1e3:>9.1f} {each:>9.2f}")
+    print(
+        "\nsamples x bins of 100 formulas: seconds in one process, in two, and milliseconds a sample in one"
     )
+    for samples, bins in ((100, 288), (1000, 288), (10_000, 288), (100, 8760), (1000, 8760)):
+        model = uncertain(100, bins)
+        taken = []
+        for workers in (1, 2):
+            began = time.perf_counter()
+            sample(model, samples, workers=workers)
+            taken.append(time.perf_counter() - began)
+        one, two = taken
+        print(f"{samples:>7,} x {bins:>9,} {one:>9.2f} {two:>9.2f} {one * 1e3 / samples:>9.2f}")
 
 
-def report(what: str, seconds: float, floor: float, floor_name: str) -> None:
-    """One row of the table."""
-    print(f"{what:58}{seconds * 1e3:9.1f} ms{floor * 1e3:9.1f} ms{seconds / floor:7.2f} x  {floor_name}")
-
-
-def main() -> None:
-    """Print the table."""
+def main() -> int:
+    """Prints the table; 1 where a bound does not hold."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bins", type=int, default=8760)
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--loops", type=int, default=100)
+    parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--scaling", action="store_true", help="tables in nodes, bins and samples too")
     options = parser.parse_args()
-    print(f"{f'{options.bins} bins':58}{'flowtime':>12}{'floor':>12}{'ratio':>9}")
-    feed_forward(options.nodes, options.bins, options.repeat)
-    backlog_loops(options.loops, options.bins, options.repeat)
-    unlike_loops(options.loops, options.bins, options.repeat)
+    held = report(
+        [
+            *feed_forward(options.nodes, options.bins, options.repeat),
+            *backlog_loops(options.loops, options.bins, options.repeat),
+            *unlike_loops(options.loops, options.bins, options.repeat),
+            *sampled(options.nodes, options.bins, options.samples, options.repeat),
+            *yaml(options.bins, options.repeat),
+        ]
+    )
+    if options.scaling:
+        scaling(options.repeat)
+    return 0 if held else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

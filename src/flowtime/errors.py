@@ -242,6 +242,23 @@ CODES: dict[str, Code] = {
         None, "non_finite", "A result was not finite (overflow, LOG(0), SQRT(-1)); it became missing."
     ),
     "FT303": Code("invalid", "bad input series", "A series bound to an input node does not fit it."),
+    "FT304": Code(
+        "invalid",
+        "nothing to sample",
+        "No recorded series depends on a pmf node, so all samples are the same.",
+    ),
+    "FT305": Code("invalid", "number of samples", "A run takes 1 to 10,000,000 samples."),
+    "FT306": Code(
+        "invalid",
+        "samples do not fit",
+        "Samples lie on the disk, their statistics in memory; this computer lacks room for one of them.",
+    ),
+    "FT307": Code(
+        "unavailable", "process lost", "A process that computed samples ended before its work did."
+    ),
+    "FT308": Code(
+        None, "missing_samples", "Statistics leave out samples that are missing; the bin has others."
+    ),
     # FT4xx: data files
     "FT401": Code(
         "invalid", "unknown format", "The formats are gold (csv), ndjson, parquet, bundle and xlsx."

@@ -7,7 +7,7 @@ by the methods that need them, so that finding and showing artifacts starts at o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -221,19 +221,27 @@ class Flowtime:
         seed: int | None = None,
         deterministic: bool = False,
         scenario: str | None = None,
+        samples: int | None = None,
+        workers: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
         **label: Any,
     ) -> JSON:
         """A run artifact of a model, which may be a file: that is registered first. Returns its catalog.
 
         With `scenario` the model derived from it runs. With `telemetry` its series take the place of the
         model's inputs, each of `bind` as `component.measure=node`; without `model` the one that came
-        back with the telemetry runs.
+        back with the telemetry runs. With `samples` it holds the mean and quantiles of so many samples,
+        computed by `workers` processes; `progress` is told of those done and of all.
         """
         from flowtime.loop import exchange, runs
 
         bindings = tuple(bind)
         if telemetry is None and (model is None or bindings):
             raise InvalidInput("FT803", "a run needs --model or --telemetry, and --bind needs --telemetry")
+        if telemetry is not None and samples is not None:
+            raise InvalidInput(
+                "FT803", "--telemetry gives the inputs, --samples draws them; take one of them"
+            )
         if scenario is not None and model is not None:
             model = self.derive_model(model, scenario=scenario)["id"]
         stored: Any = None if model is None else self._model(model, publish=True)
@@ -243,7 +251,15 @@ class Flowtime:
             stored, replay = exchange.replay(self.registry, id, stored, bindings)
         labelled = self._label(name or f"{stored.name}_{'run' if replay is None else 'replay'}", **label)
         published = runs.run(
-            self.registry, stored, labelled, seed=seed, deterministic=deterministic, replay=replay
+            self.registry,
+            stored,
+            labelled,
+            seed=seed,
+            deterministic=deterministic,
+            replay=replay,
+            samples=samples,
+            workers=workers,
+            progress=progress,
         )
         return self._shown(published["id"])
 
@@ -321,7 +337,13 @@ class Flowtime:
         return {**self._shown(published["id"]), **brought.to_json()}
 
     def test_loop(
-        self, model: str, *, formats: Iterable[str] = ("all",), seed: int | None = None, keep: bool = False
+        self,
+        model: str,
+        *,
+        formats: Iterable[str] = ("all",),
+        seed: int | None = None,
+        samples: int | None = None,
+        keep: bool = False,
     ) -> JSON:
         """Run, export, import, verify: `{model_id, run_id, ok, formats: {name: {ok, checks, problems}}}`.
 
@@ -334,7 +356,7 @@ class Flowtime:
         with tempfile.TemporaryDirectory(prefix="flowtime-") as scratch:
             apart = replace(self.settings, artifacts=f"{scratch}/artifacts", cache=Path(scratch))
             with (self if keep else Flowtime(apart)).registry as registry:
-                report = verify.test_loop(registry, stored, label, formats, seed, Path(scratch))
+                report = verify.test_loop(registry, stored, label, formats, seed, Path(scratch), samples)
         if not models.is_file(model) or keep:
             self._record(f"{stored.id}@v{stored.version}", report)
         return report

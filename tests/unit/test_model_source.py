@@ -8,7 +8,7 @@ import math
 import pytest
 
 from flowtime.errors import InvalidInput
-from flowtime.model.source import MAX_BYTES, parse
+from flowtime.model.source import MAX_BYTES, _compose, parse
 
 
 def problem(text: str | bytes) -> str:
@@ -138,3 +138,45 @@ def test_a_long_list_inside_a_text_stays_text(template: str) -> None:
 
 def test_numbers_that_only_yaml_has_are_read_in_long_lists_too() -> None:
     assert parse(f"a: [{', '.join(['.5', '+1', '007'] * 60)}]").value["a"] == [0.5, 1, 7] * 60
+
+
+BLOCK = "".join(f"{{0}}- {n}\n" for n in (1, -2.5, *range(20), "1e3", 7))
+
+
+@pytest.mark.parametrize("indent", ["  ", "    ", "      "])
+@pytest.mark.parametrize(
+    "after", ["", "    kind: const\n", "\n    # a note\n    kind: const\n", "  - id: b\n"]
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_long_block_lists_of_numbers_mean_the_same(indent: str, after: str, end: str) -> None:
+    lines = BLOCK.format(indent)
+    text = f"nodes:\n  - id: a\n    values:\n{lines}{after}rng: {{seed: 1}}\n"
+    if indent == "  ":  # an item of the outer list would follow
+        text = f"values:\n{lines}rng: {{seed: 1}}\n"
+    text = text.replace("\n", end)
+    short, whole = parse(text), _compose(text, "model", cut=False)
+    assert short.value == whole.value
+    path = ("values",) if indent == "  " else ("nodes", 0, "values")
+    for item in (path, (*path, 0), (*path, 1), (*path, 22), ("rng", "seed")):
+        assert short.where(item) == whole.where(item)
+    assert short._marks != whole._marks  # it was cut out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:\n" + BLOCK.format("  ") + "  - text\n",
+        "a:\n" + BLOCK.format("  ") + "\n  # more\n  - text\n",
+        "a:\n  - text\n" + BLOCK.format("  "),
+        "a:\n" + BLOCK.format("  ").replace("- 9\n", "- 9 # nine\n"),
+        "a:\n" + BLOCK.format("  ").replace("- 9\n", "- 09\n"),
+        "a: |\n  b:\n" + BLOCK.format("  ") + "c: 1\n",
+        'a: "b:\n' + BLOCK.format("  ") + '  "\nc: 1\n',
+        "# a:\n" + BLOCK.format(""),
+        "a:\n" + BLOCK.format("") + "b: 1\n",
+        "- a:\n" + BLOCK.format("  "),
+    ],
+)
+def test_what_only_looks_like_a_block_list_of_numbers(text: str) -> None:
+    short, whole = parse(text), _compose(text, "model", cut=False)
+    assert short.value == whole.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from importlib import import_module
@@ -76,6 +77,8 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and ends the process with its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    # NumPy would start a thread for every core, for linear algebra that nobody does here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without these characters is no reason to fail
     try:

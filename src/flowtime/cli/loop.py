@@ -40,6 +40,12 @@ IMPORTS = click.Choice(FORMATS)
 @click.option(
     "--deterministic", is_flag=True, help="Id from the inputs: the same run is found, not made again."
 )
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    help="Draw every distribution so many times; keep mean, p05, p50 and p95 of each series.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes for the samples (default: the cores).")
 @click.option("--description", help="What the run is about.")
 @click.option("--owner", help="Owner (default: FLOWTIME_OWNER, else the login name).")
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
@@ -57,7 +63,9 @@ def run_command(
 
     With --telemetry its inputs are replayed; --telemetry alone runs the model that came back with it.
     """
-    catalog = service.run(model, tags=joined(tags), **options)
+    with render.progress("running", "sample") as tell:
+        progress = None if tell is None else lambda done, total: tell(done, done / total)
+        catalog = service.run(model, tags=joined(tags), progress=progress, **options)
     if as_json:
         render.echo_json(catalog)
         return
@@ -314,6 +322,7 @@ def _off(entry: dict[str, Any]) -> str:
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of sampled nodes, before the document's."
 )
+@click.option("--samples", type=click.IntRange(1), help="Verify a run of so many samples.")
 @click.option("--keep", is_flag=True, help="Keep the run and the telemetry in the registry.")
 @registry_command("--artifacts", "--out")
 def test_loop_command(

@@ -205,7 +205,7 @@ PAUSE = 0.1
 
 
 @contextmanager
-def progress(doing: str) -> Iterator[Callable[[int, float | None], None] | None]:
+def progress(doing: str, unit: str = "row") -> Iterator[Callable[[int, float | None], None] | None]:
     """What to tell of the rows done and their share of all, drawn on stderr; None where nobody watches."""
     if not sys.stderr.isatty():
         yield None
@@ -213,14 +213,14 @@ def progress(doing: str) -> Iterator[Callable[[int, float | None], None] | None]
     began = drawn = time.monotonic()
     shown = False
 
-    def tell(rows: int, share: float | None) -> None:
+    def tell(count: int, share: float | None) -> None:
         nonlocal drawn, shown
         now = time.monotonic()
         if now - began < PATIENCE or now - drawn < PAUSE:
             return
         drawn, shown = now, True
         done = "" if share is None else f"  {_bar(share)} {share:4.0%}"
-        line = f"{doing}{done}  {plural(rows, 'row')}  {rows / (now - began):,.0f} rows/s"
+        line = f"{doing}{done}  {plural(count, unit)}  {count / (now - began):,.0f} {unit}s/s"
         click.echo(
             f"\r\x1b[K{_fitted(line, shutil.get_terminal_size().columns - 1, right=False)}",
             nl=False,

@@ -710,6 +710,8 @@ def references(tree: Expression, pmf_of: PmfOf) -> References:
                 kernels.add(part.arguments[1].id)
             late = late or is_delay(part, pmf_of)
             stack += [(argument, late) for argument in series_arguments(part)]
+        elif isinstance(part, Binary):
+            stack += [(part.left, late), (part.right, late)]
         else:
             stack += [(child, late) for child in children(part)]
     return References(frozenset(now), frozenset(delayed - now), frozenset(kernels))

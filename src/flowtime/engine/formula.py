@@ -17,10 +17,10 @@ from flowtime.core.functions import (
     TABLE,
     Function,
     PmfOf,
+    References,
     is_delay,
     kernel_of,
     literal,
-    references,
 )
 from flowtime.core.functions import children as children_of
 
@@ -91,10 +91,12 @@ class _Branch:
     above: int
 
 
-def flatten(node: str, tree: Expression, pmf_of: PmfOf) -> Formula:
-    """The formula of a node; `tree` must be valid. Numbers are computed where that gives no warning."""
+def flatten(node: str, tree: Expression, read: References, pmf_of: PmfOf) -> Formula:
+    """The formula of a node; `tree` must be valid, and `read` what it refers to.
+
+    Numbers are computed where that gives no warning.
+    """
     operations, scratch = placed(_Flattener(pmf_of, _calls(tree, "POW")).run(tree))
-    read = references(tree, pmf_of)
     return Formula(
         node=node,
         operations=operations,

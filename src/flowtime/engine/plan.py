@@ -165,7 +165,7 @@ def compile(model: Model, inputs: Collection[str] = ()) -> Plan:
             steps += _feedback([component for _, _, component in members], trees, read, pmf_of)
         else:
             steps += [
-                Vector(flatten(id, trees[id], pmf_of))
+                Vector(flatten(id, trees[id], read[id], pmf_of))
                 if id in trees
                 else _source(nodes[id], model.grid, bound)
                 for _, _, (id,) in members
@@ -214,7 +214,7 @@ def _feedback(
     for component in found:
         members = {id: read[id] for id in component}
         inside = {id: _ordered(refs.now, members) for id, refs in members.items()}
-        group = build([flatten(id, trees[id], pmf_of) for id in topological_order(inside)])
+        group = build([flatten(id, trees[id], read[id], pmf_of) for id in topological_order(inside)])
         alike.setdefault(group.body, []).append(group)
     for groups in alike.values():
         yield Feedback(tuple(groups))
@@ -234,6 +234,8 @@ def _ordered(ids: Collection[str], known: Mapping[str, Any]) -> list[str]:
 
 def _units(model: Model, trees: Mapping[str, Expression], order: list[str]) -> dict[str, str | None]:
     units = {node.id: node.unit for node in model.nodes}
+    if not any(units.values()):
+        return units
     for id in order:
         if units[id] is None and id in trees:
             units[id] = unit_of(trees[id], units)

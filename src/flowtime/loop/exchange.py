@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from flowtime.analysis.compare import Difference, difference
-from flowtime.core import canonical
+from flowtime.core import canonical, statistics
 from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.engine import SEMANTICS_VERSION, compile, evaluate
+from flowtime.engine.sampling import prepare
 from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable
 from flowtime.formats import BUNDLE, XLSX, Format, Progress, half
 from flowtime.formats.export import Exported, Streamed, export_file, export_stream
@@ -26,7 +27,7 @@ from flowtime.loop.runs import DATA_FILE, measures, write_series
 from flowtime.model import from_document, load
 from flowtime.model.drawing import preview
 from flowtime.model.identity import graph_hash, model_hash
-from flowtime.model.spec import ExprNode, Model
+from flowtime.model.spec import ExprNode, Model, Node
 from flowtime.model.writer import dump, to_document
 from flowtime.registry import Registry
 from flowtime.registry.catalog import Catalog, Data, Parent, Topology
@@ -85,10 +86,10 @@ def description(registry: Registry, id: str) -> JSON:
         "capabilities",
         "warnings",
     )
-    bound = {"bound": catalog["bound"]} if catalog.get("bound") else {}
+    optional = {key: catalog[key] for key in ("bound", "samples") if catalog.get(key)}
     return {
         **{key: catalog[key] for key in copied},
-        **bound,
+        **optional,
         "model": None if model is None else to_document(model),
     }
 
@@ -155,7 +156,7 @@ def _model_artifact(registry: Registry, catalog: JSON) -> JSON | None:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A model that came back with its data: what it was called, how it was seeded.
+    """A model that came back with its data: what it was called, how it was seeded and sampled.
 
     `bound` are the ids of the nodes whose values were bound and not computed; `text` is the model's own
     text, where a bundle brought it.
@@ -163,6 +164,7 @@ class Rebuilt:
 
     model: Model = field(repr=False)
     seed: int | None
+    samples: int | None
     model_id: str | None
     model_version: int | None
     bound: tuple[str, ...] = ()
@@ -212,8 +214,14 @@ def rebuild(found: JSON) -> Rebuilt | None:
                 f"the rebuilt model has {name} {value}, the file says {found.get(name)}",
                 hint="import it as external data with --ignore-metadata",
             )
-    bound = bound_nodes(found)
-    return Rebuilt(model, found.get("seed"), found.get("model_id"), found.get("model_version"), bound)
+    return Rebuilt(
+        model,
+        found.get("seed"),
+        found.get("samples"),
+        found.get("model_id"),
+        found.get("model_version"),
+        bound_nodes(found),
+    )
 
 
 def read_telemetry(registry: Registry, id: str) -> StoredModel:
@@ -299,40 +307,56 @@ def read_grid(text: str) -> Grid:
         raise InvalidInput("FT808", f"{text!r} is no grid", hint=f"write it as {example}") from None
 
 
-def conformance(
-    model: Model, seed: int | None, series: SeriesSet, bound: Collection[str] = ()
-) -> Conformance:
+def names(model: Model, samples: int | None) -> dict[SeriesKey, Node]:
+    """The series that a run records, in order, each with its node: of `samples`, their statistics."""
+    recorded = model.recorded()
+    if samples is None:
+        return dict(recorded)
+    return {name: node for key, node in recorded for name in statistics.keys(key)}
+
+
+def conformance(found: Rebuilt, series: SeriesSet) -> Conformance:
     """The model computed again with the inputs that the data gives, against the data's derived series.
 
-    `bound` are ids of nodes whose values count as inputs whatever they are. A missing value equals a
-    missing value and nothing else. Raises InvalidInput (FT807) where components, measures or grid are not
-    the model's; series that the model derives may be absent.
+    Nodes that were bound count as inputs whatever they are. Statistics of samples do not tell what each
+    sample was given: there the series that no distribution reaches are compared, and no others. A missing
+    value equals a missing value and nothing else. Raises InvalidInput (FT807) where components, measures
+    or grid are not the model's; series that the model derives may be absent.
     """
-    wanted = model.recorded()
+    wanted = names(found.model, found.samples)
     given = dict(zip(series.keys, series.values, strict=True))
-    inputs = {key: node for key, node in wanted if not isinstance(node, ExprNode) or node.id in bound}
+    inputs = {
+        k: node for k, node in wanted.items() if not isinstance(node, ExprNode) or node.id in found.bound
+    }
     missing = [key for key in inputs if key not in given]
-    known = {key for key, _ in wanted}
-    extra = [key for key in given if key not in known]
+    extra = [key for key in given if key not in wanted]
     if missing or extra:
         raise _misfit(missing, extra)
-    on = on_grid(model, series.grid)
-    # A node that is recorded under several names takes the first; the others have to be equal to it.
-    first = {node.id: key for key, node in reversed(inputs.items())}
-    evaluation = evaluate(compile(on), seed=seed, inputs={id: given[key] for id, key in first.items()})
-    taken = set(first.values())
-    derived = [(key, unit, values) for key, unit, values in evaluation.series if key not in taken]
+    on = on_grid(found.model, series.grid)
+    plan = compile(on)
+    if found.samples is None:
+        # A node that is recorded under several names takes the first; the others have to be equal to it.
+        first = {node.id: key for key, node in reversed(inputs.items())}
+        taken = set(first.values())
+        again = evaluate(plan, seed=found.seed, inputs={id: given[key] for id, key in first.items()}).series
+        computed = {key: row for key, _, row in again if key not in taken}
+        derived = list(computed)
+    else:
+        certain = prepare(on).certain
+        computed = {key: certain[node.id] for key, node in wanted.items() if node.id in certain}
+        derived = list(wanted)
+    units = {key: plan.units[node.id] for key, node in wanted.items()}
     stated = dict(zip(series.keys, series.units, strict=True))
     return Conformance(
         tuple(
-            difference(key, unit, values, given[key], series.grid, 0)
-            for key, unit, values in derived
+            difference(key, units[key], row, given[key], series.grid, 0)
+            for key, row in computed.items()
             if key in given
         ),
-        tuple(key for key, _, _ in derived if key not in given),
+        tuple(key for key in derived if key not in given),
         tuple(
             Diagnostic("FT851", f"{key} is in {stated[key]}, in the model in {unit}", severity="warning")
-            for key, unit, _ in evaluation.series
+            for key, unit in units.items()
             if unit is not None and stated.get(key) not in {None, unit}
         ),
     )
@@ -388,17 +412,18 @@ def bring(
     imported = import_file(source, lookup=known, **options)
     found = _with_files(rebuild(imported.description) if imported.description else None, imported)
     if model is not None:
-        found = Rebuilt(model.model, None, model.id, model.version)
+        samples = (imported.description or {}).get("samples")
+        found = Rebuilt(model.model, None, samples, model.id, model.version)
     if found is None:
         return Brought(imported, None, None)
-    report = conformance(found.model, found.seed, imported.series, found.bound)
-    return Brought(replace(imported, series=_with_units(imported.series, found.model)), found, report)
+    report = conformance(found, imported.series)
+    return Brought(replace(imported, series=_with_units(imported.series, found)), found, report)
 
 
-def _with_units(series: SeriesSet, model: Model) -> SeriesSet:
+def _with_units(series: SeriesSet, found: Rebuilt) -> SeriesSet:
     """The series with the model's units where the file states none."""
-    units = compile(model).units
-    known = {key: units[node.id] for key, node in model.recorded()}
+    units = compile(found.model).units
+    known = {key: units[node.id] for key, node in names(found.model, found.samples).items()}
     pairs = zip(series.units, series.keys, strict=True)
     return replace(series, units=tuple(known[key] if unit is None else unit for unit, key in pairs))
 
@@ -442,6 +467,7 @@ def publish_telemetry(registry: Registry, brought: Brought, label: Label) -> JSO
             graph_hash=None if model is None else graph_hash(model),
             inputs_hash=canonical.hash_of({"telemetry": imported.digest, "engine": SEMANTICS_VERSION}),
             seed=None if rebuilt is None else rebuilt.seed,
+            samples=None if rebuilt is None else rebuilt.samples,
             grid=series.grid.to_json(),
             capabilities=found.get("capabilities") or ["counts"],
             parents=parents,

@@ -19,6 +19,7 @@ from flowtime.formats.digest import digest
 from flowtime.formats.export import export_stream
 from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
 from flowtime.loop.replay import Replay
+from flowtime.loop.samples import Progress, sample
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import Model, PmfNode
 from flowtime.model.writer import dump, to_document
@@ -37,20 +38,27 @@ def run(
     seed: int | None = None,
     deterministic: bool = False,
     replay: Replay | None = None,
+    samples: int | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> JSON:
     """The catalog of a new run of the model, with telemetry in the place of its inputs where it is a replay.
 
     `seed` comes before the document's. With `deterministic` the id is made from the inputs, and a run
-    of the same inputs is found instead of made again.
+    of the same inputs is found instead of made again. With `samples` the run holds the statistics of so
+    many samples, see `loop.samples`, as `workers` and `progress` do.
     """
     began = time.perf_counter()
     model = stored.model if replay is None else replay.model
     inputs = {} if replay is None else replay.inputs
     plan = compile(model, inputs.keys())
     compiled = time.perf_counter()
-    evaluation = evaluate(plan, seed=seed, inputs=inputs)
+    if samples is None:
+        evaluation = evaluate(plan, seed=seed, inputs=inputs)
+    else:
+        evaluation = sample(model, samples, seed=seed, workers=workers, progress=progress)
     evaluated = time.perf_counter()
-    used = effective_seed(model, seed, inputs)
+    used = effective_seed(model, seed, inputs, samples)
     identity = model_hash(model)
     text = stored.text if model == stored.model else dump(to_document(model))
     warned = (*model.warnings, *(() if replay is None else replay.warnings), *evaluation.warnings)
@@ -73,10 +81,11 @@ def run(
             model_version=stored.version,
             model_hash=identity,
             graph_hash=graph_hash(model),
-            inputs_hash=inputs_hash(identity, used, {} if replay is None else replay.digests),
+            inputs_hash=inputs_hash(identity, used, {} if replay is None else replay.digests, samples),
             seed=used,
+            samples=samples,
             grid=model.grid.to_json(),
-            capabilities=capabilities(model, plan),
+            capabilities=capabilities(model, plan, samples),
             parents=stored.parents if replay is None else [*stored.parents, replay.telemetry],
             bound=[] if replay is None else [asdict(entry) for entry in replay.bound],
             unbound=[] if replay is None else [asdict(entry) for entry in replay.unbound],
@@ -102,31 +111,38 @@ def write_series(series: SeriesSet, path: Path) -> str:
         return export_stream(series, None, GOLD, file).sha256
 
 
-def effective_seed(model: Model, seed: int | None, bound: Collection[str] = ()) -> int | None:
-    """The seed that a run uses: the given one, else the model's; None where nothing is sampled."""
-    return (model.seed if seed is None else seed) if _sampled(model, bound) else None
+def effective_seed(
+    model: Model, seed: int | None, bound: Collection[str] = (), samples: int | None = None
+) -> int | None:
+    """The seed that a run uses: the given one, else the model's; None where nothing is drawn."""
+    drawn = samples is not None or _sampled(model, bound)
+    return (model.seed if seed is None else seed) if drawn else None
 
 
 def _sampled(model: Model, bound: Collection[str]) -> bool:
     return any(isinstance(node, PmfNode) and node.sampled and node.id not in bound for node in model.nodes)
 
 
-def inputs_hash(model: str, seed: int | None, telemetry: Mapping[str, str]) -> str:
-    """`sha256:...` of all that decides the result: model hash, seed, bound telemetry, engine semantics.
+def inputs_hash(
+    model: str, seed: int | None, telemetry: Mapping[str, str], samples: int | None = None
+) -> str:
+    """`sha256:...` of all that decides the result: model hash, seed, bound telemetry, engine semantics,
+    and the number of samples of a run that has them.
 
     `telemetry` holds the digest of each bound series by node id.
     """
-    return canonical.hash_of(
-        {"model": model, "seed": seed, "telemetry": dict(telemetry), "engine": SEMANTICS_VERSION}
-    )
+    inputs: JSON = {"model": model, "seed": seed, "telemetry": dict(telemetry), "engine": SEMANTICS_VERSION}
+    return canonical.hash_of(inputs if samples is None else {**inputs, "samples": samples})
 
 
-def capabilities(model: Model, plan: Plan) -> list[str]:
+def capabilities(model: Model, plan: Plan, samples: int | None = None) -> list[str]:
     """What the run's data can tell."""
     words = ["counts"]
+    if samples is not None:
+        words += dict.fromkeys(f"{key.measure}.quantiles" for key, _ in model.recorded())
     if plan.has_feedback:
         words.append("feedback")
-    if _sampled(model, plan.inputs):
+    if samples is not None or _sampled(model, plan.inputs):
         words.append("sampled")
     if plan.inputs:
         words.append("replay")

@@ -16,6 +16,7 @@ from flowtime.loop.exchange import Brought
 from flowtime.loop.models import Label, StoredModel
 from flowtime.loop.replay import recorded_inputs
 from flowtime.loop.runs import effective_seed
+from flowtime.loop.samples import sample
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import Model, PmfNode
 from flowtime.registry import Registry
@@ -53,6 +54,7 @@ def test_loop(
     formats: Iterable[str],
     seed: int | None,
     folder: Path,
+    samples: int | None,
 ) -> JSON:
     """Runs a model in `registry` and verifies the run: `{model_id, run_id, ok, formats}`.
 
@@ -62,7 +64,7 @@ def test_loop(
     wanted = [format_named(name) for name in names]
     model = models.publish(registry, stored.text, stored.model, replace(label, name=stored.name))
     source = models.read(registry, model["id"])
-    run = runs.run(registry, source, label, seed=seed)
+    run = runs.run(registry, source, label, seed=seed, samples=samples)
     verdicts = verify(registry, run["id"], list(dict.fromkeys(wanted)), folder, label)
     return {
         "model_id": stored.id or stored.name,
@@ -135,9 +137,13 @@ def _compare(verdict: Verdict, model: Model, series: SeriesSet, brought: Brought
     verdict.check("distributions", _pmfs(again) == _pmfs(model), "the definition of a pmf differs")
     verdict.check("topology", again.topology == model.topology, "the topology differs")
     verdict.check("names", again.metadata == model.metadata, "title, description or tags differ")
-    given = recorded_inputs(again, rebuilt.bound, back)
-    computed = evaluate(compile(again), seed=effective_seed(again, rebuilt.seed), inputs=given).series
-    where = _first_difference(series, computed)
+    if rebuilt.samples is None:
+        given = recorded_inputs(again, rebuilt.bound, back)
+        seed = effective_seed(again, rebuilt.seed, rebuilt.bound)
+        computed = evaluate(compile(again), seed=seed, inputs=given)
+    else:
+        computed = sample(again, rebuilt.samples, seed=rebuilt.seed)
+    where = _first_difference(series, computed.series)
     verdict.check("computed_again", where is None, f"the rebuilt model gives other values, first at {where}")
 
 

@@ -351,8 +351,9 @@ class NodeChecks:
         """Reports each group of nodes that need each other within one bin."""
         same_bin = {id: [other for other in needed if other in now] for id, needed in now.items()}
         for component in graph.components(same_bin):
-            cycle = graph.cycle_through(component[0], same_bin)
-            if cycle is None:
+            # a search from every node would make a long chain quadratic
+            cycle = graph.is_cyclic(component, same_bin) and graph.cycle_through(component[0], same_bin)
+            if not cycle:
                 continue
             self.read.problem(
                 "FT213",

@@ -33,7 +33,14 @@ _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _TAG = "tag:yaml.org,2002:"
 
 # A long list of JSON numbers is cut out before YAML sees it: libyaml takes 4 us a number, msgspec 0.05.
-_NUMBERS = re.compile(r"\[[-+0-9eE., \t\r\n]{120,}\]")
+# It stands in brackets, or in lines `- 1.5` right under its key, none of them with a comment.
+_ITEM = r"- +[-+0-9eE.]+[ \t\r]*"
+_NUMBERS = re.compile(
+    r"\[[-+0-9eE., \t\r\n]{120,}\]"
+    rf"|^[^\n#]*:[ \t\r]*\n(?P<indent> *)(?P<block>{_ITEM}(?:\n(?P=indent){_ITEM}){{15,}}+)"
+    r"(?=\n|\Z)(?!\n(?:[ \t\r]*(?:#[^\n]*)?\n)*(?P=indent)[- ])",
+    re.MULTILINE,
+)
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _PLACE = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 
@@ -170,20 +177,33 @@ class _Composer:
         parts: list[str] = []
         done = short = 0
         for match in _NUMBERS.finditer(self.text):
-            line = self.text[self.text.rfind("\n", 0, match.start()) + 1 : match.start()]
-            if "#" in line:
-                continue
-            try:
-                numbers = msgspec.json.decode(match.group())
-            except msgspec.DecodeError:
+            numbers = self._numbers(match)
+            if numbers is None:
                 continue
             place = f"{_OPEN}{len(self.lists)}{_CLOSE}"
-            parts += [self.text[done : match.start()], place]
-            short += match.start() - done + len(place)
-            self.cuts.append((short, match.start(), match.end()))
+            start, end = match.span(match.lastgroup or 0)
+            # a list may begin right under its key, its place must not
+            before = self.text[done:start] + (" " if match.lastgroup == "block" else "")
+            parts += [before, place]
+            short += len(before) + len(place)
+            self.cuts.append((short, start, end))
             self.lists.append(numbers)
-            done = match.end()
+            done = end
         return "".join([*parts, self.text[done:]])
+
+    def _numbers(self, match: re.Match[str]) -> list[float] | None:
+        """The numbers of a list, or None where libyaml should read it."""
+        if match.lastgroup == "block":
+            text = "[" + match["block"][1:].replace(f"\n{match['indent']}-", ",") + "]"
+        else:
+            text = match.group()
+            if "#" in self.text[self.text.rfind("\n", 0, match.start()) + 1 : match.start()]:
+                return None
+        try:
+            numbers: list[float] = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return None
+        return numbers
 
     def index(self, short: int) -> int:
         """The index in the text of an index in the shortened text."""
@@ -369,7 +389,7 @@ def resolve(text: str) -> str | int | float | bool | None:
 
 def _nth_number(text: str, start: int, n: int) -> int:
     """The index of the n-th number of the list that begins at `start`."""
-    for position, match in enumerate(re.finditer(r"[-+0-9eE.]+", text[start:])):
+    for position, match in enumerate(re.finditer(r"-?[0-9][-+0-9eE.]*", text[start:])):
         if position == n:
             return start + match.start()
     return start

@@ -87,6 +87,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
     `id`, `created_utc`, `model_version` of a model and `contents` are filled in by publication. Only
     `name`, `description`, `tags`, `owner`, `visibility`, `star` and `loop` change afterwards.
+    `samples` is how many samples the statistics of a run are of, None where it is a single evaluation.
     `nodes` are the ids of the model's nodes; `data`, `measures` are None and empty for a model. `bound`
     says which node of a replay took which series, `unbound` which series of its telemetry none took. Fields
     that a newer flowtime has written are kept by edits.
@@ -110,6 +111,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     graph_hash: str | None = None
     inputs_hash: str | None = None
     seed: int | None = None
+    samples: int | None = None
     grid: dict[str, Any] | None = None
     capabilities: list[str] = []
     parents: list[Parent] = []

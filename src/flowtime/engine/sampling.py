@@ -1,0 +1,112 @@
+"""Sampling: a model taken apart into what is certain and what its distributions reach."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from flowtime.core.functions import References, references
+from flowtime.core.series import FloatArray
+from flowtime.engine.evaluate import Program, check_inputs, evaluate
+from flowtime.engine.plan import Plan, compile, pmfs
+from flowtime.errors import Diagnostic, InvalidInput
+from flowtime.model.spec import ExprNode, Model, Output, PmfNode
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """A model ready to be sampled; it may be sent to another process.
+
+    `certain` holds the `(bins,)` recorded series that are the same in every sample, by node id, and
+    `warnings` what there was to say about them. `plan` computes the `uncertain` nodes, in the order of
+    their rows, from `inputs`.
+    """
+
+    model: Model = field(repr=False)
+    certain: Mapping[str, FloatArray] = field(repr=False)
+    warnings: tuple[Diagnostic, ...]
+    plan: Plan = field(repr=False)
+    seed: int | None
+    inputs: Mapping[str, FloatArray] = field(repr=False)
+    uncertain: tuple[str, ...]
+
+    def program(self) -> Program:
+        """What computes the samples. Raises InvalidInput (FT214) without a seed."""
+        return Program(self.plan, self.seed, self.inputs)
+
+
+def prepare(
+    model: Model, *, seed: int | None = None, inputs: Mapping[str, FloatArray] | None = None
+) -> Sampling:
+    """The model with all its pmf nodes drawn, whatever their mode; only what is recorded is computed.
+
+    `seed` and `inputs` are those of `evaluate`. Raises InvalidInput where nothing recorded depends on a
+    distribution (FT304), on a cycle without a delay (FT213), and on inputs that do not fit (FT303).
+    """
+    given = inputs or {}
+    check_inputs(model, given)
+    seed = model.seed if seed is None else seed
+    nodes = {node.id: node for node in model.nodes}
+    pmf_of = pmfs(model.nodes)
+    read = {
+        node.id: references(node.tree, pmf_of)
+        for node in model.nodes
+        if isinstance(node, ExprNode) and node.id not in given
+    }
+    none = References(frozenset(), frozenset(), frozenset())
+    series = {id: read.get(id, none).now | read.get(id, none).delayed for id in nodes}
+    recorded = {node.id for _, node in model.recorded()}
+    needed = _reached(recorded, series)
+    readers: dict[str, set[str]] = {id: set() for id in nodes}
+    for id in needed:
+        for source in series[id]:
+            readers[source].add(id)
+    drawn = [id for id in needed if isinstance(nodes[id], PmfNode) and id not in given]
+    varying = _reached(drawn, readers)
+    if not varying:
+        raise InvalidInput(
+            "FT304",
+            "no recorded series depends on a pmf node, so every sample would be the same",
+            where=model.metadata.id,
+            hint="run the model without samples, or give a node a distribution: kind: pmf",
+        )
+    border = {source for id in varying for source in series[id]} - varying
+
+    def part(ids: Collection[str], outputs: Collection[str]) -> Model:
+        """A model of these nodes, and of those that are kernels only, whose own series nobody reads."""
+        kernels = {kernel for id in ids for kernel in read.get(id, none).kernels}
+        return Model(
+            tuple(
+                replace(node, sampled=node.id in ids) if isinstance(node, PmfNode) else node
+                for node in model.nodes
+                if node.id in ids or node.id in kernels
+            ),
+            model.grid,
+            outputs=tuple(Output(node.id) for node in model.nodes if node.id in outputs),
+        )
+
+    fixed = part(needed - varying, (recorded - varying) | border)
+    bound = {id: row for id, row in given.items() if id in needed}
+    once = evaluate(compile(fixed, bound), inputs=bound)
+    certain = {node.id: row for (_, node), row in zip(fixed.recorded(), once.series.values, strict=True)}
+    moving = part(varying | border, recorded & varying)
+    return Sampling(
+        model=model,
+        certain={id: row for id, row in certain.items() if id in recorded},
+        warnings=once.warnings,
+        plan=compile(moving, border),
+        seed=seed,
+        inputs={id: row for id, row in certain.items() if id in border},
+        uncertain=tuple(node.id for _, node in moving.recorded()),
+    )
+
+
+def _reached(starts: Collection[str], next: Mapping[str, Collection[str]]) -> set[str]:
+    """The nodes that can be reached, the starts among them."""
+    found = set(starts)
+    stack = list(starts)
+    while stack:
+        new = set(next[stack.pop()]) - found
+        found |= new
+        stack += new
+    return found

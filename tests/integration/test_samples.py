@@ -1,0 +1,127 @@
+"""Runs of many samples through the command: the same bytes again, and the whole loop with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODEL = """
+metadata: {id: queue}
+grid: {bins: 24, binSize: 1, binUnit: hours, start: 2025-01-01T00:00:00Z}
+nodes:
+  - {id: capacity, kind: const, values: 140}
+  - {id: staffed, kind: expr, expr: capacity * 2}
+  - {id: requests, kind: pmf, pmf: {"100": 0.3, "150": 0.5, "200": 0.2}}
+  - {id: served, kind: expr, expr: "MIN(requests + SHIFT(backlog, 1), capacity)"}
+  - {id: backlog, kind: expr, expr: "MAX(0, requests + SHIFT(backlog, 1) - served)"}
+topology:
+  nodes:
+    - {id: Desk, semantics: {arrivals: requests, served: served, backlog: backlog}}
+    - {id: Team, semantics: {capacity: capacity, staffed: staffed}}
+rng: {seed: 7}
+"""
+
+
+def flowtime(folder: Path, *arguments: str, code: int = 0, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "flowtime", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def as_json(folder: Path, *arguments: str, **environment: str) -> dict:
+    return json.loads(flowtime(folder, *arguments, "--json", **environment))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("samples")
+    (folder / "queue.yaml").write_text(MODEL, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> dict:
+    arguments = ("--model", "queue.yaml", "--samples", "40", "--workers", "1", "--name", "sampled")
+    return as_json(folder, "run", *arguments, PYTHONHASHSEED="1", LC_ALL="C")
+
+
+def test_the_catalog_says_what_the_run_holds(run: dict) -> None:
+    assert run["samples"] == 40
+    assert run["seed"] == 7
+    assert set(run["capabilities"]) == {
+        "counts",
+        "feedback",
+        "sampled",
+        *(f"{m}.quantiles" for m in ("arrivals", "served", "backlog", "capacity", "staffed")),
+    }
+    names = [f"{m['component']}.{m['measure']}" for m in run["measures"]]
+    assert names[8:12] == [
+        "Desk.arrivals.mean",
+        "Desk.arrivals.p05",
+        "Desk.arrivals.p50",
+        "Desk.arrivals.p95",
+    ]
+    assert len(names) == 20
+
+
+def test_processes_hash_seeds_and_locales_make_no_difference(folder: Path, run: dict) -> None:
+    arguments = ("--model", "queue.yaml", "--samples", "40", "--workers", "2", "--name", "again")
+    again = as_json(folder, "run", *arguments, PYTHONHASHSEED="2", LC_ALL="C.UTF-8", TZ="Asia/Tokyo")
+    assert again["data"] == run["data"]
+    assert again["inputs_hash"] == run["inputs_hash"]
+    data = [Path(folder, catalog["files"]["binned_v0.csv"]).read_bytes() for catalog in (run, again)]
+    assert data[0] == data[1]
+
+
+def test_the_number_of_samples_is_an_input(folder: Path, run: dict) -> None:
+    more = as_json(folder, "run", "--model", "queue.yaml", "--samples", "41", "--name", "more")
+    one = as_json(folder, "run", "--model", "queue.yaml", "--name", "one")
+    assert len({catalog["inputs_hash"] for catalog in (run, more, one)}) == 3
+    assert one["samples"] is None
+
+
+@pytest.mark.parametrize(("format", "name"), [("gold", "run.csv"), ("parquet", "run.parquet")])
+def test_an_export_comes_back_with_its_model(folder: Path, run: dict, format: str, name: str) -> None:
+    flowtime(folder, "export", "--run", run["id"], "--format", format, "--out", name)
+    back = as_json(folder, "import", "--data", name, "--name", "back")
+    assert back["rebuilt"]
+    assert back["data"] == run["data"]
+    assert (back["samples"], back["seed"], back["capabilities"]) == (40, 7, run["capabilities"])
+    # what no distribution reaches was computed again; the rest cannot be, from statistics
+    assert back["conformance"]["ok"]
+    assert {entry["component"] for entry in back["conformance"]["series"]} == {"Team"}
+    compared = as_json(folder, "compare", "--baseline", run["id"], "--comparison", back["id"])
+    assert len(compared["series"]) == 20
+    assert all(entry["equal"] for entry in compared["series"])
+
+
+def test_statistics_without_their_description_are_no_run_of_the_model(folder: Path, run: dict) -> None:
+    flowtime(folder, "export", "--run", run["id"], "--format", "gold", "--out", "plain.csv")
+    arguments = ("--data", "plain.csv", "--dry-run", "--ignore-metadata", "--model", "queue.yaml")
+    report = json.loads(flowtime(folder, "import", *arguments, "--json", code=2))
+    assert report["error"]["code"] == "FT807"
+
+
+def test_the_loop_closes(folder: Path) -> None:
+    report = as_json(folder, "test-loop", "--model", "queue.yaml", "--samples", "30")
+    assert report["ok"]
+    assert all(entry["checks"]["computed_again"] for entry in report["formats"].values())
+
+
+def test_too_many_samples_are_refused_and_nothing_is_kept(folder: Path, run: dict) -> None:
+    before = sorted(path.name for path in (folder / "artifacts" / "runs").iterdir())
+    refused = flowtime(folder, "run", "--model", "queue.yaml", "--samples", "10000001", "--json", code=2)
+    assert json.loads(refused)["error"]["code"] == "FT305"
+    assert sorted(path.name for path in (folder / "artifacts" / "runs").iterdir()) == before
