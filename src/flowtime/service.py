@@ -97,7 +97,7 @@ class Flowtime:
         Raises Conflict (FT802) without `confirm`.
         """
         if not confirm:
-            waiting = self.registry.trash() if id is None else [id]
+            waiting = [item["id"] for item in self.registry.trash() if id in (None, item["id"])]
             what = ", ".join(waiting) or "nothing"
             raise Conflict("FT802", f"{what} would be removed for good", hint="add --confirm to remove it")
         return {"purged": self.registry.purge(id)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from flowtime.registry.publication import Staging
 from flowtime.registry.query import SORTS, Page, Query
+from flowtime.registry.reader import Reader
 from flowtime.registry.registry import Rebuilt, Registry
 
-__all__ = ["SORTS", "Page", "Query", "Rebuilt", "Registry", "Staging"]
+__all__ = ["SORTS", "Page", "Query", "Reader", "Rebuilt", "Registry", "Staging"]

@@ -85,8 +85,9 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """What an artifact says of itself.
 
-    `id`, `created_utc`, `model_version` of a model and `contents` are filled in by publication. Only
-    `name`, `description`, `tags`, `owner`, `visibility`, `star` and `loop` change afterwards.
+    `id`, `created_utc`, `model_version` of a model, `contents` and `seal` are filled in by publication. Only
+    `name`, `description`, `tags`, `owner`, `team`, `visibility`, `star` and `loop` change afterwards; `seal`
+    is a hash of all other fields.
     `nodes` are the ids of the model's nodes; `data`, `measures` are None and empty for a model. `bound`
     says which node of a replay took which series, `unbound` which series of its telemetry none took. Fields
     that a newer flowtime has written are kept by edits.
@@ -100,6 +101,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     tags: list[str] = []
     owner: str
+    team: str | None = None
     visibility: Visibility = "private"
     star: bool = False
     source: Source
@@ -124,6 +126,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     provenance: dict[str, Any] = {}
     loop: dict[str, Verification] = {}
     contents: list[Content] = []
+    seal: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The catalog as JSON, every field in this order; the topology without `sha256` while inline."""

@@ -63,15 +63,13 @@ class View:
 
     def named(self, name: str, kinds: Sequence[str]) -> JSON | None:
         """The newest row with exactly this name, of one of the kinds."""
-        return next(iter(self._rows(("a.name = ?", [name]), _one_of("a.kind", kinds), limit=1)), None)
+        return next(iter(self._rows(_named(name), _one_of("a.kind", kinds), limit=1)), None)
 
     def published(self, kind: str, name: str, column: str, digest: str) -> list[JSON]:
         """The rows of a kind and name with this `model_hash` or `inputs_hash`, newest first."""
         if column not in ("model_hash", "inputs_hash"):
             raise ValueError(column)
-        return self._rows(
-            ("a.kind = ?", [kind]), ("a.name = ?", [name]), (f"items.{column} = ?", [digest]), limit=-1
-        )
+        return self._rows(_named(name), ("a.kind = ?", [kind]), (f"items.{column} = ?", [digest]), limit=-1)
 
     def with_digest(self, digest: str) -> str | None:
         """The id of the newest run, else of the newest telemetry, whose table has this digest."""
@@ -236,6 +234,11 @@ def _tagged(group: Sequence[str]) -> _Clause:
     tag, values = _one_of("o.tag", group)
     key = "o.kind = a.kind AND o.created = a.created AND o.number = a.number"
     return f"EXISTS (SELECT 1 FROM tags AS o WHERE {tag} AND {key})", values
+
+
+def _named(name: str) -> _Clause:
+    # The index of names, which also sorts them, ignores case.
+    return "a.name = ? COLLATE NOCASE AND a.name = ?", [name, name]
 
 
 def _matches(text: str) -> _Clause:
