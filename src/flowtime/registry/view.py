@@ -14,7 +14,7 @@ from flowtime.registry.reader import Reader
 Select = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Runs a statement with its values and returns all rows."""
 
-_FEW = 10_000
+_FEW = 1_000
 _COLUMNS = (
     "id, kind, name, created, owner, team, visibility, star, "
     "version, created_utc, description, tags, files, digest, model_hash, inputs_hash"
@@ -182,19 +182,21 @@ def _span(query: Query, table: str, kinds: Sequence[str]) -> Iterable[_Clause]:
 
 def _counting(query: Query, conditions: Sequence[_Clause]) -> _Clause:
     """How many artifacts the query finds, asked of the smallest tables that can tell."""
+    tagged = [_tagged("a", query, group) for group in query.tags]
     if query.text:
-        where, values = _all_of([_matches(query.text), *conditions, *map(_tagged, query.tags)])
-        alone = not conditions and not query.tags
+        where, values = _all_of([_matches(query.text), *conditions, *tagged])
+        alone = not conditions and not tagged
         source = "text" if alone else "text CROSS JOIN artifacts AS a ON a.number = text.rowid"
         return f"SELECT count(*) FROM {source} WHERE {where}", values
     if not query.tags:
         where, values = _all_of(conditions)
         return f"SELECT count(*) FROM artifacts AS a WHERE {where}", values
     group, *groups = query.tags
-    span = list(_span(query, "t", query.kinds or tuple(FOLDERS)))
-    more = [each for each in conditions if not each[0].startswith(("a.kind", "a.created"))]
-    where, values = _all_of([_one_of("t.tag", group), *span, *more, *map(_tagged, groups)])
-    source = "tags AS t CROSS JOIN artifacts AS a USING (number)" if more or groups else "tags AS t"
+    others = conditions[len(list(_span(query, "a", query.kinds))) :]
+    where, values = _all_of(
+        [*_with_tag(query, group), *(_tagged("t", query, other) for other in groups), *others]
+    )
+    source = "tags AS t CROSS JOIN artifacts AS a ON a.number = t.number" if others else "tags AS t"
     number = "*" if len(group) == 1 else "DISTINCT t.number"
     return f"SELECT count({number}) FROM {source} WHERE {where}", values
 
@@ -202,38 +204,54 @@ def _counting(query: Query, conditions: Sequence[_Clause]) -> _Clause:
 def _paging(query: Query, conditions: Sequence[_Clause], total: int) -> _Clause:
     """The numbers of the rows of the page, in order."""
     source, order, first = "artifacts AS a", SORTS[query.sort], list[_Clause]()
-    groups = list(query.tags)
+    tagged = [_tagged("a", query, group) for group in query.tags]
+    values: list[Any] = []
     if query.text and query.ranked:
         source = (
             f"(SELECT rowid AS hit, {_RANK} AS score FROM text WHERE text MATCH ?) "
             "CROSS JOIN artifacts AS a ON a.number = hit"
         )
+        values.append(_match(query.text))
         order = "score, a.created DESC, a.id"
     elif total > _FEW:
         # Of many hits, the first are soon met on a walk in the right order.
+        tagged = [_is_tagged(group) for group in query.tags]
         if query.text:
-            match, values = _matches(query.text)
-            first.append((f"+a.number IN (SELECT rowid FROM text WHERE {match})", values))
+            match, words = _matches(query.text)
+            first.append((f"+a.number IN (SELECT rowid FROM text WHERE {match})", words))
     elif query.text:
         source = "text CROSS JOIN artifacts AS a ON a.number = text.rowid"
         first.append(_matches(query.text))
-    elif groups:
-        span = _span(query, "t", query.kinds or tuple(FOLDERS))
-        tagged, values = _all_of([_one_of("t.tag", groups.pop(0)), *span])
-        first.append((f"a.number IN (SELECT t.number FROM tags AS t WHERE {tagged})", values))
-    where, values = _all_of([*first, *conditions, *map(_tagged, groups)])
-    scored = [_match(query.text)] if query.text and query.ranked else []
+    elif query.tags:
+        hits, values = _all_of(_with_tag(query, query.tags[0]))
+        source = (
+            f"(SELECT DISTINCT t.number AS hit FROM tags AS t WHERE {hits}) "
+            "CROSS JOIN artifacts AS a ON a.number = hit"
+        )
+        tagged = tagged[1:]
+    where, given = _all_of([*first, *tagged, *conditions])
     return (
         f"SELECT a.number FROM {source} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?",
-        [*scored, *values, query.size, (query.page - 1) * query.size],
+        [*values, *given, query.size, (query.page - 1) * query.size],
     )
 
 
-def _tagged(group: Sequence[str]) -> _Clause:
-    """That an artifact `a` has one of the tags; the whole key is given, so that one look is enough."""
-    tag, values = _one_of("o.tag", group)
-    key = "o.kind = a.kind AND o.created = a.created AND o.number = a.number"
-    return f"EXISTS (SELECT 1 FROM tags AS o WHERE {tag} AND {key})", values
+def _tagged(table: str, query: Query, group: Sequence[str]) -> _Clause:
+    """That an artifact has one of the tags, as one of all that have; the plus keeps the order of the join."""
+    where, values = _all_of(_with_tag(query, group))
+    return f"+{table}.number IN (SELECT t.number FROM tags AS t WHERE {where})", values
+
+
+def _is_tagged(group: Sequence[str]) -> _Clause:
+    """That an artifact `a` has one of the tags, looked up for itself."""
+    tag, values = _one_of("t.tag", group)
+    key = "t.kind = a.kind AND t.created = a.created AND t.number = a.number"
+    return f"EXISTS (SELECT 1 FROM tags AS t WHERE {tag} AND {key})", values
+
+
+def _with_tag(query: Query, group: Sequence[str]) -> list[_Clause]:
+    """The rows of tags with one of the group, in the span of the query."""
+    return [_one_of("t.tag", group), *_span(query, "t", query.kinds or tuple(FOLDERS))]
 
 
 def _named(name: str) -> _Clause:

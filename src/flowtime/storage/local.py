@@ -199,7 +199,8 @@ class LocalStore(Store):
         folder = self._staging / os.urandom(16).hex()
         try:
             with _translated(folder):
-                _make_folder(folder)
+                _make_folder(self._staging)
+                folder.mkdir()
             yield folder
         except OSError as error:
             if error.errno in _OF_THE_DISK or str(error.filename or "").startswith(str(folder)):
