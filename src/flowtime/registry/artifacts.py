@@ -21,6 +21,8 @@ FORMAT = 1
 MARKER = "flowtime.json"
 LOG = ".log/changes"
 TRASH = ".trash"
+OURS = frozenset({MARKER, ".log", ".staging", TRASH, *FOLDERS.values()})
+"""The names at the root that flowtime makes."""
 
 _LINE = re.compile(r"\S+ (will|did) \S+ ([a-z]+)/(\S+) ([0-9a-f]+) (-|[0-9]+)")
 _REFERENCE = re.compile(r"(.+)@v([1-9][0-9]{0,8})", re.DOTALL)

@@ -69,16 +69,17 @@ def split(document: JSON) -> tuple[JSON, JSON]:
         if len(dump(catalog)) <= INLINE:
             break
         value = catalog.get(field)
-        if not value:
-            continue
-        lengths = (
-            {"nodes": len(value["nodes"]), "edges": len(value["edges"])}
-            if field == "topology"
-            else {"count": len(value)}
-        )
-        details[field] = value
-        catalog[field] = {**lengths, "sha256": _hash(value)}
+        if value:
+            details[field] = value
+            catalog[field] = abridged(field, value)
     return catalog, details
+
+
+def abridged(field: str, value: Any) -> JSON:
+    """What stands in the catalog for a value that moved to `details.json`: its lengths and its hash."""
+    if field == "topology":
+        return {"nodes": len(value["nodes"]), "edges": len(value["edges"]), "sha256": _hash(value)}
+    return {"count": len(value), "sha256": _hash(value)}
 
 
 def seal(catalog: Mapping[str, Any]) -> str:

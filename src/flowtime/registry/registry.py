@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from flowtime.errors import Conflict, InvalidInput, NotFound, did_you_mean
 from flowtime.registry import document as documents
-from flowtime.registry.artifacts import FORMAT, TRASH, Artifacts, artifact_of, split_version, versioned
+from flowtime.registry.artifacts import FORMAT, OURS, TRASH, Artifacts, artifact_of, split_version, versioned
 from flowtime.registry.document import CATALOG, FOLDERS, JSON, Kind, Problem
 from flowtime.registry.follower import Follower, Progress, suggestions, unknown
 from flowtime.registry.index import Index
@@ -70,8 +70,8 @@ class Registry:
         """`index` is the file of the index, None for one in memory."""
         self.store = store
         self._index = Index(index)
-        self._artifacts = Artifacts(store, clock)
-        self._follower = Follower(self._artifacts, self._index, progress)
+        self.artifacts = Artifacts(store, clock)
+        self._follower = Follower(self.artifacts, self._index, progress)
         self._reader: Reader | None = None
 
     @classmethod
@@ -120,10 +120,10 @@ class Registry:
     @contextmanager
     def stage(self, kind: Kind) -> Iterator[Staging]:
         """A folder to write an artifact's files into; what is not published is gone when the block ends."""
-        self._artifacts.registry_id()
+        self.artifacts.registry_id()
         self.store.sweep(_ABANDONED, f"{TRASH}/staging")
         with self.store.stage() as folder:
-            yield Staging(self._artifacts, self._follower, self._reader, kind, folder)
+            yield Staging(self.artifacts, self._follower, self._reader, kind, folder)
 
     # Finding
 
@@ -131,6 +131,13 @@ class Registry:
         """The artifacts that the query asks for, models with their newest version, and their exact number."""
         rows, total = self._follower.ask(lambda view: view.find(query))
         return Page([self._item(row) for row in rows], total, query.page, query.size)
+
+    def item(self, id: str) -> JSON:
+        """What a list shows of the artifact with this full id; raises NotFound (FT501)."""
+        row = self._follower.ask(lambda view: view.get(id))
+        if row is None:
+            raise self._follower.unknown(id)
+        return self._item(row)
 
     def resolve(self, reference: str, kinds: Sequence[str] = tuple(FOLDERS)) -> str:
         """The id that a person means: a full id; else the newest artifact of one of the kinds with exactly
@@ -143,7 +150,7 @@ class Registry:
         id = self._follower.ask(lambda view: _resolve(view, base, kinds))
         if version is None:
             return id
-        versions = self._artifacts.versions(f"models/{id}")
+        versions = self.artifacts.versions(f"models/{id}")
         if version not in versions:
             raise NotFound(
                 "FT501",
@@ -165,7 +172,7 @@ class Registry:
 
         Raises NotFound (FT501), InvalidInput (FT502), Unavailable (FT510) where it cannot be read.
         """
-        return self._artifacts.catalog(self._prefix(id))
+        return self.artifacts.catalog(self._prefix(id))
 
     def folder(self, id: str) -> str:
         """Where the artifact's files lie, as a path or URL; raises NotFound (FT501)."""
@@ -181,7 +188,7 @@ class Registry:
 
     def versions(self, id: str) -> list[int]:
         """The versions of a model, ascending; raises NotFound (FT501)."""
-        versions = self._artifacts.versions(f"models/{documents.check_id(id)}")
+        versions = self.artifacts.versions(f"models/{documents.check_id(id)}")
         if not versions or not self._is_readable(id):
             raise self._follower.unknown(id)
         return versions
@@ -241,7 +248,7 @@ class Registry:
         key = f"{prefix}/{CATALOG}"
 
         def changed(data: bytes) -> bytes:
-            catalog = self._artifacts.parse(key, data)
+            catalog = self.artifacts.parse(key, data)
             before = dict(catalog)
             change(catalog)
             changes = {field: value for field, value in catalog.items() if before.get(field, ...) != value}
@@ -249,11 +256,11 @@ class Registry:
             return documents.dump(catalog) if changes else data
 
         try:
-            with self._artifacts.changing(action, artifact_of(prefix), hint=False):
+            with self.artifacts.changing(action, artifact_of(prefix), hint=False):
                 data = self.store.update(key, changed)
         except NotFound as error:
             raise self._follower.unknown(id) from error
-        return self._artifacts.merged(prefix, self._artifacts.parse(key, data))
+        return self.artifacts.merged(prefix, self.artifacts.parse(key, data))
 
     # Deleting
 
@@ -263,7 +270,7 @@ class Registry:
         Raises NotFound (FT501) on anything but a full id, Conflict (FT505) where others were made from it
         and `force` is not given.
         """
-        path = self._artifacts.path(id)
+        path = self.artifacts.path(id)
         if path is None or not self._is_readable(id):
             raise self._follower.unknown(id)
         dependants = self.dependants(id)
@@ -276,7 +283,7 @@ class Registry:
                 hint="--force deletes it all the same",
             )
         slot = 1
-        with self._artifacts.changing("delete", path, hint=True):
+        with self.artifacts.changing("delete", path, hint=True):
             while not self.store.move(path, f"{TRASH}/{path}/{slot}", CATALOG):
                 slot += 1
         return dependants
@@ -303,8 +310,8 @@ class Registry:
             if self._trashed(folder, documents.check_id(id)) is None:
                 continue
             path, slot = f"{folder}/{id}", self._slots(folder, id)[-1]
-            with self._artifacts.changing("restore", path, hint=True):
-                if self._artifacts.path(id) or not self.store.move(f"{TRASH}/{path}/{slot}", path, CATALOG):
+            with self.artifacts.changing("restore", path, hint=True):
+                if self.artifacts.path(id) or not self.store.move(f"{TRASH}/{path}/{slot}", path, CATALOG):
                     raise Conflict("FT506", f'"{id}" is in use', hint="delete that one first")
             return id
         raise self._not_in_trash(id)
@@ -340,7 +347,7 @@ class Registry:
             return None
         prefix = f"{TRASH}/{folder}/{id}/{slots[-1]}"
         if folder == FOLDERS["model"]:
-            prefix = f"{prefix}/v{max(self._artifacts.versions(prefix), default=1)}"
+            prefix = f"{prefix}/v{max(self.artifacts.versions(prefix), default=1)}"
         try:
             catalog = documents.load(self.store.get(f"{prefix}/{CATALOG}"))
         except (ValueError, NotFound):
@@ -372,13 +379,20 @@ class Registry:
         counts = self._follower.ask(View.counts)
         return {
             "root": self.store.location(""),
-            "registry": self._artifacts.registry_id() or None,
+            "registry": self.artifacts.registry_id() or None,
             "format": FORMAT,
             "index": None if self._index.path is None else str(self._index.path),
             "artifacts": {kind: counts.get(kind, 0) for kind in FOLDERS},
             "trash": len(self.trash()),
-            **_by_origin(problems),
+            **_by_origin([*problems, *(self._strangers() if self._sees_all() else ())]),
         }
+
+    def _strangers(self) -> Iterator[Problem]:
+        """What lies at the root and is not flowtime's."""
+        listing = self.store.list("")
+        for name in (*listing.folders, *listing.files):
+            if name not in OURS:
+                yield Problem(name, "flowtime knows no such name at the root", ours=False)
 
     def _sees_all(self) -> bool:
         return self._reader is None or self._reader.admin
@@ -388,7 +402,7 @@ class Registry:
         return self._sees_all() or self._follower.ask(lambda view: view.get(id)) is not None
 
     def _prefix(self, id: str) -> str:
-        prefix = self._artifacts.prefix(id)
+        prefix = self.artifacts.prefix(id)
         if prefix is None or not self._is_readable(split_version(id)[0]):
             raise self._follower.unknown(id)
         return prefix
