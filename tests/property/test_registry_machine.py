@@ -16,7 +16,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from flowtime.errors import Conflict, NotFound
 from flowtime.registry import Query, Reader, Registry
@@ -36,7 +43,7 @@ TEAMS = ("x-team", None)
 VISIBILITIES = ("private", "team", "public")
 READERS = (None, Reader("ann"), Reader("ben", ("x-team",)), Reader("", ()), Reader("root", admin=True))
 KINDS = ("model", "run", "telemetry")
-EXAMPLES = 200 if os.environ.get("FLOWTIME_TEST_ALL") == "1" else 40
+EXAMPLES = 200 if os.environ.get("FLOWTIME_TEST_ALL") == "1" else 60
 
 
 class DiedError(BaseException):
@@ -117,9 +124,11 @@ class Machine(RuleBasedStateMachine):
         self.world = World()
         self.number = 0
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(data=st.data(), kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=6))
+    def begin(self, data: st.DataObject, kinds: list[str]) -> None:
         self.registries = [self.fresh(name) for name in ("shared", "shared", "own")]
+        for kind in kinds:
+            self.publish(data, kind)
 
     def fresh(self, index: str | None, store: Any = None) -> Registry:
         path = None if index is None else self.folder / f"{index}.sqlite"
@@ -177,11 +186,10 @@ class Machine(RuleBasedStateMachine):
 
         self.change(data, act)
 
+    @precondition(lambda self: any(one.kind == "model" for one in self.world.there.values()))
     @rule(data=st.data())
     def version(self, data: st.DataObject) -> None:
         models = [id for id, one in self.world.there.items() if one.kind == "model"]
-        if not models:
-            return
         id = data.draw(st.sampled_from(sorted(models)), "id")
         self.number += 1
 
@@ -196,6 +204,7 @@ class Machine(RuleBasedStateMachine):
     def some(self, data: st.DataObject, ids: Any) -> str:
         return data.draw(st.sampled_from(sorted(ids) or ["none_00000000"]), "id")
 
+    @precondition(lambda self: self.world.there)
     @rule(data=st.data(), add=st.sets(st.sampled_from(TAGS)), remove=st.sets(st.sampled_from(TAGS)))
     def tag(self, data: st.DataObject, add: set[str], remove: set[str]) -> None:
         id = self.some(data, self.world.there)
@@ -211,6 +220,7 @@ class Machine(RuleBasedStateMachine):
 
         self.change(data, act)
 
+    @precondition(lambda self: self.world.there)
     @rule(data=st.data(), star=st.booleans(), visibility=st.sampled_from(VISIBILITIES))
     def edit(self, data: st.DataObject, star: bool, visibility: str) -> None:
         id = self.some(data, self.world.there)
@@ -222,6 +232,7 @@ class Machine(RuleBasedStateMachine):
 
         self.change(data, act)
 
+    @precondition(lambda self: self.world.there)
     @rule(data=st.data(), force=st.booleans())
     def delete(self, data: st.DataObject, force: bool) -> None:
         id = self.some(data, self.world.there)
@@ -241,6 +252,7 @@ class Machine(RuleBasedStateMachine):
 
         self.change(data, act)
 
+    @precondition(lambda self: self.world.trash)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
         id = self.some(data, {*self.world.trash, *self.world.there})
@@ -260,6 +272,7 @@ class Machine(RuleBasedStateMachine):
 
         self.change(data, act)
 
+    @precondition(lambda self: self.world.trash)
     @rule(data=st.data(), everything=st.booleans())
     def purge(self, data: st.DataObject, everything: bool) -> None:
         id = self.some(data, self.world.trash)
@@ -314,6 +327,7 @@ class Machine(RuleBasedStateMachine):
         for registry in getattr(self, "registries", ()):
             assert observed(registry) == expected(self.world)
 
+    @precondition(lambda self: self.world.there)
     @rule(
         data=st.data(),
         reader=st.sampled_from(READERS),
@@ -413,7 +427,7 @@ def test_every_registry_shows_what_a_plain_dictionary_does(name: str) -> None:
         machine,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=20,
+            stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

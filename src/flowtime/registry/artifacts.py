@@ -186,10 +186,9 @@ class Artifacts:
         return self.store.stat(f"{prefix}/{CATALOG}") is not None
 
     def _anything(self, path: str) -> bool:
-        folder, _, name = path.partition("/")
         # An empty folder is what an interrupted publication may leave.
         below = self.store.list(path)
-        return bool(below.files or below.folders) or name in self.store.list(folder).files
+        return bool(below.files or below.folders) or self.store.stat(path) is not None
 
 
 def versioned(path: str, version: int | None) -> str:
