@@ -137,5 +137,14 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of `catalog.json`."""
-    return msgspec.json.schema(Catalog)
+    """The JSON Schema (2020-12) of `catalog.json` as publication writes it; further fields are allowed."""
+    document = msgspec.json.schema(Catalog)
+    catalog = document["$defs"]["Catalog"]
+    catalog["required"] = list(catalog["properties"])
+    for name in ("id", "created_utc"):
+        catalog["properties"][name] |= {"minLength": 1}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "catalog.json of a flowtime artifact",
+        **document,
+    }
