@@ -122,10 +122,10 @@ def test_show_tells_where_it_came_from_and_what_came_of_it(shop: tuple[Path, dic
     assert [each["id"] for each in lineage["children"]] == [ids["telemetry"]]
     text = flowtime(folder, "show", ids["telemetry"])
     assert f"made from   run {ids['run']}\n" in text
-    assert f"made from     model {ids['model']}\n" in text
+    assert f"made from   model {ids['model']}\n" in text
     text = flowtime(folder, "show", ids["model"])
     assert f"used by     run {ids['run']}\n" in text
-    assert f"used by       telemetry {ids['telemetry']}\n" in text
+    assert f"used by     telemetry {ids['telemetry']}\n" in text
     refused = call(folder, "delete", "--id", ids["model"], "--confirm", code=4)["error"]
     assert refused["code"] == "FT505"
     assert ids["run"] in refused["message"]
