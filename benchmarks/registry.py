@@ -10,6 +10,7 @@ that writes, fsyncs and renames the same files.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -21,12 +22,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from flowtime.registry import Query, Registry
+from flowtime.registry import Query, Reader, Registry
 from flowtime.registry.catalog import Catalog, Data, Measure, Summary, Topology
 
-BOUNDS = {1_000: (1, 2, 2), 10_000: (1, 10, 20), 100_000: (1, 10, 20)}
+BOUNDS = {500: (1, 2, 2), 1_000: (1, 2, 2), 10_000: (1, 10, 20), 100_000: (1, 10, 20)}
 """Milliseconds for a question by id, for a page by tag, kind and date, and for a text prefix."""
-REBUILD_BOUNDS = {1_000: 1.0, 10_000: 3.0, 100_000: 30.0}
+REBUILD_BOUNDS = {500: 0.5, 1_000: 1.0, 10_000: 3.0, 100_000: 30.0}
 PUBLISH_BOUND = 3.0
 
 WORDS = ["checkout", "cart", "search", "payment", "login", "transit", "support", "mail", "stock", "price"]
@@ -142,10 +143,16 @@ def at_size(folder: Path, count: int) -> bool:
     page = Query(
         kinds=("run",), tags=(("baseline",),), since=START, until=START + timedelta(minutes=count // 2)
     )
+    reading = registry.seen_by(Reader("ada", ("ops",)))
     questions: list[tuple[str, Callable[[], object], float | None]] = [
         ("by id", lambda: registry.resolve(id), BOUNDS[count][0]),
         ("page by tag, kind, date", lambda: registry.find(page), BOUNDS[count][1]),
         ("text prefix", lambda: registry.find(Query(text="chec")), BOUNDS[count][2]),
+        ("text prefix with a tag", lambda: registry.find(Query(text="chec", tags=(("baseline",),))), None),
+        ("text prefix with an owner", lambda: registry.find(Query(text="chec", owner="ada")), None),
+        ("two tags", lambda: registry.find(Query(tags=(("baseline",), ("prod",)))), None),
+        ("page of one reader's", lambda: reading.find(Query()), None),
+        ("text prefix of one reader's", lambda: reading.find(Query(text="chec")), None),
         ("text prefix, ranked", lambda: registry.find(Query(text="chec", ranked=True)), None),
         ("nothing changed: the check alone", lambda: registry.find_digest("none"), 1.0),
     ]
@@ -159,6 +166,11 @@ def at_size(folder: Path, count: int) -> bool:
 
     median, high = milliseconds(publish_and_find, 20)
     report("publish, then list", f"{median:8.2f} ms p50 {high:8.2f} ms p95", None, high)
+    words = itertools.count()
+    median, high = milliseconds(
+        lambda: (registry.tag(id, [f"word-{next(words)}"]), registry.find(Query(size=1))), 20
+    )
+    report("tag, then list", f"{median:8.2f} ms p50 {high:8.2f} ms p95", None, high)
     registry.close()
     return all(kept)
 
@@ -194,7 +206,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--full", action="store_true", help="100,000 artifacts too")
-    sizes = [1_000, 10_000, *([100_000] if parser.parse_args().full else [])]
+    sizes = [500, 1_000, 10_000, *([100_000] if parser.parse_args().full else [])]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         kept = [at_size(folder, size) for size in sizes]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from flowtime.errors import Conflict, FlowtimeError, InvalidInput
-from flowtime.registry import Query, Registry
+from flowtime.registry import Progress, Query, Registry
 from flowtime.registry.document import JSON
 from flowtime.registry.query import SORTS
 from flowtime.settings import Settings
@@ -27,24 +27,30 @@ __all__ = ["SORTS", "Flowtime"]
 class Flowtime:
     """All use cases over one registry."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Nothing is opened before it is needed."""
+    def __init__(self, settings: Settings, progress: Progress | None = None) -> None:
+        """Nothing is opened before it is needed. `progress` is told of the reading of many artifacts."""
         self.settings = settings
+        self.progress = progress
 
     @cached_property
     def registry(self) -> Registry:
         """The registry that the settings name."""
-        return Registry.open(self.settings.artifacts, cache_dir=self.settings.cache)
+        return Registry.open(self.settings.artifacts, cache_dir=self.settings.cache, progress=self.progress)
 
     def at(self, root: str) -> Flowtime:
         """The same use cases over another registry."""
-        return Flowtime(replace(self.settings, artifacts=root))
+        return Flowtime(replace(self.settings, artifacts=root), self.progress)
 
     # -- finding and looking ---------------------------------------------------------------------------
 
     def find(self, **query: Any) -> JSON:
         """A page of artifacts: `{artifacts, total, page, size}`. Takes the fields of a Query."""
         return self.registry.find(Query(**query)).to_json()
+
+    def trash(self) -> JSON:
+        """What is in the trash, newest first: `{artifacts, total, page, size}`, all on one page."""
+        found = self.registry.trash()
+        return {"artifacts": found, "total": len(found), "page": 1, "size": len(found)}
 
     def show(self, reference: str) -> JSON:
         """An artifact's catalog, with its lineage, the paths of its files, and its folder."""
@@ -97,7 +103,7 @@ class Flowtime:
         Raises Conflict (FT802) without `confirm`.
         """
         if not confirm:
-            waiting = self.registry.trash() if id is None else [id]
+            waiting = [item["id"] for item in self.registry.trash() if id in (None, item["id"])]
             what = ", ".join(waiting) or "nothing"
             raise Conflict("FT802", f"{what} would be removed for good", hint="add --confirm to remove it")
         return {"purged": self.registry.purge(id)}
@@ -108,6 +114,12 @@ class Flowtime:
         """Makes the index anew: `{artifacts, seconds, broken, foreign}`."""
         rebuilt = self.registry.rebuild()
         return {name: getattr(rebuilt, name) for name in ("artifacts", "seconds", "broken", "foreign")}
+
+    def verify_index(self) -> JSON:
+        """Every artifact hashed again: `{artifacts, files, bytes, seconds, ok, findings}`."""
+        from flowtime.registry.verify import verify
+
+        return verify(self.registry, self.progress).to_json()
 
     def index_status(self) -> JSON:
         """The registry and its index in numbers, and what storage holds that cannot be read."""

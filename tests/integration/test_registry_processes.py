@@ -18,6 +18,10 @@ import pytest
 from flowtime.errors import Unavailable
 from flowtime.registry import Query, Registry
 from flowtime.registry.catalog import Catalog
+from flowtime.registry.verify import verify
+
+CROWDED = 20.0 if os.environ.get("FLOWTIME_TEST_ALL") == "1" else 3.0
+"""Seconds for which a crowd works."""
 
 COMMON = """
 import os, sys, threading
@@ -39,18 +43,29 @@ def publish(kind, name, size=1, update=None, **fields):
 DISTURBED = (
     COMMON
     + """
-print("ready", flush=True)
-model = argument
-for number in range(100_000):
-    run = publish("run", f"run-{number}", size=50_000, tags=["a"], parents=[Parent(id=model)])
-    publish("model", "model", size=50_000, update=model, model_hash=f"sha256:{os.urandom(4).hex()}")
-    registry.tag(run, [f"tag-{number}"])
-    registry.find(Query(tags=((f"tag-{number}",),)))
-    registry.delete(run)
-    if number % 2:
-        registry.restore(run)
-    if number % 5 == 0:
-        registry.rebuild()
+# A line on stdin: one more process that does all of this until it is killed. A fork starts at once.
+def disturb(model):
+    mine = Registry.open(root, cache_dir=cache)
+    global registry
+    registry = mine
+    print(os.getpid(), flush=True)
+    for number in range(100_000):
+        run = publish("run", f"run-{number}", size=50_000, tags=["a"], parents=[Parent(id=model)])
+        publish("model", "model", size=50_000, update=model, model_hash=f"sha256:{os.urandom(4).hex()}")
+        registry.tag(run, [f"tag-{number}"])
+        registry.find(Query(tags=((f"tag-{number}",),)))
+        registry.delete(run)
+        if number % 2:
+            registry.restore(run)
+        if number % 4 == 0:
+            registry.rebuild()
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        disturb(argument)
+    os.waitpid(child, 0)
+    print("reaped", flush=True)
 """
 )
 
@@ -73,9 +88,15 @@ for number in range(6):
 PUBLISHING = (
     COMMON
     + """
-for number in range(25):
-    publish("run", f"{argument}-{number}", tags=["crowd"])
-    registry.find(Query(text=argument))
+import time
+name, seconds = argument.split()
+over, number = time.monotonic() + float(seconds), 0
+while time.monotonic() < over:
+    id = publish("run", f"{name}-{number}")
+    registry.tag(id, ["crowd"])
+    number += 1
+    assert registry.find(Query(text=name, size=1)).total == number
+print(number)
 """
 )
 
@@ -83,10 +104,12 @@ READING = (
     COMMON
     + """
 seen = 0
-while seen < int(argument):
-    total = registry.find(Query(tags=(("crowd",),))).total
-    assert total >= seen, (total, seen)
-    seen = total
+while not (root / "over").exists():
+    page = registry.find(Query(tags=(("crowd",),)))
+    assert page.total >= seen, (page.total, seen)
+    seen = page.total
+    for item in page.artifacts[:2]:
+        assert registry.catalog(item["id"])["name"] == item["name"]
 """
 )
 
@@ -95,11 +118,20 @@ def command(script: str, folder: Path, argument: str = "") -> list[str]:
     return [sys.executable, "-c", script, str(folder / "artifacts"), str(folder / "cache"), argument]
 
 
-def together(*commands: list[str]) -> None:
-    """Runs all at once; each must end well."""
-    processes = [subprocess.Popen(each, stderr=subprocess.PIPE, text=True) for each in commands]
-    ended = [(process.communicate()[1], process.returncode) for process in processes]
-    assert [error for error, code in ended if code or error] == []
+def started(each: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(each, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(processes: list[subprocess.Popen[str]]) -> list[str]:
+    """What each printed; each must end well."""
+    spoken = [(*process.communicate(), process.returncode) for process in processes]
+    assert [error for _, error, code in spoken if code or error] == []
+    return [output for output, _, _ in spoken]
+
+
+def together(*commands: list[str]) -> list[str]:
+    """Runs all at once, and returns what each printed; each must end well."""
+    return ended([started(each) for each in commands])
 
 
 @pytest.fixture
@@ -114,12 +146,12 @@ def publish(registry: Registry, kind: Any = "run", name: str = "one", size: int 
         return str(staging.publish(catalog)["id"])
 
 
-def assert_whole(registry: Registry, root: Path) -> None:
+def assert_whole(registry: Registry, root: Path, *, deep: bool = True) -> None:
     """Every folder in its place is a whole artifact, and the index shows exactly these."""
     folders = [path.name for kind in ("models", "runs", "telemetry") for path in root.glob(f"{kind}/*")]
     found = registry.find(Query(size=1000)).artifacts
     assert sorted(item["id"] for item in found) == sorted(folders)
-    for item in found:
+    for item in found if deep else ():
         versions = registry.versions(item["id"]) if item["kind"] == "model" else [None]
         assert versions in ([None], list(range(1, len(versions) + 1)))
         for version in versions:
@@ -131,25 +163,31 @@ def assert_whole(registry: Registry, root: Path) -> None:
                 assert "sha256:" + hashlib.sha256(data).hexdigest() == content["sha256"]
 
 
-def test_killed_at_any_moment_nothing_is_half_there(registry: Registry, tmp_path: Path) -> None:
+def test_killed_two_hundred_times_nothing_is_half_there(registry: Registry, tmp_path: Path) -> None:
     chance = random.Random(20250919)
     model = publish(registry, "model", "model", model_hash="sha256:00")
-    for round in range(30):
-        process = subprocess.Popen(command(DISTURBED, tmp_path, model), stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(chance.uniform(0, 0.08))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        assert_whole(registry, tmp_path / "artifacts")
-        if round % 10 == 0:
-            registry.close()  # the next question opens the index that the killed process left
+    with subprocess.Popen(
+        command(DISTURBED, tmp_path, model), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        for round in range(200):
+            parent.stdin.write("one more\n")
+            parent.stdin.flush()
+            child = int(parent.stdout.readline())
+            time.sleep(chance.uniform(0, 0.06))
+            os.kill(child, signal.SIGKILL)
+            assert parent.stdout.readline() == "reaped\n"
+            if round % 10 == 0:
+                registry.close()  # the next question opens the index that the killed process left
+            assert_whole(registry, tmp_path / "artifacts", deep=round % 10 == 0)
+        parent.stdin.close()
     publish(registry)
     registry.rebuild()
     status = registry.status()
     assert (status["broken"], status["foreign"]) == ([], [])
     assert_whole(registry, tmp_path / "artifacts")
+    assert verify(registry).findings == ()
 
 
 def test_edits_of_two_processes_all_survive(registry: Registry, tmp_path: Path) -> None:
@@ -160,20 +198,27 @@ def test_edits_of_two_processes_all_survive(registry: Registry, tmp_path: Path) 
     assert len(item["tags"]) == 50
 
 
-def test_versions_of_racing_processes_are_distinct_and_contiguous(registry: Registry, tmp_path: Path) -> None:
+def test_versions_of_eight_racing_processes_are_distinct_and_contiguous(
+    registry: Registry, tmp_path: Path
+) -> None:
     id = publish(registry, "model", model_hash="sha256:00")
-    together(*[command(VERSIONS, tmp_path, id)] * 4)
-    assert registry.versions(id) == list(range(1, 26))
+    together(*[command(VERSIONS, tmp_path, id)] * 8)
+    assert registry.versions(id) == list(range(1, 2 + 8 * 6))
     assert_whole(registry, tmp_path / "artifacts")
 
 
-def test_a_crowd_of_writers_and_readers_on_a_cold_index(registry: Registry, tmp_path: Path) -> None:
-    writers = [command(PUBLISHING, tmp_path, name) for name in ("ada", "bob", "cleo")]
-    readers = [command(READING, tmp_path, "75")] * 2
-    together(*writers, *readers)
-    assert registry.find(Query(tags=(("crowd",),))).total == 75
-    assert registry.find(Query(text="ada")).total == 25
-    assert_whole(registry, tmp_path / "artifacts")
+def test_a_crowd_of_eight_writers_and_four_readers_loses_nothing(registry: Registry, tmp_path: Path) -> None:
+    """On one index file, which nobody has made yet."""
+    readers = [started(command(READING, tmp_path)) for _ in range(4)]
+    published = together(*[command(PUBLISHING, tmp_path, f"writer{n} {CROWDED}") for n in range(8)])
+    (tmp_path / "artifacts/over").touch()
+    ended(readers)
+    (tmp_path / "artifacts/over").unlink()
+    total = registry.find(Query(tags=(("crowd",),))).total
+    assert total == sum(map(int, published))
+    for number, count in enumerate(published):
+        assert registry.find(Query(text=f"writer{number}")).total == int(count)
+    assert verify(registry).findings == ()
 
 
 def test_an_open_registry_sees_what_another_process_did_at_the_next_call(

@@ -71,6 +71,10 @@ def ids(registry: Registry, **query: Any) -> list[str]:
     return [item["id"] for item in registry.find(Query(**query)).artifacts]
 
 
+def trashed(registry: Registry) -> list[str]:
+    return [item["id"] for item in registry.trash()]
+
+
 def names(registry: Registry, **query: Any) -> list[str]:
     return [item["name"] for item in registry.find(Query(**query)).artifacts]
 
@@ -367,6 +371,17 @@ def test_newest_come_first_with_all_that_a_list_shows(shop: Registry) -> None:
         ({"text": "e-comm"}, ["shop-conservative"]),
         ({"text": "septem"}, ["prod-sept-baseline"]),
         ({"text": "example.org"}, ["Night"]),
+        ({"text": "ÜBERBLICK"}, ["shop-optimistic"]),
+        ({"text": "U\u0308berbl"}, ["shop-optimistic"]),
+        ({"text": "shop-opt", "kinds": ("model",)}, ["shop-optimistic"]),
+        ({"text": "optimistic-shop"}, []),
+        ({"text": '"night'}, ["Night"]),
+        ({"text": "(night)"}, ["Night"]),
+        ({"text": "night*"}, ["Night"]),
+        ({"text": "shop OR night"}, []),
+        ({"text": "NOT night"}, []),
+        ({"text": "name:night"}, []),
+        ({"text": "night AND"}, []),
         ({"text": 'ni"ght'}, []),
         ({"text": "-- NEAR( *"}, []),
         ({"text": "--"}, []),
@@ -558,11 +573,11 @@ def test_trash(registry: Registry) -> None:
     with pytest.raises(NotFound):
         registry.delete("baseline")
     registry.delete(id)
-    assert (ids(registry), registry.trash()) == ([], [id])
+    assert (ids(registry), trashed(registry)) == ([], [id])
     with pytest.raises(NotFound):
         registry.catalog(id)
     assert registry.restore(id) == id
-    assert (ids(registry), registry.trash()) == ([id], [])
+    assert (ids(registry), trashed(registry)) == ([id], [])
     assert registry.versions(id) == [1, 2]
 
 

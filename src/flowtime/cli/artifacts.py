@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import click
 
 from flowtime.cli import render
 from flowtime.cli.options import Ago, Moment, Words, registry_command
+from flowtime.errors import EXIT_MISMATCH
 from flowtime.service import SORTS, Flowtime
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +46,7 @@ def filters(function: F) -> F:
                 "--tag", "tags", type=Words(), multiple=True, help="a,b: any of them; repeated: all."
             ),
             click.option("--owner", help="Only this owner's."),
+            click.option("--starred", is_flag=True, help="Only those with a star."),
             click.option(
                 "--last", "last", type=Ago(), help="Made within this span back from now: 30m, 1h, 7d, 2w."
             ),
@@ -89,11 +92,22 @@ def _print_page(page: dict[str, Any], what: str) -> None:
     help="Words that begin a word of the name, description, tags, node ids, template or owner.",
 )
 @click.option("--sort", type=click.Choice(tuple(SORTS)), default="created_desc", show_default=True)
+@click.option("--trash", is_flag=True, help="What was deleted and can be restored, without other filters.")
 @registry_command("--artifacts", "--out")
 def list_command(
-    service: Flowtime, as_json: bool, last: datetime | None, since: datetime | None, **query: Any
+    service: Flowtime,
+    as_json: bool,
+    last: datetime | None,
+    since: datetime | None,
+    trash: bool,
+    **query: Any,
 ) -> None:
     """List artifacts, newest first."""
+    if trash:
+        if any(_narrowed(query, last, since)):
+            raise click.UsageError("--trash lists all that was deleted; it takes no filters")
+        _print_trash(service.trash(), as_json)
+        return
     page = service.find(since=max(filter(None, (last, since)), default=None), **query)
     if as_json:
         render.echo_json(page)
@@ -103,11 +117,32 @@ def list_command(
         )
 
 
+def _print_trash(page: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        render.echo_json(page)
+        return
+    rows = [
+        (
+            item["id"],
+            item["kind"],
+            item.get("name", ""),
+            render.age(item["created_utc"]) if "created_utc" in item else "",
+        )
+        for item in page["artifacts"]
+    ]
+    if rows:
+        click.echo(render.table(("id", "kind", "name", "made"), rows))
+        click.echo(render.dim("bring one back: flowtime restore ID · remove all for good: flowtime purge"))
+    else:
+        click.echo("the trash is empty")
+
+
 def _narrowed(query: dict[str, Any], *spans: object) -> tuple[object, ...]:
     return (
         query["kinds"],
         query["tags"],
         query["owner"],
+        query["starred"],
         query["text"],
         query["until"],
         query["page"] > 1,
@@ -163,8 +198,9 @@ def _described(catalog: dict[str, Any]) -> list[str]:
         facts.append(("can", ", ".join(catalog["capabilities"])))
     for relation, relatives in (("made from", "parents"), ("used by", "children")):
         for relative in catalog["lineage"][relatives]:
+            what = f"{relative['kind']} " if relative["kind"] else ""
             gone = "" if relative["kind"] else " (not here)"
-            facts.append((relation, relative["id"] + gone))
+            facts.append((relation, "  " * (relative["depth"] - 1) + what + relative["id"] + gone))
     for name, loop in (catalog["loop"] or {}).items():
         facts.append(("loop", f"{name} verified {loop['verified_utc']}"))
     for content in catalog["contents"]:
@@ -241,13 +277,16 @@ def star_command(service: Flowtime, as_json: bool, ref: str, off: bool) -> None:
 @click.option("--name", help="New name; the id stays.")
 @click.option("--description", help="New description.")
 @click.option("--owner", help="New owner.")
+@click.option("--team", help="The team that may read it where its visibility is team.")
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
 @registry_command("--artifacts", "--out")
 def edit_command(service: Flowtime, as_json: bool, ref: str, **changes: str | None) -> None:
-    """Change an artifact's name, description, owner or visibility."""
+    """Change an artifact's name, description, owner, team or visibility."""
     given = {key: value for key, value in changes.items() if value is not None}
     if not given:
-        raise click.UsageError("nothing to change; give --name, --description, --owner or --visibility")
+        raise click.UsageError(
+            "nothing to change; give --name, --description, --owner, --team or --visibility"
+        )
     catalog = service.edit(ref, **given)
     _changed(catalog, as_json, ", ".join(f"{key}: {catalog[key]}" for key in given))
 
@@ -329,6 +368,29 @@ def status_command(service: Flowtime, as_json: bool) -> None:
         f"{counts['telemetry']:,} telemetry; {status['trash']:,} in the trash"
     )
     _print_broken(status)
+
+
+@index_command.command("verify", epilog="Example: flowtime index verify")
+@registry_command("--artifacts", "--out")
+def verify_command(service: Flowtime, as_json: bool) -> None:
+    """Read every artifact in full and say what is not as it was published; exit 10 where something is."""
+    report = service.verify_index()
+    if as_json:
+        render.echo_json(report)
+    else:
+        for finding in report["findings"]:
+            what = click.style(
+                f"{finding['what']:<10}", fg="yellow" if finding["what"] == "foreign" else "red"
+            )
+            click.echo(f"{what} {finding['path']}: {finding['reason']}")
+        click.echo(
+            f"{render.tick(report['ok'])} {render.plural(report['artifacts'], 'artifact')}, "
+            f"{render.plural(report['files'], 'file')}, {render.size(report['bytes'])} "
+            f"in {render.seconds(report['seconds'])}: "
+            + ("all as published" if report["ok"] else render.plural(len(report["findings"]), "finding"))
+        )
+    if not report["ok"]:
+        sys.exit(EXIT_MISMATCH)
 
 
 def _print_broken(report: dict[str, Any]) -> None:

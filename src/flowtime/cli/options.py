@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from flowtime.cli import render
 from flowtime.service import Flowtime
 from flowtime.settings import load
 
@@ -32,7 +33,7 @@ def registry_command(*names: str) -> Callable[[F], Callable[..., Any]]:
         @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
         @functools.wraps(function)
         def run(*args: Any, artifacts: str | None, **values: Any) -> Any:
-            return function(Flowtime(load({"artifacts": artifacts})), *args, **values)
+            return function(Flowtime(load({"artifacts": artifacts}), render.reading()), *args, **values)
 
         return run
 

@@ -234,6 +234,34 @@ def progress(doing: str, unit: str = "row") -> Iterator[Callable[[int, float | N
             click.echo("\r\x1b[K", nl=False, err=True)
 
 
+class Reading:
+    """Draws how many artifacts were read of how many, for readings that nobody can foresee the length of."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._drawn = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Draws a line once it takes long, and wipes it at the end."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        if done >= total:
+            if self._drawn:
+                click.echo("\r\x1b[K", nl=False, err=True)
+            self._began, self._drawn = None, 0.0
+        elif now - self._began >= PATIENCE and now - self._drawn >= PAUSE:
+            self._drawn = now
+            share = done / total
+            line = f"reading  {_bar(share)} {share:4.0%}  {done:,} of {plural(total, 'artifact')}"
+            click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+
+
+def reading() -> Reading | None:
+    """What to tell of artifacts that are read; None where nobody watches."""
+    return Reading() if sys.stderr.isatty() else None
+
+
 def _bar(share: float, columns: int = 20) -> str:
     full = int(min(max(share, 0.0), 1.0) * columns)
     return "█" * full + "░" * (columns - full)

@@ -6,8 +6,10 @@ writers need, is in `flowtime.registry.catalog`.
 
 from __future__ import annotations
 
+from flowtime.registry.follower import Progress
 from flowtime.registry.publication import Staging
 from flowtime.registry.query import SORTS, Page, Query
+from flowtime.registry.reader import Reader
 from flowtime.registry.registry import Rebuilt, Registry
 
-__all__ = ["SORTS", "Page", "Query", "Rebuilt", "Registry", "Staging"]
+__all__ = ["SORTS", "Page", "Progress", "Query", "Reader", "Rebuilt", "Registry", "Staging"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flowtime.errors import FlowtimeError, NotFound, Unavailable
@@ -18,7 +21,10 @@ FORMAT = 1
 MARKER = "flowtime.json"
 LOG = ".log/changes"
 TRASH = ".trash"
+OURS = frozenset({MARKER, ".log", ".staging", TRASH, *FOLDERS.values()})
+"""The names at the root that flowtime makes."""
 
+_LINE = re.compile(r"\S+ (will|did) \S+ ([a-z]+)/(\S+) ([0-9a-f]+) (-|[0-9]+)")
 _REFERENCE = re.compile(r"(.+)@v([1-9][0-9]{0,8})", re.DOTALL)
 
 
@@ -43,9 +49,30 @@ class Artifacts:
         """The time now, as catalogs write it."""
         return self._clock().astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
-    def announce(self, action: str, path: str) -> None:
-        """Tells every index that follows the store that the artifact at `path` has changed."""
-        self.store.append(LOG, f"{self.timestamp()} {action} {path}")
+    @contextmanager
+    def changing(self, action: str, path: str, *, hint: bool) -> Iterator[None]:
+        """Tells every index that follows the store of the change that the block makes at `path`.
+
+        The log gets a line before the change and one after it: an index that saw the first alone, for the
+        writer died between, keeps looking. A change that the folder above shows as well, by a name that
+        comes or goes, needs its lines only as a `hint`, which may be lost.
+        """
+        token = os.urandom(4).hex()
+        if hint:
+            with suppress(Unavailable):
+                self.store.note(LOG, self._line("will", action, path, token))
+        else:
+            self.store.append(LOG, self._line("will", action, path, token))
+        try:
+            yield
+        finally:
+            # Without this line the artifact is only looked at longer than necessary.
+            with suppress(Unavailable):
+                self.store.note(LOG, self._line("did", action, path, token))
+
+    def _line(self, when: str, action: str, path: str, token: str) -> str:
+        stamp = self.store.stamp(path.partition("/")[0])
+        return f"{self.timestamp()} {when} {action} {path} {token} {'-' if stamp is None else stamp}"
 
     def registry_id(self) -> str:
         """The UUID of the registry, empty where it has none yet; raises Unavailable (FT511)."""
@@ -53,7 +80,9 @@ class Artifacts:
             marker = documents.load(self.store.get(MARKER))
             if marker.get("format") == FORMAT:
                 return str(marker["id"])
-            reason = f"it has format {marker.get('format')!r}, this flowtime reads {FORMAT}"
+            found = marker.get("format")
+            newer = isinstance(found, int) and found > FORMAT
+            reason = f"it has format {found!r}{', a newer one' * newer}; this flowtime reads {FORMAT}"
         except NotFound:
             return ""
         except (ValueError, KeyError) as error:
@@ -157,10 +186,9 @@ class Artifacts:
         return self.store.stat(f"{prefix}/{CATALOG}") is not None
 
     def _anything(self, path: str) -> bool:
-        folder, _, name = path.partition("/")
         # An empty folder is what an interrupted publication may leave.
         below = self.store.list(path)
-        return bool(below.files or below.folders) or name in self.store.list(folder).files
+        return bool(below.files or below.folders) or self.store.stat(path) is not None
 
 
 def versioned(path: str, version: int | None) -> str:
@@ -173,11 +201,27 @@ def artifact_of(prefix: str) -> str:
     return "/".join(prefix.split("/")[:2])
 
 
-def changed(line: str) -> str | None:
-    """The path that a line of the log names, or None where the line is not whole."""
-    path = line.rpartition(" ")[2]
-    folder, _, id = path.partition("/")
-    return path if folder in KINDS and documents.is_id(id) else None
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the log: whether the change is `done`, at which `path`; the two lines of a change have the
+    same `token`; `stamp` is that of the folder above at the time, None where the store has none.
+    """
+
+    done: bool
+    path: str
+    token: str
+    stamp: int | None
+
+
+def read_line(text: str) -> Line | None:
+    """The line in this text, None where it is not whole."""
+    match = _LINE.fullmatch(text)
+    if match is None:
+        return None
+    when, folder, id, token, stamp = match.groups()
+    if folder not in KINDS or not documents.is_id(id):
+        return None
+    return Line(when == "did", f"{folder}/{id}", token, None if stamp == "-" else int(stamp))
 
 
 def _entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry | Problem:

@@ -85,9 +85,10 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """What an artifact says of itself.
 
-    `id`, `created_utc`, `model_version` of a model and `contents` are filled in by publication. Only
-    `name`, `description`, `tags`, `owner`, `visibility`, `star` and `loop` change afterwards.
-    `samples` is how many samples the statistics of a run are of, None where it is a single evaluation.
+    `id`, `created_utc`, `model_version` of a model, `contents` and `seal` are filled in by publication. Only
+    `name`, `description`, `tags`, `owner`, `team`, `visibility`, `star` and `loop` change afterwards; `seal`
+    is a hash of all other fields. `samples` is how many samples the statistics of a run are of, None where
+    it is a single evaluation.
     `nodes` are the ids of the model's nodes; `data`, `measures` are None and empty for a model. `bound`
     says which node of a replay took which series, `unbound` which series of its telemetry none took. Fields
     that a newer flowtime has written are kept by edits.
@@ -101,6 +102,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     tags: list[str] = []
     owner: str
+    team: str | None = None
     visibility: Visibility = "private"
     star: bool = False
     source: Source
@@ -126,6 +128,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     provenance: dict[str, Any] = {}
     loop: dict[str, Verification] = {}
     contents: list[Content] = []
+    seal: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The catalog as JSON, every field in this order; the topology without `sha256` while inline."""
@@ -136,5 +139,14 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of `catalog.json`."""
-    return msgspec.json.schema(Catalog)
+    """The JSON Schema (2020-12) of `catalog.json` as publication writes it; further fields are allowed."""
+    document = msgspec.json.schema(Catalog)
+    catalog = document["$defs"]["Catalog"]
+    catalog["required"] = list(catalog["properties"])
+    for name in ("id", "created_utc"):
+        catalog["properties"][name] |= {"minLength": 1}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "catalog.json of a flowtime artifact",
+        **document,
+    }

@@ -30,6 +30,9 @@ MAX_DESCRIPTION = 4000
 MAX_TAG = 100
 MAX_TAGS = 100
 
+EDITABLE = ("name", "description", "tags", "owner", "team", "visibility", "star", "loop")
+"""Fields that change after publication."""
+
 _MOVABLE = ("measures", "topology", "nodes", "bound", "unbound", "warnings", "provenance", "stats")
 _VERSION = re.compile(r"v([1-9][0-9]{0,8})")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
@@ -66,17 +69,27 @@ def split(document: JSON) -> tuple[JSON, JSON]:
         if len(dump(catalog)) <= INLINE:
             break
         value = catalog.get(field)
-        if not value:
-            continue
-        digest = "sha256:" + hashlib.sha256(_compact(value, sort_keys=True).encode()).hexdigest()
-        lengths = (
-            {"nodes": len(value["nodes"]), "edges": len(value["edges"])}
-            if field == "topology"
-            else {"count": len(value)}
-        )
-        details[field] = value
-        catalog[field] = {**lengths, "sha256": digest}
+        if value:
+            details[field] = value
+            catalog[field] = abridged(field, value)
     return catalog, details
+
+
+def abridged(field: str, value: Any) -> JSON:
+    """What stands in the catalog for a value that moved to `details.json`: its lengths and its hash."""
+    if field == "topology":
+        return {"nodes": len(value["nodes"]), "edges": len(value["edges"]), "sha256": _hash(value)}
+    return {"count": len(value), "sha256": _hash(value)}
+
+
+def seal(catalog: Mapping[str, Any]) -> str:
+    """`sha256:...` of what in the bytes of a `catalog.json` never changes: all but what can be edited."""
+    fixed = {field: value for field, value in catalog.items() if field not in (*EDITABLE, "seal")}
+    return _hash(fixed)
+
+
+def _hash(value: object) -> str:
+    return "sha256:" + hashlib.sha256(_compact(value, sort_keys=True).encode()).hexdigest()
 
 
 def check(document: Mapping[str, Any]) -> None:
@@ -86,6 +99,8 @@ def check(document: Mapping[str, Any]) -> None:
     for field in ("name", "owner"):
         if field in document:
             _check_text(field, document[field], MAX_NAME)
+    if document.get("team") is not None:
+        _check_text("team", document["team"], MAX_NAME)
     description = document.get("description", "")
     if (
         not isinstance(description, str)
@@ -171,6 +186,7 @@ class Entry:
     created: int
     created_utc: str
     owner: str
+    team: str
     visibility: str
     description: str
     star: bool
@@ -220,6 +236,7 @@ def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
         created=microseconds(datetime.fromisoformat(catalog["created_utc"])),
         created_utc=catalog["created_utc"],
         owner=_text(catalog, "owner"),
+        team=_text(catalog, "team"),
         visibility=_text(catalog, "visibility") or "private",
         description=_text(catalog, "description"),
         star=catalog.get("star") is True,
@@ -245,10 +262,10 @@ def _fits(catalog: JSON, kind: str, id: str) -> None:
     tags = catalog.get("tags") or []
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise ValueError(f"tags is {tags!r}")
-    for field in ("contents", "parents"):
+    for field, key in (("contents", "name"), ("parents", "id")):
         value = catalog.get(field) or []
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise ValueError(f"{field} is no list of objects")
+        if not isinstance(value, list) or not all(isinstance(each, dict) and key in each for each in value):
+            raise ValueError(f"{field} is no list of objects with {key}")
 
 
 def _parents(catalog: JSON) -> Iterable[str]:

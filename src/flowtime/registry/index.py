@@ -1,6 +1,5 @@
 """The index: a cache over the catalogs, in SQLite with full-text search; it may be deleted at any moment."""
 
-# ruff: noqa: S608 (statements are made of the constants here; every value is bound)
 from __future__ import annotations
 
 import json
@@ -9,53 +8,57 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 from flowtime.errors import Unavailable
-from flowtime.registry.document import FOLDERS, JSON, Entry, Problem, microseconds
-from flowtime.registry.query import SORTS, Query
+from flowtime.registry.document import KINDS, Entry, Problem
+from flowtime.registry.reader import Reader
+from flowtime.registry.view import View
 
-VERSION = 1
+VERSION = 2
 """Version of the tables below; a file with any other is discarded."""
 
-_FEW = 1000
 _WAL_LIMIT = 32 * 1024 * 1024
+_PAGES = 64 * 1024
+"""KiB of the file that are kept in memory; with less, a rebuild of 100,000 artifacts waits for the disk."""
 
+# What questions walk over, count and sort is narrow; what a page shows of it is apart, in `items`.
 _TABLES = """
 CREATE TABLE state (
-  generation TEXT NOT NULL,
-  registry TEXT NOT NULL,
-  marks TEXT NOT NULL,
-  position INTEGER NOT NULL
+  state TEXT NOT NULL
 ) STRICT;
 CREATE TABLE artifacts (
   number INTEGER PRIMARY KEY,
-  path TEXT NOT NULL UNIQUE,
   id TEXT NOT NULL,
   kind TEXT NOT NULL,
-  version INTEGER,
   name TEXT NOT NULL,
   created INTEGER NOT NULL,
-  created_utc TEXT NOT NULL,
   owner TEXT NOT NULL,
+  team TEXT NOT NULL,
   visibility TEXT NOT NULL,
+  star INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX by_id ON artifacts (id, kind);
+CREATE INDEX by_created ON artifacts (created DESC, id);
+CREATE INDEX by_kind ON artifacts (kind, created DESC, id);
+CREATE INDEX by_owner ON artifacts (owner, created DESC, id);
+CREATE INDEX by_name ON artifacts (name COLLATE NOCASE, id);
+CREATE INDEX by_star ON artifacts (created DESC, id) WHERE star;
+CREATE TABLE items (
+  number INTEGER PRIMARY KEY,
+  version INTEGER,
+  created_utc TEXT NOT NULL,
   description TEXT NOT NULL,
-  star INTEGER NOT NULL,
   tags TEXT NOT NULL,
   files TEXT NOT NULL,
   digest TEXT,
   model_hash TEXT,
   inputs_hash TEXT
 ) STRICT;
-CREATE INDEX by_created ON artifacts (created DESC, id);
-CREATE INDEX by_kind ON artifacts (kind, created DESC, id);
-CREATE INDEX by_owner ON artifacts (owner, created DESC, id);
-CREATE INDEX by_id ON artifacts (id);
-CREATE INDEX by_name ON artifacts (name, created DESC);
-CREATE INDEX by_digest ON artifacts (digest) WHERE digest IS NOT NULL;
-CREATE INDEX by_inputs ON artifacts (inputs_hash) WHERE inputs_hash IS NOT NULL;
+CREATE INDEX by_digest ON items (digest) WHERE digest IS NOT NULL;
+CREATE INDEX by_model ON items (model_hash) WHERE model_hash IS NOT NULL;
+CREATE INDEX by_inputs ON items (inputs_hash) WHERE inputs_hash IS NOT NULL;
 CREATE TABLE tags (
   tag TEXT,
   kind TEXT,
@@ -82,13 +85,7 @@ CREATE VIRTUAL TABLE text USING fts5 (
   prefix = '2 3 4', tokenize = 'unicode61 remove_diacritics 2'
 );
 """
-_NAMES = ("state", "artifacts", "tags", "lineage", "problems", "text")
-_COLUMNS = (
-    "path, id, kind, version, name, created, created_utc, owner, visibility, description, star, tags, files, "
-    "digest, model_hash, inputs_hash"
-)
-# Weights of name, description, tags, nodes, template and owner in the ranking.
-_RANK = "bm25(text, 10.0, 2.0, 5.0, 3.0, 2.0, 1.0)"
+_NAMES = ("state", "artifacts", "items", "tags", "lineage", "problems", "text")
 
 
 class DamagedIndex(Exception):
@@ -96,16 +93,35 @@ class DamagedIndex(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """How far the index has followed storage: whose it is, a mark per watched key, the log position.
+class Pending:
+    """A change that its writer has announced and not yet reported as done.
 
-    `generation` is another number after each beginning anew.
+    `stamp` is that of the folder above before the change, `since` when it was first seen, in seconds since
+    1970, `seen` a hash of what the artifact was when it was last looked at.
+    """
+
+    token: str
+    path: str
+    stamp: int | None
+    since: float
+    seen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far the index has followed storage.
+
+    `generation` is another number after each beginning anew, `registry` whose index it is, `marks` one per
+    watched key, `position` that in the log; `stamps` are those of the folders whose every change up to
+    then is known.
     """
 
     generation: str
     registry: str
-    marks: tuple[str, ...]
     position: int
+    marks: tuple[str, ...] = ()
+    stamps: tuple[tuple[str, int], ...] = ()
+    pending: tuple[Pending, ...] = ()
 
 
 class Index:
@@ -149,17 +165,20 @@ class Index:
             return _state(connection)
 
     @contextmanager
-    def snapshot(self) -> Iterator[State | None]:
-        """What is read in the block is of one moment: the one of the given state."""
+    def snapshot(self, reader: Reader | None) -> Iterator[tuple[State | None, View]]:
+        """The state at one moment, and what the reader sees at that moment while the block lasts."""
         with self._use() as connection:
             connection.execute("BEGIN")
             try:
-                yield _state(connection)
+                yield (
+                    _state(connection),
+                    View(lambda query, values: connection.execute(query, values).fetchall(), reader),
+                )
             finally:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
 
-    def begin(self, after: State | None, registry: str, position: int) -> State:
+    def begin(self, after: State | None, registry: str, position: int, pending: Sequence[Pending]) -> State:
         """Empties the index for what is to be read anew, unless another process has done so since `after`.
 
         Returns the state to go on from; its marks are empty: all is still to be looked at.
@@ -169,13 +188,27 @@ class Index:
             if state is not None and (after is None or state.generation != after.generation):
                 return state
             _create(connection)
-            state = State(os.urandom(8).hex(), registry, (), position)
+            state = State(os.urandom(8).hex(), registry, position, pending=tuple(pending))
             _set_state(connection, state)
             return state
 
-    def apply(self, entries: Iterable[Entry], gone: Iterable[str], problems: Iterable[Problem]) -> None:
-        """Takes in what was read from storage, in one transaction."""
+    def apply(
+        self,
+        before: State,
+        entries: Iterable[Entry] = (),
+        gone: Iterable[str] = (),
+        problems: Iterable[Problem] = (),
+        *,
+        after: State | None = None,
+    ) -> bool:
+        """Takes in what was read from storage and notes the state after it, in one transaction.
+
+        False, with everything as it was, where another process got ahead of the state `before`: what it
+        took in may be newer than what was read here.
+        """
         with self._writing() as connection:
+            if _state(connection) != before:
+                return False
             for path in gone:
                 _drop(connection, path)
             for problem in problems:
@@ -186,24 +219,16 @@ class Index:
             for entry in entries:
                 _drop(connection, entry.path)
                 _add(connection, entry)
+            if after is not None:
+                _set_state(connection, after)
         self._checkpoint()
-
-    def advance(self, state: State) -> bool:
-        """Notes how far the index has got; False where it was begun anew meanwhile."""
-        with self._writing() as connection:
-            now = _state(connection)
-            if now is None or now.generation != state.generation:
-                return False
-            _set_state(connection, state)
-            return True
+        return True
 
     def paths(self, folder: str) -> set[str]:
         """The paths under a folder that the index holds."""
         with self._use() as connection:
-            rows = connection.execute(
-                "SELECT path FROM artifacts WHERE path > ? AND path < ?", _under(folder)
-            ).fetchall()
-        return {row[0] for row in rows}
+            rows = connection.execute("SELECT id FROM artifacts WHERE kind = ?", (KINDS[folder],)).fetchall()
+        return {f"{folder}/{row[0]}" for row in rows}
 
     def problems(self, folder: str = "") -> list[Problem]:
         """What lies under a folder, or anywhere, and is not in the index, and why."""
@@ -213,98 +238,6 @@ class Index:
                 _under(folder),
             ).fetchall()
         return [Problem(path, reason, bool(ours)) for path, reason, ours in rows]
-
-    def counts(self) -> dict[str, int]:
-        """The number of artifacts of each kind."""
-        with self._use() as connection:
-            return dict(connection.execute("SELECT kind, count(*) FROM artifacts GROUP BY kind").fetchall())
-
-    def find(self, query: Query) -> tuple[list[JSON], int]:
-        """The rows of the page, and the exact number on all pages."""
-        count, values = _counting(query)
-        with self._use() as connection:
-            total = connection.execute(count, values).fetchone()[0]
-            rows = connection.execute(*_paging(query, total)).fetchall()
-        return [_item(row) for row in rows], total
-
-    def get(self, id: str) -> JSON | None:
-        """The row with this id."""
-        return self._first("id = ?", [id])
-
-    def named(self, name: str, kinds: Sequence[str]) -> JSON | None:
-        """The newest row with exactly this name, of one of the kinds."""
-        return self._first(f"name = ? AND kind IN ({_marks(kinds)})", [name, *kinds])
-
-    def published(self, kind: str, name: str, column: str, digest: str) -> list[JSON]:
-        """The rows of a kind and name with this `model_hash` or `inputs_hash`, newest first."""
-        if column not in ("model_hash", "inputs_hash"):
-            raise ValueError(column)
-        with self._use() as connection:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM artifacts WHERE kind = ? AND name = ? AND {column} = ? "
-                "ORDER BY created DESC, id",
-                (kind, name, digest),
-            ).fetchall()
-        return [_item(row) for row in rows]
-
-    def with_digest(self, digest: str) -> str | None:
-        """The id of the newest run, else of the newest telemetry, whose table has this digest."""
-        with self._use() as connection:
-            row = connection.execute(
-                "SELECT id FROM artifacts WHERE digest = ? "
-                "ORDER BY kind = 'run' DESC, created DESC, id LIMIT 1",
-                (digest,),
-            ).fetchone()
-        return None if row is None else str(row[0])
-
-    def beginning(self, prefix: str, kinds: Sequence[str], limit: int) -> list[str]:
-        """The ids of the kinds that begin with `prefix`, in order."""
-        with self._use() as connection:
-            rows = connection.execute(
-                f"SELECT id FROM artifacts WHERE id >= ? AND id < ? AND kind IN ({_marks(kinds)}) "
-                "ORDER BY id LIMIT ?",
-                (prefix, prefix + "\U0010ffff", *kinds, limit),
-            ).fetchall()
-        return [row[0] for row in rows]
-
-    def words(self, kinds: Sequence[str], limit: int) -> list[str]:
-        """Names and ids of the newest artifacts, for suggestions."""
-        with self._use() as connection:
-            rows = connection.execute(
-                f"SELECT name, id FROM artifacts WHERE kind IN ({_marks(kinds)}) "
-                "ORDER BY created DESC LIMIT ?",
-                (*kinds, limit),
-            ).fetchall()
-        return [word for row in rows for word in row]
-
-    def ancestors(self, id: str) -> list[tuple[str, int]]:
-        """What the artifact was made from, and what that was made from, with the shortest distance."""
-        return self._walk(id, "parent", "child")
-
-    def descendants(self, id: str) -> list[tuple[str, int]]:
-        """What was made from the artifact, and what was made from that, with the shortest distance."""
-        return self._walk(id, "child", "parent")
-
-    def _walk(self, id: str, step: str, start: str) -> list[tuple[str, int]]:
-        # The depth ends a walk through damaged catalogs that name each other as parents.
-        with self._use() as connection:
-            rows = connection.execute(
-                f"""WITH RECURSIVE walk (id, depth) AS (
-                      SELECT {step}, 1 FROM lineage WHERE {start} = ?
-                      UNION SELECT lineage.{step}, depth + 1
-                      FROM walk JOIN lineage ON lineage.{start} = walk.id WHERE depth < 100)
-                    SELECT id, min(depth) FROM walk WHERE id != ? GROUP BY id ORDER BY 2, 1""",
-                (id, id),
-            ).fetchall()
-        return [(row[0], row[1]) for row in rows]
-
-    def _first(self, where: str, values: Sequence[Any]) -> JSON | None:
-        with self._use() as connection:
-            row = connection.execute(
-                f"SELECT {_COLUMNS} FROM artifacts WHERE {where} ORDER BY created DESC, id LIMIT 1",
-                values,
-            ).fetchone()
-        return None if row is None else _item(row)
 
     @contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:
@@ -363,6 +296,8 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         connection.execute("PRAGMA busy_timeout = 10000")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{_PAGES}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         _prepare(connection)
     except BaseException:
         connection.close()
@@ -395,16 +330,23 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def _state(connection: sqlite3.Connection) -> State | None:
-    row = connection.execute("SELECT generation, registry, marks, position FROM state").fetchone()
-    return None if row is None else State(row[0], row[1], tuple(json.loads(row[2])), row[3])
+    row = connection.execute("SELECT state FROM state").fetchone()
+    if row is None:
+        return None
+    generation, registry, position, marks, stamps, pending = json.loads(row[0])
+    return State(
+        generation,
+        registry,
+        position,
+        tuple(marks),
+        tuple((folder, stamp) for folder, stamp in stamps),
+        tuple(Pending(*each) for each in pending),
+    )
 
 
 def _set_state(connection: sqlite3.Connection, state: State) -> None:
     connection.execute("DELETE FROM state")
-    connection.execute(
-        "INSERT INTO state VALUES (?, ?, ?, ?)",
-        (state.generation, state.registry, json.dumps(state.marks), state.position),
-    )
+    connection.execute("INSERT INTO state VALUES (?)", (json.dumps(astuple(state)),))
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -413,9 +355,13 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _drop(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("DELETE FROM problems WHERE path = ?", (path,))
-    row = connection.execute("SELECT number FROM artifacts WHERE path = ?", (path,)).fetchone()
+    folder, _, id = path.partition("/")
+    row = connection.execute(
+        "SELECT number FROM artifacts WHERE id = ? AND kind = ?", (id, KINDS[folder])
+    ).fetchone()
     if row is not None:
         connection.execute("DELETE FROM artifacts WHERE number = ?", row)
+        connection.execute("DELETE FROM items WHERE number = ?", row)
         connection.execute("DELETE FROM tags WHERE number = ?", row)
         connection.execute("DELETE FROM lineage WHERE number = ?", row)
         connection.execute("DELETE FROM text WHERE rowid = ?", row)
@@ -423,26 +369,33 @@ def _drop(connection: sqlite3.Connection, path: str) -> None:
 
 def _add(connection: sqlite3.Connection, entry: Entry) -> None:
     number = connection.execute(
-        f"INSERT INTO artifacts ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO artifacts (id, kind, name, created, owner, team, visibility, star) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            entry.path,
             entry.id,
             entry.kind,
-            entry.version,
             entry.name,
             entry.created,
-            entry.created_utc,
             entry.owner,
+            entry.team,
             entry.visibility,
-            entry.description,
             int(entry.star),
+        ),
+    ).lastrowid
+    connection.execute(
+        "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            number,
+            entry.version,
+            entry.created_utc,
+            entry.description,
             json.dumps(entry.tags, ensure_ascii=False),
             json.dumps(entry.files, ensure_ascii=False),
             entry.digest,
             entry.model_hash,
             entry.inputs_hash,
         ),
-    ).lastrowid
+    )
     connection.executemany(
         "INSERT INTO tags VALUES (?, ?, ?, ?)",
         [(tag, entry.kind, entry.created, number) for tag in entry.tags],
@@ -465,102 +418,5 @@ def _add(connection: sqlite3.Connection, entry: Entry) -> None:
     )
 
 
-def _item(row: Sequence[Any]) -> JSON:
-    item = dict(zip(_COLUMNS.split(", "), row, strict=True))
-    item["star"] = bool(item["star"])
-    item["tags"] = json.loads(item["tags"])
-    item["files"] = json.loads(item["files"])
-    return item
-
-
-def _counting(query: Query) -> tuple[str, list[Any]]:
-    """How many artifacts the query finds, asked of the smallest table that can tell."""
-    others = query.owner is not None or query.starred
-    if query.tags and not query.text and not others:
-        group, *groups = query.tags
-        number = "*" if len(group) == 1 else "DISTINCT number"
-        where, values = _tagged(query, group, groups)
-        return f"SELECT count({number}) FROM tags WHERE {where}", values
-    if query.text and not query.tags and not others and _span(query, query.kinds) == ([], []):
-        return "SELECT count(*) FROM text WHERE text MATCH ?", [_match(query.text)]
-    where, values = _conditions(query)
-    return f"SELECT count(*) FROM artifacts WHERE {where}", values
-
-
-def _paging(query: Query, total: int) -> tuple[str, list[Any]]:
-    """The rows of the page."""
-    # Few hits are looked up and sorted; of many, the first are soon met on a walk in the right order.
-    number = "+number" if total > _FEW else "number"
-    source, order, first = "artifacts", SORTS[query.sort], []
-    ranked = query.ranked and bool(query.text)
-    if query.ranked and query.text:
-        scores = f"SELECT rowid AS hit, {_RANK} AS score FROM text WHERE text MATCH ?"
-        source, order = f"artifacts JOIN ({scores}) ON number = hit", "score, created DESC, id"
-        first = [_match(query.text)]
-    where, values = _conditions(query, number, text=not ranked)
-    return (
-        f"SELECT {_COLUMNS} FROM {source} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?",
-        [*first, *values, query.size, (query.page - 1) * query.size],
-    )
-
-
-def _conditions(query: Query, number: str = "number", *, text: bool = True) -> tuple[str, list[Any]]:
-    where, values = _span(query, query.kinds)
-    if query.owner is not None:
-        where.append("owner = ?")
-        values.append(query.owner)
-    if query.starred:
-        where.append("star")
-    for group in query.tags:
-        tagged, given = _tagged(query, group)
-        where.append(f"{number} IN (SELECT number FROM tags WHERE {tagged})")
-        values += given
-    if query.text and text:
-        where.append(f"{number} IN (SELECT rowid FROM text WHERE text MATCH ?)")
-        values.append(_match(query.text))
-    return " AND ".join(where) or "TRUE", values
-
-
-def _tagged(
-    query: Query, group: Sequence[str], groups: Iterable[Sequence[str]] = ()
-) -> tuple[str, list[Any]]:
-    """The rows of tags with one of the group, in the span of the query, and in all other groups."""
-    span, values = _span(query, query.kinds or tuple(FOLDERS))
-    where = [f"tag IN ({_marks(group)})", *span]
-    values = [*group, *values]
-    for other in groups:
-        tagged, given = _tagged(query, other)
-        where.append(f"number IN (SELECT number FROM tags WHERE {tagged})")
-        values += given
-    return " AND ".join(where), values
-
-
-def _span(query: Query, kinds: Sequence[str]) -> tuple[list[str], list[Any]]:
-    """The conditions on kind and time, which artifacts and tags both know."""
-    where: list[str] = []
-    values: list[Any] = []
-    if kinds:
-        where.append(f"kind IN ({_marks(kinds)})")
-        values += kinds
-    if query.since is not None:
-        where.append("created >= ?")
-        values.append(microseconds(query.since))
-    if query.until is not None:
-        where.append("created < ?")
-        values.append(microseconds(query.until))
-    return where, values
-
-
-def _match(text: str) -> str:
-    """The words of `text` in the search language of FTS5: all of them, each as a prefix."""
-    words = [word.replace('"', '""') for word in text.replace("\0", " ").split()]
-    found = " ".join(f'"{word}"*' for word in words if any(letter.isalnum() for letter in word))
-    return found or '""'
-
-
 def _under(folder: str) -> tuple[str, str]:
     return (f"{folder}/", f"{folder}0") if folder else ("", "\U0010ffff")
-
-
-def _marks(values: Sequence[str]) -> str:
-    return ", ".join("?" * len(values))

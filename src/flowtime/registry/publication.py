@@ -12,6 +12,7 @@ from flowtime.registry import document as documents
 from flowtime.registry.artifacts import Artifacts, artifact_of
 from flowtime.registry.document import CATALOG, DETAILS, FOLDERS, JSON, Kind
 from flowtime.registry.follower import Follower
+from flowtime.registry.reader import Reader
 
 
 class Document(Protocol):
@@ -28,11 +29,14 @@ class Staging:
     there, and the file is not read again.
     """
 
-    def __init__(self, artifacts: Artifacts, follower: Follower, kind: Kind, path: Path) -> None:
+    def __init__(
+        self, artifacts: Artifacts, follower: Follower, reader: Reader | None, kind: Kind, path: Path
+    ) -> None:
         self.path = path
         self.hashes: dict[str, str] = {}
         self._artifacts = artifacts
         self._follower = follower
+        self._reader = reader
         self._kind = kind
 
     def publish(self, catalog: Document, *, update: str | None = None, deterministic: bool = False) -> JSON:
@@ -47,6 +51,8 @@ class Staging:
         document = catalog.to_json()
         if document.get("kind") != self._kind:
             raise InvalidInput("FT508", f"kind is {document.get('kind')!r}, staged as {self._kind!r}")
+        if self._reader is not None and self._reader.teams:
+            document["team"] = document.get("team") or self._reader.teams[0]
         documents.check(document)
         document["created_utc"] = document.get("created_utc") or self._artifacts.timestamp()
         if update is not None:
@@ -103,7 +109,7 @@ class Staging:
         document["id"] = document["model_id"] = id
         while True:
             versions = self._artifacts.versions(path)
-            if not versions:
+            if not versions or not self._is_readable(id):
                 raise self._follower.unknown(id)
             newest = self._artifacts.catalog(f"{path}/v{versions[-1]}")
             if newest.get("model_hash") == document.get("model_hash") is not None:
@@ -117,7 +123,7 @@ class Staging:
         digest = document.get(column)
         if not digest:
             return None
-        rows = self._follower.ask(lambda index: index.published(self._kind, document["name"], column, digest))
+        rows = self._follower.ask(lambda view: view.published(self._kind, document["name"], column, digest))
         for row in rows:
             prefix = self._artifacts.prefix(row["id"]) if row["id"].endswith(ending) else None
             if prefix is not None:
@@ -129,7 +135,11 @@ class Staging:
             there = self._artifacts.catalog(f"models/{id}/v1")
         except (NotFound, Unavailable):
             return None
-        return there if all(there.get(field) == document[field] for field in ("name", "model_hash")) else None
+        same = all(there.get(field) == document[field] for field in ("name", "model_hash"))
+        return there if same and (self._reader is None or self._reader.may_read(there)) else None
+
+    def _is_readable(self, id: str) -> bool:
+        return self._reader is None or self._follower.ask(lambda view: view.get(id)) is not None
 
     def _put(self, document: JSON, prefix: str) -> bool:
         """Publishes under the prefix; False where it is taken. `document` gets its contents."""
@@ -141,12 +151,13 @@ class Staging:
         if details:
             (self.path / DETAILS).write_bytes(documents.dump(details))
             document["contents"] = catalog["contents"] = self._contents()
+        document["seal"] = catalog["seal"] = documents.seal(catalog)
         (self.path / CATALOG).write_bytes(documents.dump(catalog))
         self._artifacts.found()
-        published = self._artifacts.store.publish(self.path, prefix, CATALOG)
-        if published:
-            self._artifacts.announce("publish", artifact_of(prefix))
-        return published
+        path = artifact_of(prefix)
+        new = document.get("model_version") in (None, 1)
+        with self._artifacts.changing("publish", path, hint=self._kind != "model" or new):
+            return self._artifacts.store.publish(self.path, prefix, CATALOG)
 
     def _contents(self) -> list[JSON]:
         """The files in the folder with their sizes and hashes."""

@@ -10,14 +10,14 @@ from flowtime.errors import InvalidInput, did_you_mean
 from flowtime.registry.document import Kind
 
 SORTS: dict[str, str] = {
-    "created_desc": "created DESC, id",
-    "created_asc": "created ASC, id",
-    "name_asc": "name COLLATE NOCASE ASC, id",
-    "name_desc": "name COLLATE NOCASE DESC, id",
-    "kind_asc": "kind ASC, created DESC, id",
-    "kind_desc": "kind DESC, created DESC, id",
-    "owner_asc": "owner ASC, created DESC, id",
-    "owner_desc": "owner DESC, created DESC, id",
+    "created_desc": "a.created DESC, a.id",
+    "created_asc": "a.created ASC, a.id",
+    "name_asc": "a.name COLLATE NOCASE ASC, a.id",
+    "name_desc": "a.name COLLATE NOCASE DESC, a.id",
+    "kind_asc": "a.kind ASC, a.created DESC, a.id",
+    "kind_desc": "a.kind DESC, a.created DESC, a.id",
+    "owner_asc": "a.owner ASC, a.created DESC, a.id",
+    "owner_desc": "a.owner DESC, a.created DESC, a.id",
 }
 """Every order, with the columns of the index behind it; ties fall by id."""
 MAX_SIZE = 1000

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +16,14 @@ from typing import Any, BinaryIO, TypeVar
 
 from flowtime.errors import Conflict, InvalidInput, NotFound, did_you_mean
 from flowtime.registry import document as documents
-from flowtime.registry.artifacts import FORMAT, TRASH, Artifacts, artifact_of, split_version, versioned
+from flowtime.registry.artifacts import FORMAT, OURS, TRASH, Artifacts, artifact_of, split_version, versioned
 from flowtime.registry.document import CATALOG, FOLDERS, JSON, Kind, Problem
 from flowtime.registry.follower import Follower, Progress, suggestions, unknown
 from flowtime.registry.index import Index
 from flowtime.registry.publication import Staging
 from flowtime.registry.query import Page, Query
+from flowtime.registry.reader import Reader
+from flowtime.registry.view import View
 from flowtime.settings import cache_folder
 from flowtime.storage import Store, open_store
 
@@ -29,7 +32,7 @@ _T = TypeVar("_T")
 _ABANDONED = 24 * 3600.0
 """Seconds after which an unfinished publication counts as abandoned."""
 _LISTED = 10
-_EDITABLE = ("name", "description", "owner", "visibility", "star")
+_EDITABLE = ("name", "description", "owner", "team", "visibility", "star")
 _FILES = {"catalog": CATALOG, "data": "binned_v0.csv", "model": "model.yaml", "preview": "preview.svg"}
 _SHOWN = ("id", "kind", "name", "created_utc", "tags", "owner", "visibility", "description", "star")
 
@@ -67,8 +70,9 @@ class Registry:
         """`index` is the file of the index, None for one in memory."""
         self.store = store
         self._index = Index(index)
-        self._artifacts = Artifacts(store, clock)
-        self._follower = Follower(self._artifacts, self._index, progress)
+        self.artifacts = Artifacts(store, clock)
+        self._follower = Follower(self.artifacts, self._index, progress)
+        self._reader: Reader | None = None
 
     @classmethod
     def open(
@@ -90,6 +94,17 @@ class Registry:
         key = hashlib.sha256(store.url.encode()).hexdigest()[:16]
         return cls(store, folder / f"index-{key}.sqlite", clock=clock, progress=progress)
 
+    def seen_by(self, reader: Reader | None) -> Registry:
+        """The same registry as this reader sees it; None, as at first, is the user of an embedded registry.
+
+        What the reader may not read is as if it were not there: it is not listed, counted, found, named
+        as a relative, suggested, recognised, changed or deleted. A published artifact without a team gets
+        the reader's first one.
+        """
+        other = copy.copy(self)
+        vars(other).update(_reader=reader, _follower=self._follower.seen_by(reader))
+        return other
+
     def close(self) -> None:
         """Lets go of the index; the registry may still be used."""
         self._follower.close()
@@ -105,17 +120,24 @@ class Registry:
     @contextmanager
     def stage(self, kind: Kind) -> Iterator[Staging]:
         """A folder to write an artifact's files into; what is not published is gone when the block ends."""
-        self._artifacts.registry_id()
+        self.artifacts.registry_id()
         self.store.sweep(_ABANDONED, f"{TRASH}/staging")
         with self.store.stage() as folder:
-            yield Staging(self._artifacts, self._follower, kind, folder)
+            yield Staging(self.artifacts, self._follower, self._reader, kind, folder)
 
     # Finding
 
     def find(self, query: Query) -> Page:
         """The artifacts that the query asks for, models with their newest version, and their exact number."""
-        rows, total = self._follower.ask(lambda index: index.find(query))
+        rows, total = self._follower.ask(lambda view: view.find(query))
         return Page([self._item(row) for row in rows], total, query.page, query.size)
+
+    def item(self, id: str) -> JSON:
+        """What a list shows of the artifact with this full id; raises NotFound (FT501)."""
+        row = self._follower.ask(lambda view: view.get(id))
+        if row is None:
+            raise self._follower.unknown(id)
+        return self._item(row)
 
     def resolve(self, reference: str, kinds: Sequence[str] = tuple(FOLDERS)) -> str:
         """The id that a person means: a full id; else the newest artifact of one of the kinds with exactly
@@ -125,10 +147,10 @@ class Registry:
         ids begin so, InvalidInput (FT507) where the id is of another kind.
         """
         base, version = split_version(reference)
-        id = self._follower.ask(lambda index: _resolve(index, base, kinds))
+        id = self._follower.ask(lambda view: _resolve(view, base, kinds))
         if version is None:
             return id
-        versions = self._artifacts.versions(f"models/{id}")
+        versions = self.artifacts.versions(f"models/{id}")
         if version not in versions:
             raise NotFound(
                 "FT501",
@@ -141,7 +163,7 @@ class Registry:
 
     def find_digest(self, digest: str) -> str | None:
         """The id of the newest run, or else telemetry, whose table has this digest."""
-        return self._follower.ask(lambda index: index.with_digest(digest))
+        return self._follower.ask(lambda view: view.with_digest(digest))
 
     # One artifact. An id is a full one; of a model it means the newest version, or `ID@v2` that one.
 
@@ -150,7 +172,7 @@ class Registry:
 
         Raises NotFound (FT501), InvalidInput (FT502), Unavailable (FT510) where it cannot be read.
         """
-        return self._artifacts.catalog(self._prefix(id))
+        return self.artifacts.catalog(self._prefix(id))
 
     def folder(self, id: str) -> str:
         """Where the artifact's files lie, as a path or URL; raises NotFound (FT501)."""
@@ -166,8 +188,8 @@ class Registry:
 
     def versions(self, id: str) -> list[int]:
         """The versions of a model, ascending; raises NotFound (FT501)."""
-        versions = self._artifacts.versions(f"models/{documents.check_id(id)}")
-        if not versions:
+        versions = self.artifacts.versions(f"models/{documents.check_id(id)}")
+        if not versions or not self._is_readable(id):
             raise self._follower.unknown(id)
         return versions
 
@@ -179,22 +201,19 @@ class Registry:
         """
         base, _ = split_version(id)
 
-        def ask(index: Index) -> JSON:
-            return {
-                "parents": [_relative(index, *found) for found in index.ancestors(base)],
-                "children": [_relative(index, *found) for found in index.descendants(base)],
-            }
+        def ask(view: View) -> JSON:
+            return {"parents": view.ancestors(base), "children": view.descendants(base)}
 
         return self._follower.ask(ask)
 
     def dependants(self, id: str) -> list[JSON]:
         """What was made from the artifact, directly or over others, and is still there."""
-        return [child for child in self.lineage(id)["children"] if child["kind"] is not None]
+        return list(self.lineage(id)["children"])
 
     # Changing
 
     def edit(self, id: str, /, **fields: Any) -> JSON:
-        """Sets `name`, `description`, `owner`, `visibility` or `star`, and returns the catalog.
+        """Sets `name`, `description`, `owner`, `team`, `visibility` or `star`, and returns the catalog.
 
         Raises InvalidInput (FT508) on any other field or a value that is not allowed, NotFound (FT501).
         """
@@ -229,7 +248,7 @@ class Registry:
         key = f"{prefix}/{CATALOG}"
 
         def changed(data: bytes) -> bytes:
-            catalog = self._artifacts.parse(key, data)
+            catalog = self.artifacts.parse(key, data)
             before = dict(catalog)
             change(catalog)
             changes = {field: value for field, value in catalog.items() if before.get(field, ...) != value}
@@ -237,11 +256,11 @@ class Registry:
             return documents.dump(catalog) if changes else data
 
         try:
-            data = self.store.update(key, changed)
+            with self.artifacts.changing(action, artifact_of(prefix), hint=False):
+                data = self.store.update(key, changed)
         except NotFound as error:
             raise self._follower.unknown(id) from error
-        self._artifacts.announce(action, artifact_of(prefix))
-        return self._artifacts.merged(prefix, self._artifacts.parse(key, data))
+        return self.artifacts.merged(prefix, self.artifacts.parse(key, data))
 
     # Deleting
 
@@ -251,8 +270,8 @@ class Registry:
         Raises NotFound (FT501) on anything but a full id, Conflict (FT505) where others were made from it
         and `force` is not given.
         """
-        path = self._artifacts.path(id)
-        if path is None:
+        path = self.artifacts.path(id)
+        if path is None or not self._is_readable(id):
             raise self._follower.unknown(id)
         dependants = self.dependants(id)
         if dependants and not force:
@@ -264,15 +283,23 @@ class Registry:
                 hint="--force deletes it all the same",
             )
         slot = 1
-        while not self.store.move(path, f"{TRASH}/{path}/{slot}", CATALOG):
-            slot += 1
-        self._artifacts.announce("delete", path)
+        with self.artifacts.changing("delete", path, hint=True):
+            while not self.store.move(path, f"{TRASH}/{path}/{slot}", CATALOG):
+                slot += 1
         return dependants
 
-    def trash(self) -> list[str]:
-        """The ids in the trash, sorted."""
-        listed = ((folder, self.store.list(f"{TRASH}/{folder}").folders) for folder in FOLDERS.values())
-        return sorted(id for folder, ids in listed for id in ids if self._slots(folder, id))
+    def trash(self) -> list[JSON]:
+        """What is in the trash, newest first: the fields of a list; of a broken catalog only id and kind."""
+        found = []
+        for kind, folder in FOLDERS.items():
+            for id in self.store.list(f"{TRASH}/{folder}").folders:
+                catalog = self._trashed(folder, id)
+                if catalog is not None:
+                    shown = {field: catalog[field] for field in _SHOWN if field in catalog}
+                    found.append({**shown, "id": id, "kind": kind})
+        found.sort(key=lambda item: str(item["id"]))
+        found.sort(key=lambda item: str(item.get("created_utc", "")), reverse=True)
+        return found
 
     def restore(self, id: str) -> str:
         """Brings back what was last deleted under a full id, and returns the id.
@@ -280,13 +307,12 @@ class Registry:
         Raises NotFound (FT501) where the trash has no such id, Conflict (FT506) where the id is in use.
         """
         for folder in FOLDERS.values():
-            slots = self._slots(folder, documents.check_id(id))
-            path = f"{folder}/{id}"
-            if not slots:
+            if self._trashed(folder, documents.check_id(id)) is None:
                 continue
-            if self._artifacts.path(id) or not self.store.move(f"{TRASH}/{path}/{slots[-1]}", path, CATALOG):
-                raise Conflict("FT506", f'"{id}" is in use', hint="delete that one first")
-            self._artifacts.announce("restore", path)
+            path, slot = f"{folder}/{id}", self._slots(folder, id)[-1]
+            with self.artifacts.changing("restore", path, hint=True):
+                if self.artifacts.path(id) or not self.store.move(f"{TRASH}/{path}/{slot}", path, CATALOG):
+                    raise Conflict("FT506", f'"{id}" is in use', hint="delete that one first")
             return id
         raise self._not_in_trash(id)
 
@@ -295,22 +321,43 @@ class Registry:
 
         Raises NotFound (FT501) where the trash has no such id.
         """
-        ids = self.trash()
-        if id is None:
+        if id is None and self._sees_all():
+            ids = sorted(item["id"] for item in self.trash())
             self.store.remove(TRASH)
             return ids
-        if documents.check_id(id) not in ids:
+        ids = sorted(item["id"] for item in self.trash())
+        if id is not None and documents.check_id(id) not in ids:
             raise self._not_in_trash(id)
+        ids = ids if id is None else [id]
         for folder in FOLDERS.values():
-            self.store.remove(f"{TRASH}/{folder}/{id}")
-        return [id]
+            for each in ids:
+                self.store.remove(f"{TRASH}/{folder}/{each}")
+        return ids
 
     def _slots(self, folder: str, id: str) -> list[int]:
         names = self.store.list(f"{TRASH}/{folder}/{id}").folders
         return sorted(int(name) for name in names if name.isdecimal())
 
+    def _trashed(self, folder: str, id: str) -> JSON | None:
+        """The catalog of what was last deleted under an id, empty where it is broken; None where there is
+        none, or the reader may not read it.
+        """
+        slots = self._slots(folder, id)
+        if not slots:
+            return None
+        prefix = f"{TRASH}/{folder}/{id}/{slots[-1]}"
+        if folder == FOLDERS["model"]:
+            prefix = f"{prefix}/v{max(self.artifacts.versions(prefix), default=1)}"
+        try:
+            catalog = documents.load(self.store.get(f"{prefix}/{CATALOG}"))
+        except (ValueError, NotFound):
+            return {} if self._sees_all() else None
+        return catalog if self._reader is None or self._reader.may_read(catalog) else None
+
     def _not_in_trash(self, id: str) -> NotFound:
-        return NotFound("FT501", f'"{id}" is not in the trash', hint=did_you_mean(id, self.trash()))
+        ids = [item["id"] for item in self.trash()]
+        hint = did_you_mean(id, ids) or "flowtime list --trash shows what is there"
+        return NotFound("FT501", f'"{id}" is not in the trash', hint=hint)
 
     # The index
 
@@ -318,30 +365,45 @@ class Registry:
         """Makes the index anew from the catalogs in storage."""
         began = time.perf_counter()
         self._follower.begin_anew(progress)
-        counts, problems = self._follower.ask(lambda index: (index.counts(), index.problems()))
         return Rebuilt(
-            artifacts=sum(counts.values()),
+            artifacts=sum(self._follower.ask(View.counts).values()),
             seconds=time.perf_counter() - began,
-            **_by_origin(problems),
+            **_by_origin(self._follower.problems()),
         )
 
     def status(self) -> JSON:
-        """The registry and its index in numbers, and what the index could not take in, looked at again."""
-        self._follower.look_again([problem.path for problem in self._follower.ask(Index.problems)])
-        counts, problems = self._follower.ask(lambda index: (index.counts(), index.problems()))
+        """The registry and its index in numbers, and what the index could not take in, looked at again;
+        the latter only for those who may read everything.
+        """
+        problems = self._follower.problems() if self._sees_all() else []
+        counts = self._follower.ask(View.counts)
         return {
             "root": self.store.location(""),
-            "registry": self._artifacts.registry_id() or None,
+            "registry": self.artifacts.registry_id() or None,
             "format": FORMAT,
             "index": None if self._index.path is None else str(self._index.path),
             "artifacts": {kind: counts.get(kind, 0) for kind in FOLDERS},
             "trash": len(self.trash()),
-            **_by_origin(problems),
+            **_by_origin([*problems, *(self._strangers() if self._sees_all() else ())]),
         }
 
+    def _strangers(self) -> Iterator[Problem]:
+        """What lies at the root and is not flowtime's."""
+        listing = self.store.list("")
+        for name in (*listing.folders, *listing.files):
+            if name not in OURS:
+                yield Problem(name, "flowtime knows no such name at the root", ours=False)
+
+    def _sees_all(self) -> bool:
+        return self._reader is None or self._reader.admin
+
+    def _is_readable(self, id: str) -> bool:
+        """Whether the reader may read the artifact; who sees all need not ask the index."""
+        return self._sees_all() or self._follower.ask(lambda view: view.get(id)) is not None
+
     def _prefix(self, id: str) -> str:
-        prefix = self._artifacts.prefix(id)
-        if prefix is None:
+        prefix = self.artifacts.prefix(id)
+        if prefix is None or not self._is_readable(split_version(id)[0]):
             raise self._follower.unknown(id)
         return prefix
 
@@ -369,26 +431,21 @@ def _by_origin(problems: Iterable[Problem]) -> dict[str, list[JSON]]:
     return origins
 
 
-def _resolve(index: Index, reference: str, kinds: Sequence[str]) -> str:
-    row = index.get(reference)
+def _resolve(view: View, reference: str, kinds: Sequence[str]) -> str:
+    row = view.get(reference)
     if row is not None and row["kind"] in kinds:
         return reference
-    named = index.named(reference, kinds)
+    named = view.named(reference, kinds)
     if named is not None:
         return str(named["id"])
     if row is not None:
         wanted = " or ".join(kinds)
         raise InvalidInput("FT507", f'"{reference}" is a {row["kind"]}', hint=f"wanted: {wanted}")
-    candidates = index.beginning(reference, kinds, _LISTED + 1) if reference else []
+    candidates = view.beginning(reference, kinds, _LISTED + 1) if reference else []
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
         more = ", ..." if len(candidates) > _LISTED else ""
         listed = ", ".join(candidates[:_LISTED])
         raise InvalidInput("FT503", f'several ids begin with "{reference}"', hint=f"one of: {listed}{more}")
-    raise unknown(reference, suggestions(index, kinds))
-
-
-def _relative(index: Index, id: str, depth: int) -> JSON:
-    row: Mapping[str, Any] = index.get(id) or {}
-    return {"id": id, **{field: row.get(field) for field in ("kind", "name", "created_utc")}, "depth": depth}
+    raise unknown(reference, suggestions(view, kinds))

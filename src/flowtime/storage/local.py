@@ -139,6 +139,12 @@ class LocalStore(Store):
             _sync_folder(path.parent)
 
     def append(self, log: str, record: str) -> None:
+        self._add_line(log, record, durable=True)
+
+    def note(self, log: str, record: str) -> None:
+        self._add_line(log, record, durable=False)
+
+    def _add_line(self, log: str, record: str, *, durable: bool) -> None:
         path = self._path(log)
         with _translated(path), self._lock():
             _make_folder(path.parent)
@@ -146,8 +152,9 @@ class LocalStore(Store):
                 # A line before it that a full disk or a power cut left unfinished must not swallow this one.
                 torn = stream.tell() and not _ends_line(path)
                 stream.write((b"\n" if torn else b"") + record.encode() + b"\n")
-                stream.flush()
-                os.fsync(stream.fileno())
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
 
     def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
         path = self._path(log)
@@ -179,12 +186,21 @@ class LocalStore(Store):
             return ""
         return f"{found.st_mtime_ns}-{found.st_ino}-{found.st_size}"
 
+    def stamp(self, prefix: str) -> int | None:
+        path = self._path(prefix)
+        with _translated(path):
+            try:
+                return path.stat().st_mtime_ns
+            except _ABSENT:
+                return None
+
     @contextmanager
     def stage(self) -> Iterator[Path]:
         folder = self._staging / os.urandom(16).hex()
         try:
             with _translated(folder):
-                _make_folder(folder)
+                _make_folder(self._staging)
+                folder.mkdir()
             yield folder
         except OSError as error:
             if error.errno in _OF_THE_DISK or str(error.filename or "").startswith(str(folder)):

@@ -105,6 +105,10 @@ class Store(ABC):
     def append(self, log: str, record: str) -> None:
         """Adds a line to a log; lines of several writers never mix."""
 
+    def note(self, log: str, record: str) -> None:
+        """As `append`, for a line that a power cut may take."""
+        self.append(log, record)
+
     @abstractmethod
     def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
         """The lines added after position `after` (0: from the beginning), and the position now.
@@ -119,6 +123,12 @@ class Store(ABC):
 
         A mark is empty while the last change is so recent that the next could bear the same one.
         """
+
+    def stamp(self, prefix: str) -> int | None:
+        """A number that grows when a name directly under the prefix comes or goes, unless the clock is set
+        back or has not ticked since the last time; None where the store has none.
+        """
+        return None
 
     @abstractmethod
     def stage(self) -> AbstractContextManager[Path]:

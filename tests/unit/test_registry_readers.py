@@ -1,0 +1,213 @@
+"""Who may read what: hidden artifacts are as if they were not there."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowtime.errors import NotFound
+from flowtime.registry import Query, Reader, Registry
+from flowtime.registry.catalog import Catalog, Data, Parent
+
+HASH = "sha256:" + "c2c6abcd" * 8
+ADA, BOB, EVE = Reader("ada", ("ops",)), Reader("bob", ("ops", "lab")), Reader("eve")
+READERS = {"ada": ADA, "bob": BOB, "eve": EVE, "nobody": Reader(""), "root": Reader("root", admin=True)}
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry.open(tmp_path / "artifacts", cache_dir=tmp_path / "cache") as opened:
+        yield opened
+
+
+def publish(
+    registry: Registry,
+    kind: Any = "run",
+    update: str | None = None,
+    deterministic: bool = False,
+    **fields: Any,
+) -> str:
+    with registry.stage(kind) as staging:
+        (staging.path / "binned_v0.csv").write_text("x")
+        given = {"name": "one", "owner": "ada", "source": "engine", "engine_version": "1", **fields}
+        catalog = Catalog(kind=kind, **given)
+        return str(staging.publish(catalog, update=update, deterministic=deterministic)["id"])
+
+
+@pytest.fixture
+def shelf(registry: Registry) -> dict[str, str]:
+    """One run of each visibility of ada's, who is in the team ops."""
+    return {
+        visibility: publish(
+            registry, name=f"{visibility}-run", visibility=visibility, team="ops", tags=["night"]
+        )
+        for visibility in ("private", "team", "public")
+    }
+
+
+SEEN = {
+    "ada": {"private", "team", "public"},
+    "bob": {"team", "public"},
+    "eve": {"public"},
+    "nobody": {"public"},
+    "root": {"private", "team", "public"},
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_lists_counts_searches_and_names_hold_what_may_be_read(
+    registry: Registry, shelf: dict[str, str], name: str
+) -> None:
+    reading = registry.seen_by(READERS[name])
+    readable = {shelf[visibility] for visibility in SEEN[name]}
+    for query in (
+        Query(),
+        Query(text="night"),
+        Query(text="night", ranked=True),
+        Query(tags=(("night",),)),
+        Query(tags=(("night", "day"),), kinds=("run",)),
+        Query(owner="ada"),
+        Query(text="run", owner="ada", tags=(("night",),)),
+    ):
+        page = reading.find(query)
+        assert {item["id"] for item in page.artifacts} == readable
+        assert page.total == len(readable)
+    assert sum(reading.status()["artifacts"].values()) == len(readable)
+    for visibility, id in shelf.items():
+        uses: list[Callable[[], object]] = [
+            partial(reading.catalog, id),
+            partial(reading.resolve, id),
+            partial(reading.item, id),
+            partial(reading.folder, id),
+            partial(reading.path, id, "binned_v0.csv"),
+            partial(reading.path, id, "catalog.json"),
+            partial(reading.resolve, f"{visibility}-run"),
+            partial(reading.resolve, id[:-4]),
+        ]
+        for use in uses:
+            if visibility in SEEN[name]:
+                use()
+            else:
+                with pytest.raises(NotFound) as caught:
+                    use()
+                assert caught.value.code == "FT501"
+                assert not any(
+                    hidden in (caught.value.hint or "") for hidden in shelf.values() if hidden not in readable
+                )
+
+
+def test_what_is_hidden_cannot_be_changed_deleted_or_brought_back(
+    registry: Registry, shelf: dict[str, str]
+) -> None:
+    eve = registry.seen_by(EVE)
+    hidden = shelf["private"]
+    for use in (
+        lambda: eve.tag(hidden, ["mine"]),
+        lambda: eve.edit(hidden, star=True),
+        lambda: eve.delete(hidden),
+        lambda: eve.restore(hidden),
+        lambda: eve.purge(hidden),
+    ):
+        with pytest.raises(NotFound):
+            use()
+    registry.delete(hidden)
+    assert eve.trash() == []
+    assert eve.status()["trash"] == 0
+    for use in (lambda: eve.restore(hidden), lambda: eve.purge(hidden)):
+        with pytest.raises(NotFound) as caught:
+            use()
+        assert hidden not in (caught.value.hint or "")
+    assert eve.purge() == []
+    assert [item["id"] for item in registry.seen_by(ADA).trash()] == [hidden]
+    assert registry.seen_by(ADA).restore(hidden) == hidden
+
+
+def test_an_edit_of_visibility_holds_from_the_next_question_on(
+    registry: Registry, shelf: dict[str, str]
+) -> None:
+    eve = registry.seen_by(EVE)
+    registry.edit(shelf["private"], visibility="public")
+    assert eve.find(Query()).total == 2
+    registry.edit(shelf["private"], visibility="private")
+    assert eve.find(Query()).total == 1
+    registry.edit(shelf["private"], owner="eve")
+    assert eve.find(Query()).total == 2
+
+
+def test_lineage_does_not_lead_to_or_through_what_is_hidden(registry: Registry) -> None:
+    model = publish(registry, "model", visibility="public", model_hash=HASH)
+    run = publish(registry, parents=[Parent(id=model)], owner="bob")
+    telemetry = publish(registry, "telemetry", parents=[Parent(id=run)], visibility="public")
+    replay = publish(registry, parents=[Parent(id=telemetry), Parent(id=model)], visibility="public")
+    everything = registry.lineage(model)["children"]
+    assert [(each["id"], each["depth"]) for each in everything] == sorted(
+        [(run, 1), (replay, 1), (telemetry, 2)], key=lambda each: (each[1], each[0])
+    )
+    eve = registry.seen_by(EVE)
+    assert [each["id"] for each in eve.lineage(model)["children"]] == [replay]
+    assert [(each["id"], each["kind"]) for each in eve.lineage(telemetry)["parents"]] == [(run, None)]
+    assert eve.lineage(run) == {"parents": [], "children": []}
+    assert [each["id"] for each in eve.dependants(model)] == [replay]
+
+
+def test_a_digest_is_recognised_among_what_may_be_read(registry: Registry) -> None:
+    data = Data(rows=1, series=1, digest=HASH)
+    hidden = publish(registry, data=data)
+    shown = publish(registry, "telemetry", data=data, visibility="public")
+    assert registry.find_digest(HASH) == hidden
+    assert registry.seen_by(EVE).find_digest(HASH) == shown
+    assert registry.seen_by(ADA).find_digest(HASH) == hidden
+
+
+def test_content_derived_ids_are_found_among_what_may_be_read_else_the_suffix_is_random(
+    registry: Registry,
+) -> None:
+    for kind, fields in (
+        ("model", {"model_hash": HASH}),
+        ("run", {"inputs_hash": HASH, "deterministic": True}),
+    ):
+        mine = publish(registry.seen_by(ADA), kind, **fields)
+        assert mine.endswith("_c2c6abcd")
+        theirs = publish(registry.seen_by(EVE), kind, owner="eve", **fields)
+        assert theirs != mine
+        assert not theirs.endswith("_c2c6abcd")
+        assert publish(registry.seen_by(ADA), kind, **fields) == mine
+        again = publish(registry.seen_by(EVE), kind, owner="eve", **fields)
+        assert (again == theirs) == (kind == "model")
+    assert {item["owner"] for item in registry.seen_by(EVE).find(Query()).artifacts} == {"eve"}
+
+
+def test_a_version_of_a_hidden_model_cannot_be_published(registry: Registry) -> None:
+    model = publish(registry, "model", model_hash=HASH)
+    with pytest.raises(NotFound):
+        publish(registry.seen_by(EVE), "model", model, owner="eve", model_hash="sha256:22")
+    with pytest.raises(NotFound):
+        registry.seen_by(EVE).versions(model)
+    with pytest.raises(NotFound):
+        registry.seen_by(EVE).resolve(f"{model}@v1")
+    assert registry.versions(model) == [1]
+
+
+def test_what_a_reader_publishes_belongs_to_their_team(registry: Registry) -> None:
+    id = publish(registry.seen_by(BOB), owner="bob", visibility="team")
+    assert registry.catalog(id)["team"] == "ops"
+    assert registry.seen_by(ADA).find(Query()).total == 1
+    registry.edit(id, team="lab")
+    assert registry.seen_by(ADA).find(Query()).total == 0
+
+
+def test_the_rule_is_the_same_in_the_index_and_on_a_catalog(registry: Registry) -> None:
+    everything: dict[str, dict[str, Any]] = {}
+    for owner, team, visibility in itertools.product(
+        ("ada", "bob"), (None, "ops", "lab"), ("private", "team", "public")
+    ):
+        fields = {"owner": owner, "team": team, "visibility": visibility}
+        everything[publish(registry, **fields)] = fields
+    for reader in READERS.values():
+        found = {item["id"] for item in registry.seen_by(reader).find(Query(size=100)).artifacts}
+        assert found == {id for id, fields in everything.items() if reader.may_read(fields)}
