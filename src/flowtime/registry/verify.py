@@ -127,9 +127,9 @@ class _Reading:
         except (NotFound, ValueError) as error:
             yield Finding(f"{prefix}/{CATALOG}", "broken", str(error))
             return
-        sealed = catalog.get("seal")
-        if sealed is not None and sealed != documents.seal(catalog):
-            yield Finding(f"{prefix}/{CATALOG}", "changed", "it is not what its seal says was published")
+        if catalog.get("seal") != documents.seal(catalog):
+            why = "it is not what its seal says was published" if "seal" in catalog else "it has no seal"
+            yield Finding(f"{prefix}/{CATALOG}", "changed", why)
         contents = {str(each.get("name")): each for each in catalog.get("contents") or ()}
         there = set(_names(self._store, prefix)) - {CATALOG}
         for name in sorted(there - set(contents)):
