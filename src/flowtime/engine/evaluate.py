@@ -28,8 +28,8 @@ from flowtime.errors import Diagnostic, InvalidInput
 from flowtime.model.spec import Model
 
 BoolArray = NDArray[np.bool_]
-Call = Callable[[], object]
-Rows = list[FloatArray]
+Call = tuple[Callable[..., object], tuple[object, ...], dict[str, FloatArray]]
+"""A function, what it is called with, and the row for its keyword `out`: cheaper to make than a partial."""
 
 ROW_GROUPS = 8
 """From this many equal feedback groups on, one NumPy row per bin is faster than a Python scan for each."""
@@ -105,8 +105,8 @@ def evaluate(
         plan = compile_plan(plan.model, given.keys())
     run = _Run(plan, seed, given)
     with np.errstate(all="ignore"):
-        for call in run.calls():
-            call()
+        for function, arguments, out in run.calls():
+            function(*arguments, **out)
     keys = tuple(key for key, _ in run.recorded)
     units = tuple(plan.units[node.id] for _, node in run.recorded)
     return Evaluation(SeriesSet(plan.model.grid, keys, units, run.values), run.notes.warnings(plan.model))
@@ -153,8 +153,8 @@ class Program:
         run.sample, run.notes = sample, Notes()
         run.notes.merge(self._fixed)
         with np.errstate(all="ignore"):
-            for call in self._calls:
-                call()
+            for function, arguments, out in self._calls:
+                function(*arguments, **out)
         return run.notes
 
 
@@ -178,9 +178,10 @@ class _Run:
         self.copies: list[Call] = []
         for row, (_, node) in zip(self.values, self.recorded, strict=True):
             if node.id in self.home:
-                self.copies.append(partial(np.copyto, row, self.home[node.id]))
+                self.copies.append((np.copyto, (row, self.home[node.id]), {}))
             else:
                 self.home[node.id] = row
+        # ids are unique, so what stands here holds for every run, also where rows are taken again
         self.rows: dict[str, FloatArray] = {}
         self.pooled: set[str] = set()
         self.spare: list[FloatArray] = []
@@ -190,10 +191,7 @@ class _Run:
         """The calls of the plan in order. Rows are freed as they are made, so this is done once."""
         for step, last in zip(self.plan.steps, self.plan.last_uses, strict=True):
             yield from self.bind(step)
-            for id in last:
-                row = self.rows.pop(id)
-                if id in self.pooled:
-                    self.spare.append(row)
+            self.spare += [self.rows[id] for id in last if id in self.pooled]
         yield from self.copies
 
     def bind(self, step: Step) -> Iterable[Call]:
@@ -203,7 +201,7 @@ class _Run:
                 self.rows[step.node] = self.given(step.node, step.values)
                 return ()
             self.place(step.writes)
-            return (partial(self.draw, step.node, step.pmf, step.values, self.rows[step.node]),)
+            return ((self.draw, (step.node, step.pmf, step.values, self.rows[step.node]), {}),)
         self.place(step.writes)
         return self.vector(step.formula) if isinstance(step, Vector) else self.feedback(step.groups)
 
@@ -240,13 +238,9 @@ class _Run:
         row = self.rows[formula.node]
         calls = self.operations(formula, row)
         if formula.negative_zero:
-            calls.append(partial(np.add, row, 0.0, out=row))
-        calls.append(partial(self.check, formula, row, self.read(formula)))
+            calls.append((np.add, (row, 0.0), {"out": row}))
+        calls.append((self.check, (formula, row), {}))
         return calls
-
-    def read(self, formula: Formula) -> tuple[Rows, Rows]:
-        """The rows that a formula reads in the same bin, and those it reads in earlier bins only."""
-        return [self.rows[id] for id in formula.now], [self.rows[id] for id in formula.delayed]
 
     def operations(self, formula: Formula, row: FloatArray) -> list[Call]:
         """The operations of a formula as calls; the last one writes `row`."""
@@ -263,7 +257,7 @@ class _Run:
                 guards = [(c, taken) for c, (_, taken) in zip(conditions, operation.guards, strict=True)]
                 kernel = partial(divide, zero=partial(self.divided_by_zero, formula.node, guards))
             operands = _given(operation.operands, rows, values)
-            calls.append(partial(kernel, *operands, *operation.literals, out=out))
+            calls.append((kernel, (*operands, *operation.literals), {"out": out}))
             values.append(out)
         return calls
 
@@ -279,11 +273,20 @@ class _Run:
         if where.any():
             self.notes.add("FT301", node, where)
 
-    def check(self, formula: Formula, row: FloatArray, read: tuple[Rows, Rows]) -> None:
+    def check(self, formula: Formula, row: FloatArray) -> None:
         """Settle a formula's result where it needs that."""
         # the dot product is the cheapest pass that shows whether all values are finite
         if not row.dot(row) < math.inf:
-            self.settle(formula.node, row, missing_before(formula, read, self.bins))
+            self.settle(formula.node, row, self.missing_before(formula))
+
+    def missing_before(self, formula: Formula) -> BoolArray:
+        """`(bins,)` bool: where a missing value of an input can be why the formula's value is missing."""
+        missing = np.zeros(self.bins, dtype=bool)
+        for id in formula.now:
+            missing |= np.isnan(self.rows[id])
+        for id in formula.delayed:
+            missing[1:] |= np.isnan(self.rows[id][:-1])
+        return np.logical_or.accumulate(missing) if formula.memory else missing
 
     def settle(
         self, node: str, row: FloatArray, excused: BoolArray | None = None, infinite: BoolArray | None = None
@@ -300,39 +303,30 @@ class _Run:
     def feedback(self, groups: tuple[Group, ...]) -> list[Call]:
         """The calls of feedback groups with equal bodies."""
         calls: list[Call] = []
-        hoisted: list[str] = []
-        for group in groups:
-            for id, formula in group.hoisted:
-                self.place((id,))
-                hoisted.append(id)
-                calls += self.operations(formula, self.rows[id])
-        bound = [
-            _Bound(
-                group,
-                [self.rows[id] for id in group.inputs],
-                [(formula, self.rows[formula.node], self.read(formula)) for formula in group.members],
-            )
-            for group in groups
-        ]
-        calls.append(partial(self.scan, bound))
-        self.spare += [self.rows.pop(id) for id in hoisted]
+        hoisted = [item for group in groups for item in group.hoisted]
+        for id, formula in hoisted:
+            self.place((id,))
+            calls += self.operations(formula, self.rows[id])
+        calls.append((self.scan, (groups,), {}))
+        self.spare += [self.rows[id] for id, _ in hoisted]
         return calls
 
-    def scan(self, groups: Sequence[_Bound]) -> None:
+    def scan(self, groups: tuple[Group, ...]) -> None:
         """Evaluate feedback groups with equal bodies."""
-        body = groups[0].group.body
+        body = groups[0].body
         if len(groups) < ROW_GROUPS or self.bins > ROW_BINS or not body.as_rows or not self.scan_rows(groups):
             for group in groups:
                 if body.always_careful or not self.scan_quickly(group):
                     self.scan_carefully(group)
 
-    def scan_rows(self, groups: Sequence[_Bound]) -> bool:
+    def scan_rows(self, groups: tuple[Group, ...]) -> bool:
         """Evaluate groups with equal bodies at once; False where a division by zero or an overflow is met."""
-        body, size = groups[0].group.body, len(groups)
+        body, size = groups[0].body, len(groups)
         inputs = [
-            list(np.stack([bound.inputs[index] for bound in groups], axis=1)) for index in range(body.inputs)
+            list(np.stack([self.rows[group.inputs[index]] for group in groups], axis=1))
+            for index in range(body.inputs)
         ]
-        constants = list(np.array([bound.group.constants for bound in groups]).T.copy())
+        constants = list(np.array([group.constants for group in groups]).T.copy())
         results = [np.empty((self.bins, size)) for _ in range(body.members)]
         try:
             with np.errstate(divide="raise", over="raise", invalid="raise"):
@@ -341,39 +335,48 @@ class _Run:
                 )
         except FloatingPointError:
             return False
-        for column, bound in enumerate(groups):
-            for (_, row, _), result in zip(bound.members, results, strict=True):
-                np.add(result[:, column], 0.0, out=row)
-            if not bound.all_finite():
-                self.scan_carefully(bound)
+        for column, group in enumerate(groups):
+            for formula, result in zip(group.members, results, strict=True):
+                np.add(result[:, column], 0.0, out=self.rows[formula.node])
+            if not self.all_finite(group):
+                self.scan_carefully(group)
         return True
 
-    def scan_quickly(self, bound: _Bound) -> bool:
+    def scan_quickly(self, group: Group) -> bool:
         """Evaluate a group in Python floats; False where it needs the careful scan."""
-        results = [[0.0] * self.bins for _ in bound.members]
-        scan = compiled(bound.group.body, "quick")
+        results = [[0.0] * self.bins for _ in group.members]
         try:
-            scan(self.bins, bound.lists(), bound.group.constants, results)
+            compiled(group.body, "quick")(self.bins, self.lists(group), group.constants, results)
         except ZeroDivisionError:
             return False
-        for (_, row, _), result in zip(bound.members, results, strict=True):
-            np.add(np.array(result), 0.0, out=row)
-        return bound.all_finite()
+        for formula, result in zip(group.members, results, strict=True):
+            np.add(np.array(result), 0.0, out=self.rows[formula.node])
+        return self.all_finite(group)
 
-    def scan_carefully(self, bound: _Bound) -> None:
+    def scan_carefully(self, group: Group) -> None:
         """Evaluate a group in Python floats, cleaning and noting every value."""
-        results = [[0.0] * self.bins for _ in bound.members]
-        zeros: list[list[int]] = [[] for _ in bound.members]
-        infinities: list[list[int]] = [[] for _ in bound.members]
-        compiled(bound.group.body, "careful")(
-            self.bins, bound.lists(), bound.group.constants, results, zeros, infinities
+        results = [[0.0] * self.bins for _ in group.members]
+        zeros: list[list[int]] = [[] for _ in group.members]
+        infinities: list[list[int]] = [[] for _ in group.members]
+        compiled(group.body, "careful")(
+            self.bins, self.lists(group), group.constants, results, zeros, infinities
         )
-        for (_, row, _), result in zip(bound.members, results, strict=True):
-            row[:] = result
-        for (formula, row, read), at_zero, at_infinity in zip(bound.members, zeros, infinities, strict=True):
+        for formula, result in zip(group.members, results, strict=True):
+            self.rows[formula.node][:] = result
+        for formula, at_zero, at_infinity in zip(group.members, zeros, infinities, strict=True):
             if at_zero:
                 self.divided_by_zero(formula.node, (), self.mask(at_zero))
-            self.settle(formula.node, row, missing_before(formula, read, self.bins), self.mask(at_infinity))
+            row = self.rows[formula.node]
+            self.settle(formula.node, row, self.missing_before(formula), self.mask(at_infinity))
+
+    def lists(self, group: Group) -> list[list[float]]:
+        """The inputs of a group as lists of one value for each bin."""
+        return [self.rows[id].tolist() for id in group.inputs]
+
+    def all_finite(self, group: Group) -> bool:
+        """Whether all values of a group's members are finite."""
+        rows = (self.rows[formula.node] for formula in group.members)
+        return all(row.dot(row) < math.inf for row in rows)
 
     def mask(self, bins: list[int]) -> BoolArray:
         """`(bins,)` bool: true in these bins."""
@@ -382,37 +385,11 @@ class _Run:
         return mask
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """A feedback group with the rows of its inputs; each member with its row and the rows that it reads."""
-
-    group: Group
-    inputs: Rows
-    members: list[tuple[Formula, FloatArray, tuple[Rows, Rows]]]
-
-    def lists(self) -> list[list[float]]:
-        return [row.tolist() for row in self.inputs]
-
-    def all_finite(self) -> bool:
-        return all(row.dot(row) < math.inf for _, row, _ in self.members)
-
-
 def _given(
     operands: Iterable[Operand], rows: Mapping[str, FloatArray], values: Sequence[FloatArray]
 ) -> list[FloatArray | float]:
     """What operands stand for: nodes their rows, earlier operations their buffers, numbers themselves."""
     return [rows[o] if isinstance(o, str) else values[o] if isinstance(o, int) else o for o in operands]
-
-
-def missing_before(formula: Formula, read: tuple[Rows, Rows], bins: int) -> BoolArray:
-    """`(bins,)` bool: where a missing value of an input can be why the formula's value is missing."""
-    now, delayed = read
-    missing = np.zeros(bins, dtype=bool)
-    for row in now:
-        missing |= np.isnan(row)
-    for row in delayed:
-        missing[1:] |= np.isnan(row[:-1])
-    return np.logical_or.accumulate(missing) if formula.memory else missing
 
 
 def _seed(plan: Plan, seed: int | None) -> int:
