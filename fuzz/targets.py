@@ -6,9 +6,11 @@ and so is an input that was read but does not survive being written and read aga
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import io
 import json
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -239,7 +241,7 @@ def _sidecar(data: bytes) -> None:
     """A descriptor, sealed anew where it can be, beside a file that is as it says."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.csv"
-        path.write_bytes(_written(evaluate(compile(load(MODEL))).series, GOLD, None))
+        path.write_bytes(_small())
         try:
             sidecar = write_sidecar(msgspec.json.decode(data))
         except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError):
@@ -249,6 +251,11 @@ def _sidecar(data: bytes) -> None:
         assert found.description is not None
         recorded(found.description, "small.csv")
         rebuild(found.description)
+
+
+@cache
+def _small() -> bytes:
+    return _written(evaluate(compile(load(MODEL))).series, GOLD, None)
 
 
 def _sidecars() -> Iterator[bytes]:
@@ -297,8 +304,15 @@ def _bundle(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.zip"
         path.write_bytes(sealed)
-        with Registry.open(Path(folder) / "artifacts", cache_dir=Path(folder)) as registry:
-            _comes_back(bring(registry, path, None, {}).imported.series)
+        _comes_back(bring(_registry(), path, None, {}).imported.series)
+
+
+@cache
+def _registry() -> Registry:
+    """An empty registry, which no target writes to."""
+    folder = Path(tempfile.mkdtemp(prefix="flowtime-fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Registry.open(folder / "artifacts", cache_dir=folder)
 
 
 @cache

@@ -23,11 +23,13 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from flowtime.core.canonical import JSON
+from flowtime.core.grid import MAX_INSTANT, MIN_INSTANT
 from flowtime.core.series import SeriesSet
 from flowtime.errors import InvalidInput
 from flowtime.formats import Progress
 from flowtime.formats.layout import Cells, Layout, Reading, layout
 from flowtime.formats.metadata import COLUMNS, IGNORE, read_footer, write_footer
+from flowtime.formats.pages import check_pages
 from flowtime.formats.rows import Broken
 from flowtime.formats.text import spans, stretch
 
@@ -166,6 +168,7 @@ def _hash_with_open_seal(handle: BinaryIO, at: int) -> bytes:
 
 def read_parquet(handle: BinaryIO, source: str, reading: Reading) -> Iterator[ParquetBlock]:
     """The rows of a Parquet file in blocks; raises InvalidInput for columns of other names or types."""
+    check_pages(handle, source)
     handle.seek(0)
     try:
         schema = pl.read_parquet_schema(handle)
@@ -264,6 +267,18 @@ class ParquetBlock:
 
     def cells(self) -> Iterator[tuple[int, Cells | Broken]]:
         """The rows one by one, a row of a wide table giving several."""
-        for number, row in enumerate(self.rows.iter_rows(), self.first):
+        columns = map(_values, self.rows.get_columns())
+        for number, row in enumerate(zip(*columns, strict=True), self.first):
             for cells in self.layout.cells(row):
                 yield number, cells
+
+
+def _values(column: pl.Series) -> list[object]:
+    """The values of a column; an instant that Python's datetime does not reach as text."""
+    if not isinstance(column.dtype, pl.Datetime):
+        return column.to_list()
+    inside = column.to_physical().is_between(MIN_INSTANT, MAX_INSTANT)
+    known: list[object] = column.set(~inside, None).to_list()
+    for beyond in (~inside).arg_true():
+        known[beyond] = f"{column.to_physical()[beyond]} microseconds after 1970"
+    return known
