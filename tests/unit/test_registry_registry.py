@@ -20,6 +20,8 @@ import pytest
 from flowtime.errors import Conflict, FlowtimeError, InvalidInput, NotFound, Unavailable
 from flowtime.registry import Query, Registry
 from flowtime.registry.catalog import Catalog, Measure, Parent, Summary, Topology, Verification, schema
+from flowtime.registry.document import EDITABLE
+from flowtime.registry.verify import verify
 
 HASH = "sha256:" + "c2c6abcd" * 8
 
@@ -731,6 +733,45 @@ def test_broken_catalogs_and_strangers_are_reported_and_left_alone(
     (root / "runs/cut/catalog.json").write_text(json.dumps(repaired))
     assert "runs/cut" not in [each["path"] for each in registry.status()["broken"]]
     assert names(registry, text="mended") == ["mended"]
+
+
+STRANGE: list[Any] = [
+    None, True, -1, 10**30, 1e308, "", "x", "\ud800", "9" * 5000, "0001-01-01", "9999-12-31T23:59:59-23:59",
+    [], [1], [None], ["\ud800"], [["a"]], [{}], [{"name": 1}], [{"name": "\ud800"}], [{"id": []}],
+    [{"id": "\ud800"}], [{"component": 1}], {}, {"a": 1}, {"template": []}, {"template": "\ud800"},
+    {"nodes": 7}, {"nodes": [1]}, {"nodes": ["\ud800"]}, {"digest": "\ud800"}, {"digest": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("details", [False, True])
+def test_a_catalog_with_any_strange_value_is_listed_or_reported_and_never_fatal(
+    registry: Registry, tmp_path: Path, details: bool
+) -> None:
+    nodes = [f"node_{number}" for number in range(1000 if details else 2)]
+    good = publish(registry, nodes=nodes, topology=Topology(nodes=[{"id": node} for node in nodes]))["id"]
+    runs = tmp_path / "artifacts/runs"
+    whole = json.loads((runs / good / ("details.json" if details else "catalog.json")).read_text())
+    strange = set()
+    for field in whole:
+        for number, value in enumerate(STRANGE):
+            id = f"{field}.{number}"
+            shutil.copytree(runs / good, runs / id)
+            catalog = json.loads((runs / id / "catalog.json").read_text()) | {"id": id}
+            (runs / id / "catalog.json").write_text(json.dumps(catalog | ({} if details else {field: value})))
+            if details:
+                (runs / id / "details.json").write_text(json.dumps(whole | {field: value}))
+            strange.add(id)
+    found = registry.find(Query(size=1000))
+    broken = {each["path"].removeprefix("runs/") for each in registry.status()["broken"]}
+    assert {item["id"] for item in found.artifacts} | broken == {good, *strange}
+    assert found.total + len(broken) == 1 + len(strange)
+    json.dumps(found.to_json()).encode()
+    registry.rebuild()
+    assert registry.find(Query(size=1000)).total == found.total
+    found_out = {each.path.split("/")[1] for each in verify(registry).findings}
+    assert strange - found_out <= {
+        f"{field}.{number}" for field in EDITABLE for number in range(len(STRANGE))
+    }
 
 
 def test_rebuild_finds_everything_again_and_tells_of_its_progress(registry: Registry) -> None:

@@ -129,8 +129,9 @@ class Artifacts:
 
     def merged(self, prefix: str, catalog: JSON) -> JSON:
         """The catalog with what lies in `details.json`; raises NotFound (FT601), Unavailable (FT510)."""
-        names = {each.get("name") for each in catalog.get("contents") or () if isinstance(each, dict)}
-        if DETAILS not in names:
+        contents = catalog.get("contents")
+        named = contents if isinstance(contents, list) else []
+        if not any(isinstance(each, dict) and each.get("name") == DETAILS for each in named):
             return catalog
         key = f"{prefix}/{DETAILS}"
         return {**catalog, **self.parse(key, self.store.get(key))}

@@ -89,7 +89,9 @@ def seal(catalog: Mapping[str, Any]) -> str:
 
 
 def _hash(value: object) -> str:
-    return "sha256:" + hashlib.sha256(_compact(value, sort_keys=True).encode()).hexdigest()
+    # Half of a surrogate pair can be read from damaged JSON, never published; it has a hash all the same.
+    text = _compact(value, sort_keys=True).encode("utf-8", "surrogatepass")
+    return "sha256:" + hashlib.sha256(text).hexdigest()
 
 
 def check(document: Mapping[str, Any]) -> None:
@@ -224,10 +226,11 @@ def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
         _fits(catalog, KINDS[folder], id)
         parents |= dict.fromkeys(_parents(catalog))
     version, catalog = versions[-1]
-    parents.pop(id, None)
+    for no_parent in (id, ""):
+        parents.pop(no_parent, None)
     provenance = catalog.get("provenance")
     data = catalog.get("data")
-    return Entry(
+    found = Entry(
         path=path,
         id=id,
         kind=KINDS[folder],
@@ -249,6 +252,11 @@ def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
         nodes=" ".join(_node_ids(catalog)),
         template=_text(provenance, "template"),
     )
+    words = (*found.tags, *found.files, *found.parents, found.nodes, found.template)
+    texts = (found.name, found.created_utc, found.owner, found.team, found.visibility, found.description)
+    digests = (found.digest or "", found.model_hash or "", found.inputs_hash or "")
+    "".join((*words, *texts, *digests)).encode()  # raises on half of a surrogate pair
+    return found
 
 
 def _fits(catalog: JSON, kind: str, id: str) -> None:
@@ -264,7 +272,9 @@ def _fits(catalog: JSON, kind: str, id: str) -> None:
         raise ValueError(f"tags is {tags!r}")
     for field, key in (("contents", "name"), ("parents", "id")):
         value = catalog.get(field) or []
-        if not isinstance(value, list) or not all(isinstance(each, dict) and key in each for each in value):
+        if not isinstance(value, list) or not all(
+            isinstance(each, dict) and isinstance(each.get(key), str) for each in value
+        ):
             raise ValueError(f"{field} is no list of objects with {key}")
 
 

@@ -127,14 +127,14 @@ class _Reading:
         except (NotFound, ValueError) as error:
             yield Finding(f"{prefix}/{CATALOG}", "broken", str(error))
             return
-        if catalog.get("seal") != documents.seal(catalog):
+        whole = catalog.get("seal") == documents.seal(catalog)
+        if not whole:
             why = "it is not what its seal says was published" if "seal" in catalog else "it has no seal"
             yield Finding(f"{prefix}/{CATALOG}", "changed", why)
         contents = {str(each.get("name")): each for each in catalog.get("contents") or ()}
         there = set(_names(self._store, prefix)) - {CATALOG}
         for name in sorted(there - set(contents)):
             yield Finding(f"{prefix}/{name}", "orphan", f"{CATALOG} does not name it")
-        whole = True
         for name, content in contents.items():
             key = f"{prefix}/{name}"
             if name not in there:
@@ -168,12 +168,16 @@ class _Reading:
         if self._store.stat(details) is None:
             return
         for field, value in documents.load(self._store.get(details)).items():
-            if catalog.get(field) != documents.abridged(field, value):
+            try:
+                same = catalog.get(field) == documents.abridged(field, value)
+            except (TypeError, KeyError):
+                same = False
+            if not same:
                 yield Finding(details, "changed", f"its {field} are not what {CATALOG} counted and hashed")
 
     def _data(self, prefix: str, catalog: JSON) -> Iterator[Finding]:
         data, grid = catalog.get("data"), catalog.get("grid")
-        if not data or not grid:
+        if not isinstance(data, dict) or not isinstance(grid, dict):
             return
         key = f"{prefix}/{DATA_FILE}"
         try:
@@ -181,6 +185,9 @@ class _Reading:
             found = import_file(table, grid=Grid.from_json(grid), ignore_metadata=True).digest
         except FlowtimeError as error:
             yield Finding(key, "changed", error.message)
+            return
+        except (KeyError, TypeError, ValueError) as error:
+            yield Finding(f"{prefix}/{CATALOG}", "broken", f"its grid is no grid: {error}")
             return
         if found != data.get("digest"):
             yield Finding(key, "changed", f"the digest of its values is {found}, not {data.get('digest')}")
