@@ -42,7 +42,7 @@ INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C and after SIGTERM, as shells give them to a process that a signal ended."""
 
 
-class _Commands(click.Group):
+class _Commands(render.CommandGroup):
     """Finds a command's module by its name."""
 
     def resolve_command(

@@ -333,7 +333,7 @@ def purge_command(service: Flowtime, as_json: bool, ref: str | None, confirm: bo
         click.echo(f"removed {render.plural(len(report['purged']), 'artifact')} for good")
 
 
-@click.group("index", epilog="Example: flowtime index rebuild")
+@click.group("index", cls=render.CommandGroup, epilog="Example: flowtime index rebuild")
 def index_command() -> None:
     """The index over the registry: a cache that can be rebuilt at any moment."""
 

@@ -27,6 +27,16 @@ LONG = 40
 """The most rows of a table that a terminal shows unasked."""
 
 
+class CommandGroup(click.Group):
+    """Commands whose one-line descriptions are listed whole, wrapped where they are long."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in `--help`."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(limit=200)) for name, each in found if each])
+
+
 def echo_json(value: object) -> None:
     """`value` as indented JSON on stdout, escaped where that is not UTF-8."""
     utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"

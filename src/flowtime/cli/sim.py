@@ -13,7 +13,7 @@ from flowtime.cli.options import joined, registry_command, tags_option
 from flowtime.service import Flowtime
 
 
-@click.group("sim", epilog="Example: flowtime sim list")
+@click.group("sim", cls=render.CommandGroup, epilog="Example: flowtime sim list")
 def sim_command() -> None:
     """Make models from templates."""
 
