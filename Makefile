@@ -11,12 +11,12 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install -
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 
-.PHONY: demo test check style types fmt bench fuzz lock changelog clean help
+.PHONY: demo test check style types fmt bench fuzz lock emulators changelog clean help
 
 demo: $(VENV)/flowtime ## run the whole loop on a template: model, run, export, import, verified
 	@$(BIN)/flowtime demo
 
-test: $(VENV)/dev ## run all tests (ARGS="-k grid" to choose)
+test: $(VENV)/dev emulators ## run all tests (ARGS="-k grid" to choose)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: style types test ## everything that CI asks: format, lint, types, imports, tests
@@ -42,11 +42,13 @@ lock: $(VENV)/dev ## resolve the newest versions into requirements/*.txt
 	@$(BIN)/python scripts/lock.py
 	@$(MAKE) --no-print-directory $(VENV)/dev
 
+emulators: tests/emulators/node_modules/.package-lock.json ## install Azurite, which tests on Azure take, where there is npm
+
 changelog: $(VENV)/dev ## move the fragments in changes/ to CHANGELOG.md, for a release
 	@$(BIN)/towncrier build --yes
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist tests/emulators/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests scripts fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## show this list
@@ -59,6 +61,12 @@ $(VENV)/run: $(LOCKS)
 	@$(LOCKED) -r requirements/build.txt
 	@$(LOCKED) -r requirements/run.txt
 	@touch $@
+
+# Without npm, or where it finds no packages, the tests that need Azurite are skipped and say so.
+tests/emulators/node_modules/.package-lock.json: tests/emulators/package-lock.json
+	@if command -v npm >/dev/null; then echo "Installing Azurite"; \
+	  npm ci --prefix tests/emulators --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@ || \
+	  echo "Azurite cannot be installed: its tests will be skipped"; fi
 
 $(VENV)/flowtime: $(VENV)/run pyproject.toml
 	@$(PIP) --no-deps --editable .

@@ -369,6 +369,14 @@ CODES: dict[str, Code] = {
     "FT604": Code("unavailable", "storage full", "The disk or quota under the registry is used up."),
     "FT605": Code("unavailable", "storage not writable", "The store refuses access or is read-only."),
     "FT606": Code("unavailable", "storage failure", "The store does not do what it was asked."),
+    "FT607": Code(
+        "unavailable", "no such bucket", "The bucket or container does not exist; flowtime makes none."
+    ),
+    "FT608": Code(
+        "invalid",
+        "bad cloud settings",
+        "The profile, connection string or variables that say how to reach the bucket cannot be used.",
+    ),
     # FT7xx: templates and their parameters
     "FT700": Code(
         "invalid",

@@ -1,25 +1,29 @@
-"""What every store must do. A store joins by a line in `STORES`."""
+"""What every store must do, on each of `PLACES` in `conftest.py`."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from flowtime.errors import InvalidInput, NotFound
-from flowtime.storage import Listing, LocalStore, Store
-
-STORES: dict[str, Callable[[Path], Store]] = {
-    "local": lambda folder: LocalStore(folder / "root"),
-}
+from flowtime.storage import Listing, LocalStore, Store, open_store
 
 
-@pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+@pytest.fixture
+def store(everywhere: str) -> Store:
     """A store in which nothing is."""
-    return STORES[request.param](tmp_path)
+    return open_store(everywhere)
+
+
+def publish(store: Store, prefix: str, **files: str) -> bool:
+    with store.stage() as folder:
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        return store.publish(folder, prefix, "catalog")
 
 
 def put(store: Store, **keys: str) -> None:
@@ -57,7 +61,7 @@ def test_reading_leaves_nothing_behind(tmp_path: Path) -> None:
     assert store.list("") == Listing()
     assert store.records("log", 0) == ((), 0)
     store.delete("a")
-    store.remove("a")
+    store.remove("a", "catalog")
     store.sweep(0, "trash")
     with pytest.raises(NotFound):
         store.update("a", bytes.upper)
@@ -85,7 +89,8 @@ def test_listing_goes_one_level_deep(store: Store) -> None:
     ["", "/a", "a/", "a//b", "..", "a/../b", "./a", "a/.", "a\\b", "a\nb", "a\0b", "a/" * 500 + "a"],
 )
 def test_keys_that_lead_elsewhere_are_refused(store: Store, key: str) -> None:
-    for use in (store.get, store.stat, store.delete, store.remove, store.open, store.file):
+    remove = partial(store.remove, last="catalog")
+    for use in (store.get, store.stat, store.delete, remove, store.open, store.file):
         with pytest.raises(InvalidInput) as caught:
             use(key)
         assert caught.value.code == "FT603"
@@ -143,6 +148,10 @@ def test_log_is_read_from_where_one_left_off(store: Store) -> None:
     assert found is not None
     assert list(found[0]) == ["three"]
     assert store.records("log/changes", found[1]) == ((), found[1])
+    for count, last in ((2, ["two", "three"]), (5, ["one", "two", "three"])):
+        lines, position = store.tail("log/changes", count)
+        assert (list(lines), position) == (last, found[1])
+    assert store.tail("log/others", 5) == ((), 0)
 
 
 def test_log_that_was_replaced_is_noticed(store: Store) -> None:
@@ -162,29 +171,65 @@ def test_lines_of_many_writers_stay_whole(store: Store) -> None:
     assert sorted(found[0]) == sorted(f"{number}" * 300 for number in range(8) for _ in range(5))
 
 
+def test_who_follows_a_log_sees_every_line_once_and_in_order(store: Store) -> None:
+    seen: list[str] = []
+    position = 0
+
+    def follow_or_write(number: int) -> None:
+        nonlocal position
+        for count in range(10):
+            if number:
+                store.append("log", f"{number} {count}")
+            else:
+                found = store.records("log", position)
+                assert found is not None
+                seen.extend(found[0])
+                position = found[1]
+
+    in_threads(follow_or_write, 4)
+    follow_or_write(0)
+    whole = store.records("log", 0)
+    assert whole is not None
+    assert seen == list(whole[0])
+    assert sorted(seen) == [f"{number} {count}" for number in (1, 2, 3) for count in range(10)]
+
+
 def test_marks_tell_of_changes(store: Store) -> None:
-    keys = ("runs", "log")
-    put(store, runs__a__data="")
+    def marks() -> tuple[str, ...]:
+        return store.marks(("marker",), ("log",), ("runs", "models"))
+
+    def changed(number: int, before: tuple[str, ...]) -> bool:
+        now = marks()[number]
+        return not now or now != before[number]
+
+    empty = marks()
+    put(store, marker="1")
+    assert changed(0, empty)
+    written = marks()
+    put(store, marker="2")
+    assert changed(0, written)
+    publish(store, "runs/a", catalog="1")
     store.append("log", "one")
-    before = store.marks(keys)
-    put(store, runs__b__data="")
-    during = store.marks(keys)
-    assert during[0] == "" or during[0] != before[0]
+    told = marks()
+    assert changed(1, written)
+    store.move("runs/a", "trash/a", "catalog")
     store.append("log", "two")
-    after = store.marks(keys)
-    assert after[1] == "" or after[1] != during[1]
+    assert changed(1, told)
+    if isinstance(store, LocalStore):
+        assert changed(2, written)
+        assert changed(2, told)
 
 
 def test_marks_of_what_rests_stay_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = LocalStore(tmp_path)
     put(store, runs__a="")
-    assert store.marks(("runs", "absent"))[0] == ""
+    assert store.marks((), (), ("runs", "absent"))[0] == ""
     monkeypatch.setattr(
         "flowtime.storage.local.time.time_ns", lambda: (tmp_path / "runs").stat().st_mtime_ns + 10**9
     )
-    marks = store.marks(("runs", "absent"))
+    marks = store.marks((), (), ("runs", "absent"))
     assert all(marks)
-    assert store.marks(("runs", "absent")) == marks
+    assert store.marks((), (), ("runs", "absent")) == marks
 
 
 def test_published_files_appear_together(store: Store) -> None:
@@ -248,9 +293,10 @@ def test_move(store: Store) -> None:
 
 def test_remove(store: Store) -> None:
     put(store, a__b__c="1", a__d="2", e="3")
-    store.remove("a")
-    store.remove("a")
-    assert store.list("") == Listing((), ("e",))
+    store.remove("a", "catalog")
+    store.remove("a", "catalog")
+    assert (store.stat("a/b/c"), store.stat("a/d")) == (None, None)
+    assert store.list("").files == ("e",)
 
 
 def in_threads(work: Callable[[int], object], count: int, times: int = 1) -> None:

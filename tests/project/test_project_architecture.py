@@ -46,7 +46,7 @@ FENCES = {
     "jinja2": {"flowtime.web"},
     "msgspec": {"flowtime.core", "flowtime.model.source", "flowtime.formats", "flowtime.registry.catalog"},
     "numpy": {f"flowtime.{name}" for name in ("core", "engine", "formats", "registry", "analysis", "loop")},
-    "obstore": {"flowtime.storage"},
+    "obstore": {"flowtime.storage.clouds", "flowtime.storage.objects"},
     "platformdirs": {"flowtime.settings"},
     "polars": {"flowtime.formats"},
     "pydantic": {"flowtime.api"},
@@ -62,8 +62,9 @@ FENCES = {
 DEFERRED = {"flowtime", "flowtime.service"}
 """Only these import inside functions: it keeps the start of a command free of heavy modules."""
 
-BY_NAME = {"flowtime", "flowtime.cli"}
-"""Only these import modules by a computed name: the public names, and the commands of the faces."""
+BY_NAME = {"flowtime", "flowtime.cli", "flowtime.storage"}
+"""Only these import modules by name when asked: the public names, the commands of the faces, the stores in
+buckets with their library."""
 
 
 @dataclass(frozen=True)

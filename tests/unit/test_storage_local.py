@@ -25,9 +25,7 @@ def test_a_folder_and_its_url_are_the_same_store(tmp_path: Path, monkeypatch: py
     assert len({open_store(spelling).url for spelling in spellings}) == 1
 
 
-@pytest.mark.parametrize(
-    "url", ["s3://bucket/a", "az://c/a", "abfss://c@a.dfs.core.windows.net/x", "file://host/a", "x://", ""]
-)
+@pytest.mark.parametrize("url", ["gs://bucket/a", "https://host/a", "file://host/a", "x://", ""])
 def test_other_addresses_are_refused(url: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         open_store(url)
@@ -101,7 +99,7 @@ def test_sweep_moves_only_what_is_old(tmp_path: Path) -> None:
         (tmp_path / ".staging" / name).mkdir()
     os.utime(tmp_path / ".staging" / "old", (0, 0))
     os.utime(tmp_path / ".staging" / ".lock", (0, 0))
-    assert store.sweep(3600, ".trash/staging") == 1
+    assert len(store.sweep(3600, ".trash/staging")) == 1
     assert (tmp_path / ".trash/staging/old").is_dir()
     assert sorted(path.name for path in (tmp_path / ".staging").iterdir()) == [".lock", "new"]
 

@@ -26,7 +26,7 @@ def registry_command(*names: str) -> Callable[[F], Callable[..., Any]]:
             "artifacts",
             *names,
             metavar="ROOT",
-            help="Registry: a folder (default: ./artifacts).",
+            help="Registry: a folder or a bucket's URL (default: ./artifacts).",
             default=None,
         )
         @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

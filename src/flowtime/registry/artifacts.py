@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from flowtime.errors import FlowtimeError, NotFound, Unavailable
 from flowtime.registry import document as documents
 from flowtime.registry.document import CATALOG, DETAILS, FOLDERS, JSON, KINDS, Entry, Problem
-from flowtime.storage import Store
+from flowtime.storage import Listing, Store
 
 FORMAT = 1
 """Version of the layout, as `flowtime.json` at the root names it."""
@@ -120,8 +120,18 @@ class Artifacts:
         return bool(self.versions(path)) if path.startswith("models/") else self._has_catalog(path)
 
     def versions(self, path: str) -> list[int]:
-        """The versions of a model, ascending."""
-        return [number for number in self._numbers(path) if self._has_catalog(f"{path}/v{number}")]
+        """The versions of a model, ascending; none without the first, which deletion takes away first."""
+        numbers = self._numbers(self.store.list(path))
+        if 1 not in numbers:
+            return []
+        return [number for number in numbers if self._has_catalog(f"{path}/v{number}")]
+
+    def deleted(self, folder: str, id: str) -> list[int]:
+        """The numbers of the copies in the trash, oldest first."""
+        path = f"{TRASH}/{folder}/{id}"
+        slots = sorted(int(name) for name in self.store.list(path).folders if name.isdecimal())
+        first = "/v1" if folder == "models" else ""
+        return [slot for slot in slots if self._has_catalog(f"{path}/{slot}{first}")]
 
     def catalog(self, prefix: str) -> JSON:
         """The catalog with what lies in `details.json`; raises NotFound (FT601), Unavailable (FT510)."""
@@ -150,7 +160,11 @@ class Artifacts:
 
     def read(self, paths: Sequence[str]) -> list[Entry | Problem]:
         """What is at each of the paths now; a path at which nothing is, is left out."""
-        places = [(path, version) for path in paths for version in self._places(path)]
+        models = [path for path in paths if path.startswith("models/") and _is_path(path)]
+        numbers = dict(zip(models, map(self._numbers, self.store.list_many(models)), strict=True))
+        places: list[tuple[str, int | None]] = []
+        for path in filter(_is_path, paths):
+            places += [(path, number) for number in numbers[path]] if path in numbers else [(path, None)]
         keys = [f"{versioned(path, version)}/{CATALOG}" for path, version in places]
         found: dict[str, list[tuple[int | None, JSON]]] = {}
         problems: dict[str, Problem] = {}
@@ -167,29 +181,25 @@ class Artifacts:
         for path in paths:
             if path in problems:
                 read.append(problems[path])
-            elif path in found:
+            elif path in found and found[path][0][0] in (None, 1):
                 read.append(_entry(path, found[path]))
             elif self._anything(path):
                 read.append(Problem(path, f"it has no {CATALOG}, so it is no artifact", ours=False))
         return read
 
-    def _places(self, path: str) -> Sequence[int | None]:
-        folder, _, id = path.partition("/")
-        if not documents.is_id(id):
-            return ()
-        return self._numbers(path) if folder == "models" else (None,)
-
-    def _numbers(self, path: str) -> list[int]:
-        numbers = map(documents.version_of, self.store.list(path).folders)
+    @staticmethod
+    def _numbers(listing: Listing) -> list[int]:
+        numbers = map(documents.version_of, listing.folders)
         return sorted(number for number in numbers if number is not None)
 
     def _has_catalog(self, prefix: str) -> bool:
         return self.store.stat(f"{prefix}/{CATALOG}") is not None
 
     def _anything(self, path: str) -> bool:
-        # An empty folder is what an interrupted publication may leave.
+        # Empty folders are what interruptions leave, and what some services keep of deleted objects.
         below = self.store.list(path)
-        return bool(below.files or below.folders) or self.store.stat(path) is not None
+        inner = self.store.list_many(f"{path}/{name}" for name in below.folders)
+        return bool(below.files) or any(inner) or self.store.stat(path) is not None
 
 
 def versioned(path: str, version: int | None) -> str:
@@ -223,6 +233,10 @@ def read_line(text: str) -> Line | None:
     if folder not in KINDS or not documents.is_id(id):
         return None
     return Line(when == "did", f"{folder}/{id}", token, None if stamp == "-" else int(stamp))
+
+
+def _is_path(path: str) -> bool:
+    return documents.is_id(path.partition("/")[2])
 
 
 def _entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry | Problem:

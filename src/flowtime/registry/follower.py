@@ -19,11 +19,12 @@ Progress = Callable[[int, int], None]
 """Called with the number of artifacts read and the number of all to be read."""
 
 _WATCHED = (MARKER, LOG, *FOLDERS.values())
+"""What the marks of a state stand for, in this order."""
 _CHUNK = 1000
 _SUGGESTED_FROM = 2000
 _PATIENCE = 60.0
 """Seconds for which a change that was announced and not reported as done is looked for."""
-_RECENT = 1000
+_RECENT = 200
 """Lines at the end of the log among which a change may still be under way."""
 
 _T = TypeVar("_T")
@@ -103,9 +104,8 @@ class Follower:
         return use(self._index)
 
     def _begin(self, index: Index, after: State | None, registry: str) -> State:
-        found = self._artifacts.store.records(LOG, 0)
-        lines, position = ((), 0) if found is None else found
-        return index.begin(after, registry, position, _pending((), _lines(lines[-_RECENT:])))
+        lines, position = self._artifacts.store.tail(LOG, _RECENT)
+        return index.begin(after, registry, position, _pending((), _lines(lines)))
 
     def _follow(self, index: Index, progress: Progress | None) -> State:
         while True:
@@ -118,7 +118,7 @@ class Follower:
         # The marks come before anything is read: what changes meanwhile will differ from them. The log
         # comes after the stamps: a stamp that its lines explain has nothing behind it that they do not.
         store = self._artifacts.store
-        marks = store.marks(_WATCHED)
+        marks = store.marks((MARKER,), (LOG,), tuple(KINDS))
         state = index.state()
         if state is not None and state.marks == marks and all(marks) and not state.pending:
             return state
@@ -140,7 +140,7 @@ class Follower:
                 continue
             stamp, reach = stamps[folder], _reach(known.pop(folder, None), folder, state.pending, lines)
             if stamp is None or stamp != reach:
-                settled = bool(mark) and store.marks([folder]) == (mark,)
+                settled = bool(mark) and store.marks((), (), (folder,)) == (mark,)
                 came, went = self._listed(index, folder)
                 stale |= came
                 gone |= went
@@ -148,7 +148,10 @@ class Follower:
                     continue
             if stamp is not None:
                 known[folder] = stamp
-        pending = self._watched(_pending(state.pending, lines), stale)
+        waited = _pending(state.pending, lines)
+        # Of a change that is given up, the end may have been missed: it gets a last look.
+        stale |= dict.fromkeys(each.path for each in state.pending if each not in waited)
+        pending = self._watched(waited, stale)
         after = replace(
             state,
             registry=registry,

@@ -107,6 +107,7 @@ class Staging:
     def _publish_version(self, document: JSON, id: str) -> JSON:
         path = f"models/{documents.check_id(id)}"
         document["id"] = document["model_id"] = id
+        taken = 0
         while True:
             versions = self._artifacts.versions(path)
             if not versions or not self._is_readable(id):
@@ -114,8 +115,9 @@ class Staging:
             newest = self._artifacts.catalog(f"{path}/v{versions[-1]}")
             if newest.get("model_hash") == document.get("model_hash") is not None:
                 return newest
-            document["model_version"] = versions[-1] + 1
-            if self._put(document, f"{path}/v{document['model_version']}"):
+            # A number that was lost to a writer who then died shows no version.
+            taken = document["model_version"] = max(versions[-1], taken) + 1
+            if self._put(document, f"{path}/v{taken}"):
                 return document
 
     def _same(self, column: str, document: JSON, ending: str) -> JSON | None:

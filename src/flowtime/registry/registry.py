@@ -121,7 +121,9 @@ class Registry:
     def stage(self, kind: Kind) -> Iterator[Staging]:
         """A folder to write an artifact's files into; what is not published is gone when the block ends."""
         self.artifacts.registry_id()
-        self.store.sweep(_ABANDONED, f"{TRASH}/staging")
+        for prefix in self.store.sweep(_ABANDONED, f"{TRASH}/staging"):
+            with self.artifacts.changing("sweep", artifact_of(prefix), hint=True):
+                pass
         with self.store.stage() as folder:
             yield Staging(self.artifacts, self._follower, self._reader, kind, folder)
 
@@ -309,7 +311,7 @@ class Registry:
         for folder in FOLDERS.values():
             if self._trashed(folder, documents.check_id(id)) is None:
                 continue
-            path, slot = f"{folder}/{id}", self._slots(folder, id)[-1]
+            path, slot = f"{folder}/{id}", self.artifacts.deleted(folder, id)[-1]
             with self.artifacts.changing("restore", path, hint=True):
                 if self.artifacts.path(id) or not self.store.move(f"{TRASH}/{path}/{slot}", path, CATALOG):
                     raise Conflict("FT506", f'"{id}" is in use', hint="delete that one first")
@@ -323,7 +325,7 @@ class Registry:
         """
         if id is None and self._sees_all():
             ids = sorted(item["id"] for item in self.trash())
-            self.store.remove(TRASH)
+            self.store.remove(TRASH, CATALOG)
             return ids
         ids = sorted(item["id"] for item in self.trash())
         if id is not None and documents.check_id(id) not in ids:
@@ -331,18 +333,14 @@ class Registry:
         ids = ids if id is None else [id]
         for folder in FOLDERS.values():
             for each in ids:
-                self.store.remove(f"{TRASH}/{folder}/{each}")
+                self.store.remove(f"{TRASH}/{folder}/{each}", CATALOG)
         return ids
-
-    def _slots(self, folder: str, id: str) -> list[int]:
-        names = self.store.list(f"{TRASH}/{folder}/{id}").folders
-        return sorted(int(name) for name in names if name.isdecimal())
 
     def _trashed(self, folder: str, id: str) -> JSON | None:
         """The catalog of what was last deleted under an id, empty where it is broken; None where there is
         none, or the reader may not read it.
         """
-        slots = self._slots(folder, id)
+        slots = self.artifacts.deleted(folder, id)
         if not slots:
             return None
         prefix = f"{TRASH}/{folder}/{id}/{slots[-1]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,13 +14,18 @@ from flowtime.storage.store import Bytes, Listing, Stat, Store, check_key
 
 __all__ = ["Bytes", "Listing", "LocalStore", "Stat", "Store", "check_key", "open_store"]
 
+OBJECTS = ("s3", "az", "abfs", "abfss", "memory")
+"""The schemes of stores in buckets, whose modules and library are imported when one is opened."""
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def open_store(url: str | os.PathLike[str]) -> Store:
-    """The store at a folder path or a `file://` URL; nothing is read or made yet.
+    """The store at a folder path, a `file://` URL or the URL of a bucket; nothing is read or made yet.
 
-    Raises InvalidInput (FT602) on any other URL.
+    Buckets are `s3://bucket/prefix`, `az://container/prefix` and
+    `abfss://container@account.dfs.core.windows.net/prefix`; `memory://name` lasts as long as the process.
+    Raises InvalidInput (FT602) on any other URL, (FT608) where the settings of the cloud do not fit.
     """
     text = os.fspath(url)
     scheme = _SCHEME.match(text)
@@ -29,8 +35,12 @@ def open_store(url: str | os.PathLike[str]) -> Store:
         parts = urlsplit(text)
         if parts.netloc in ("", "localhost") and parts.path.startswith("/"):
             return LocalStore(Path(unquote(parts.path)))
+    if scheme is not None and scheme[1].lower() in OBJECTS:
+        store: Store = import_module("flowtime.storage.clouds").open_objects(text)
+        return store
     raise InvalidInput(
         "FT602",
         f"{text!r} names no store that can be opened",
-        hint="give a folder (artifacts, /srv/artifacts) or a file URL (file:///srv/artifacts)",
+        hint="give a folder (artifacts, /srv/artifacts) or a bucket (s3://bucket/prefix, "
+        "az://container/prefix, abfss://container@account.dfs.core.windows.net/prefix)",
     )

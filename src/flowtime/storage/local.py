@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
@@ -74,12 +74,12 @@ class LocalStore(Store):
 
     def file(self, key: str) -> Path:
         if self.stat(key) is None:
-            raise _missing(self.location(key))
+            raise missing(self.location(key))
         return self._path(key)
 
     def stat(self, key: str) -> Stat | None:
         path = self._path(key)
-        with _translated(path):
+        with translated(path):
             try:
                 found = path.stat()
             except _ABSENT:
@@ -90,7 +90,7 @@ class LocalStore(Store):
         path = self._path(prefix, root=True)
         folders: list[str] = []
         files: list[str] = []
-        with _translated(path):
+        with translated(path):
             try:
                 with os.scandir(path) as entries:
                     for entry in entries:
@@ -105,14 +105,17 @@ class LocalStore(Store):
             folders.remove(STAGING)
         return Listing(tuple(sorted(folders)), tuple(sorted(files)))
 
+    def list_many(self, prefixes: Iterable[str]) -> Iterator[Listing]:
+        return map(self.list, prefixes)
+
     def put(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        with _translated(path), self._lock():
+        with translated(path), self._lock():
             self._write(path, data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         path = self._path(key)
-        with _translated(path), self._lock():
+        with translated(path), self._lock():
             if path.exists():
                 return False
             self._write(path, data)
@@ -121,8 +124,8 @@ class LocalStore(Store):
     def update(self, key: str, change: Callable[[bytes], bytes]) -> bytes:
         path = self._path(key)
         if self.stat(key) is None:
-            raise _missing(self.location(key))
-        with _translated(path), self._lock():
+            raise missing(self.location(key))
+        with translated(path), self._lock():
             with self._reading(key):
                 before = path.read_bytes()
             after = change(before)
@@ -134,7 +137,7 @@ class LocalStore(Store):
         path = self._path(key)
         if self.stat(key) is None:
             return
-        with _translated(path), self._lock():
+        with translated(path), self._lock():
             path.unlink(missing_ok=True)
             _sync_folder(path.parent)
 
@@ -146,7 +149,7 @@ class LocalStore(Store):
 
     def _add_line(self, log: str, record: str, *, durable: bool) -> None:
         path = self._path(log)
-        with _translated(path), self._lock():
+        with translated(path), self._lock():
             _make_folder(path.parent)
             with path.open("ab") as stream:
                 # A line before it that a full disk or a power cut left unfinished must not swallow this one.
@@ -158,7 +161,7 @@ class LocalStore(Store):
 
     def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
         path = self._path(log)
-        with _translated(path):
+        with translated(path):
             try:
                 with path.open("rb") as stream:
                     if after > stream.seek(0, os.SEEK_END):
@@ -172,12 +175,16 @@ class LocalStore(Store):
         lines = whole.decode("utf-8", "replace").split("\n")
         return [line for line in lines if line], after + len(whole) + 1
 
-    def marks(self, keys: Sequence[str]) -> tuple[str, ...]:
+    def tail(self, log: str, count: int) -> tuple[Sequence[str], int]:
+        lines, position = self.records(log, 0) or ((), 0)
+        return lines[-count:], position
+
+    def marks(self, keys: Sequence[str], logs: Sequence[str], prefixes: Sequence[str]) -> tuple[str, ...]:
         now = time.time_ns()
-        return tuple(self._mark(self._path(key), now) for key in keys)
+        return tuple(self._mark(self._path(name), now) for name in (*keys, *logs, *prefixes))
 
     def _mark(self, path: Path, now: int) -> str:
-        with _translated(path):
+        with translated(path):
             try:
                 found = path.stat()
             except _ABSENT:
@@ -188,47 +195,35 @@ class LocalStore(Store):
 
     def stamp(self, prefix: str) -> int | None:
         path = self._path(prefix)
-        with _translated(path):
+        with translated(path):
             try:
                 return path.stat().st_mtime_ns
             except _ABSENT:
                 return None
 
-    @contextmanager
-    def stage(self) -> Iterator[Path]:
-        folder = self._staging / os.urandom(16).hex()
-        try:
-            with _translated(folder):
-                _make_folder(self._staging)
-                folder.mkdir()
-            yield folder
-        except OSError as error:
-            if error.errno in _OF_THE_DISK or str(error.filename or "").startswith(str(folder)):
-                raise _unavailable(error, folder) from error
-            raise
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    def stage(self) -> AbstractContextManager[Path]:
+        return scratch(self._staging)
 
     def publish(self, folder: Path, prefix: str, last: str) -> bool:
         target = self._path(prefix)
-        with _translated(target):
+        with translated(target):
             _sync_tree(folder)
             return self._rename(folder, target)
 
     def move(self, prefix: str, target: str, last: str) -> bool:
         source, goal = self._path(prefix), self._path(target)
         # Under the lock, or an update in progress would write its file to a folder that has gone.
-        with _translated(goal), self._lock():
+        with translated(goal), self._lock():
             if not source.is_dir():
-                raise _missing(self.location(prefix))
+                raise missing(self.location(prefix))
             moved = self._rename(source, goal)
             if moved:
                 _sync_folder(source.parent)
             return moved
 
-    def remove(self, prefix: str) -> None:
+    def remove(self, prefix: str, last: str) -> None:
         path = self._path(prefix)
-        with _translated(path):
+        with translated(path):
             if not path.is_dir():
                 return
             # Renamed first: an interruption then leaves a remnant in the staging folder, not half a prefix.
@@ -241,18 +236,19 @@ class LocalStore(Store):
             _sync_folder(path.parent)
             shutil.rmtree(remnant)
 
-    def sweep(self, older: float, into: str) -> int:
-        swept = 0
-        with _translated(self._staging):
+    def sweep(self, older: float, into: str) -> Sequence[str]:
+        swept: list[str] = []
+        with translated(self._staging):
             try:
                 found = [path for path in sorted(self._staging.iterdir()) if path.name != _LOCK]
             except _ABSENT:
-                return 0
+                return ()
             for path in found:
                 try:
                     left = time.time() - path.stat().st_mtime > older
-                    if left and swept < _SWEEP_AT_MOST:
-                        swept += self._rename(path, self._path(f"{into}/{path.name}"))
+                    target = f"{into}/{path.name}"
+                    if left and len(swept) < _SWEEP_AT_MOST and self._rename(path, self._path(target)):
+                        swept.append(target)
                 except FileNotFoundError:
                     continue  # its writer is done, or another sweep was faster
         return swept
@@ -293,11 +289,11 @@ class LocalStore(Store):
 
     @contextmanager
     def _reading(self, key: str) -> Iterator[None]:
-        with _translated(self._path(key)):
+        with translated(self._path(key)):
             try:
                 yield
             except _ABSENT:
-                raise _missing(self.location(key)) from None
+                raise missing(self.location(key)) from None
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -310,6 +306,22 @@ class LocalStore(Store):
             else:
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+@contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent`, gone when the block ends; an error of its disk is raised as Unavailable."""
+    folder = parent / os.urandom(16).hex()
+    with translated(folder):
+        _make_folder(folder)
+    try:
+        yield folder
+    except OSError as error:
+        if error.errno in _OF_THE_DISK or str(error.filename or "").startswith(str(folder)):
+            raise _unavailable(error, folder) from error
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 _LOCK = ".lock"
@@ -357,7 +369,8 @@ _OF_THE_DISK = (*_FULL, errno.EROFS, errno.EIO)
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
+    """Raises an error of the file system as Unavailable, naming the path unless the error names one."""
     try:
         yield
     except OSError as error:
@@ -389,5 +402,6 @@ def _unavailable(error: OSError, path: Path) -> Unavailable:
     return Unavailable("FT606", f"the file system refused: {reason}", where=where, hint="check the disk")
 
 
-def _missing(location: str) -> NotFound:
+def missing(location: str) -> NotFound:
+    """The error that nothing is at this path or URL."""
     return NotFound("FT601", "no such file", where=location)

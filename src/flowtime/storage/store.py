@@ -30,10 +30,16 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The names directly under a prefix, each sorted: those that hold further keys, and the keys."""
+    """The names directly under a prefix, each sorted: those that hold further keys, and the keys.
+
+    Where folders exist by themselves, as on disks and in ADLS, one that is empty is among the former.
+    """
 
     folders: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.folders or self.files)
 
 
 class Store(ABC):
@@ -82,6 +88,10 @@ class Store(ABC):
         """The names directly under the prefix (`""` is the root); empty where nothing is."""
 
     @abstractmethod
+    def list_many(self, prefixes: Iterable[str]) -> Iterator[Listing]:
+        """What `list` returns for each prefix, in order."""
+
+    @abstractmethod
     def put(self, key: str, data: bytes) -> None:
         """Sets the key to `data`."""
 
@@ -99,7 +109,7 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Removes the key; a key that does not exist is no error."""
+        """Removes the key, or the log with all its lines; one that does not exist is no error."""
 
     @abstractmethod
     def append(self, log: str, record: str) -> None:
@@ -113,15 +123,21 @@ class Store(ABC):
     def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
         """The lines added after position `after` (0: from the beginning), and the position now.
 
-        None where the log does not reach to `after`: it was replaced.
+        None where the log does not reach to `after`, having been replaced, or goes on so far beyond it
+        that looking at everything anew is quicker.
         """
 
     @abstractmethod
-    def marks(self, keys: Sequence[str]) -> tuple[str, ...]:
-        """A mark per log, key or prefix, which changes when a line is added, the key is written, or a
-        name directly under the prefix comes or goes.
+    def tail(self, log: str, count: int) -> tuple[Sequence[str], int]:
+        """The last lines of a log, at most `count`, and the position after them; 0 where there is none."""
 
-        A mark is empty while the last change is so recent that the next could bear the same one.
+    @abstractmethod
+    def marks(self, keys: Sequence[str], logs: Sequence[str], prefixes: Sequence[str]) -> tuple[str, ...]:
+        """A mark for each key, each log and each prefix, in this order.
+
+        A key's changes when it is written, a log's when a line is added, a prefix's when a name directly
+        under it comes or goes; where a store cannot tell, always the same, and a log must say what has
+        changed. A mark is empty while the next change could bear the same one.
         """
 
     def stamp(self, prefix: str) -> int | None:
@@ -149,17 +165,24 @@ class Store(ABC):
     def move(self, prefix: str, target: str, last: str) -> bool:
         """Moves everything under a prefix; False where the target is taken. Raises NotFound (FT601).
 
-        `last` is as in `publish`: it goes first at the source, comes last at the target.
+        `last` is as in `publish`: it comes last at the target, and goes first at the source once the target
+        is complete. Of several files of this name the one highest up, of these the first, is the very last
+        and first.
         """
 
     @abstractmethod
-    def remove(self, prefix: str) -> None:
-        """Removes everything under a prefix; a prefix that does not exist is no error."""
+    def remove(self, prefix: str, last: str) -> None:
+        """Removes everything under a prefix; a prefix that does not exist is no error.
+
+        Files named `last` go first, so that what an interruption leaves counts as absent.
+        """
 
     @abstractmethod
-    def sweep(self, older: float, into: str) -> int:
+    def sweep(self, older: float, into: str) -> Sequence[str]:
         """Moves what writers have left unfinished for more than `older` seconds under the prefix `into`, a
-        bounded number at a time, and returns how many.
+        bounded number at a time.
+
+        Returns the prefixes where something may have changed; who knows a log tells it of them next.
         """
 
 

@@ -1,0 +1,622 @@
+"""A store in a bucket of S3, Azure Blob, ADLS Gen2 or memory, on obstore.
+
+Nothing here locks: what decides is that a create succeeds once and that an update needs the etag it read.
+Under `.staging/` lies what is under way:
+
+    publish/{prefix}      the claim of the one writer that may publish under this prefix
+    move/{id}/{prefix}    the note of a move from this prefix that has begun
+
+A claim or note is made before anything else, and goes when a line of a log has told of what was done. What
+a dead writer left therefore carries one, and nothing else is ever swept.
+"""
+# ruff: noqa: D102 (methods and arguments are documented in Store)
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import tempfile
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property, partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    InvalidPathError,
+    NotModifiedError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import AzureStore, MemoryStore, S3Store
+
+from flowtime.errors import NotFound, Unavailable
+from flowtime.storage.local import STAGING, missing, scratch, translated
+from flowtime.storage.store import Bytes, Listing, Stat, Store, check_key
+
+Objects = AzureStore | MemoryStore | S3Store
+
+_T = TypeVar("_T")
+
+_THREADS = 16
+_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between the attempts at a conditional write."""
+_PATIENCE = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1, 1, 1, 1)
+"""Seconds between looks at a rival's publication, which is given five seconds to end."""
+_SWEEP_AT_MOST = 16
+_KEPT_FILES = 64
+_LARGE = 8 * 1024 * 1024
+"""Size in bytes beyond which the service copies where it can, instead of this machine."""
+_BATCH = 256
+_FAR = 10_000
+_CLAIMS = f"{STAGING}/publish/"
+_MOVES = f"{STAGING}/move/"
+_CLOCK = f"{STAGING}/clock"
+
+_opened_in = os.getpid()
+
+
+class ObjectStore(Store):
+    """A store in a bucket or container, under a prefix. Threads share one; forked processes cannot."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        once: Objects,
+        place: str,
+        prefix: str,
+        *,
+        service: str = "",
+        copies: bool = True,
+    ) -> None:
+        """`once` is the same place as `objects`, without retries: only so is it known who created what.
+
+        `place` is the URL of the bucket, `service` tells apart services that have buckets of one name.
+        `copies` says that the service copies large objects, on condition and at once.
+        """
+        # A memory has no prefix of its own.
+        self._above = f"{prefix}/" if prefix and isinstance(objects, MemoryStore) else ""
+        self._objects = objects
+        self._once = once
+        self._address = f"{place}/{prefix}".rstrip("/")
+        self._service = service
+        self._copies = copies
+        self._ends: dict[str, int] = {}
+        self._files: OrderedDict[str, tuple[str, Path]] = OrderedDict()
+        self._turn = threading.Lock()
+        self._open = threading.local()
+
+    @property
+    def url(self) -> str:
+        return f"{self._address}?service={self._service}" if self._service else self._address
+
+    def location(self, key: str) -> str:
+        return f"{self._address}/{check_key(key, root=True)}".rstrip("/")
+
+    # Reading
+
+    def get(self, key: str) -> bytes:
+        return self._get(key)[0]
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        found = self.stat(key)
+        if found is None:
+            raise missing(self.location(key))
+        length = min(length, found.size - start)
+        if length <= 0:
+            return b""
+        with self._reading(key):
+            return bytes(obstore.get_range(self._objects, self._path(key), start=start, length=length))
+
+    def get_many(self, keys: Iterable[str]) -> Iterator[Bytes]:
+        return self._each(self._got, keys)
+
+    def open(self, key: str) -> BinaryIO:
+        path = self.file(key)
+        with translated(path):
+            return path.open("rb")
+
+    def file(self, key: str) -> Path:
+        path = self._path(key)
+        with self._turn:
+            etag, known = self._files.get(key, ("", Path()))
+            etag = etag if known.is_file() else ""
+        with self._reading(key):
+            try:
+                found = obstore.get(self._objects, path, options={"if_none_match": etag} if etag else None)
+            except NotModifiedError:
+                return known
+            target = self._folder / os.urandom(8).hex() / key.rpartition("/")[2]
+            with translated(target):
+                target.parent.mkdir()
+                with target.open("xb") as stream:
+                    for chunk in found.stream():
+                        stream.write(chunk)
+        with self._turn:
+            self._files[key] = (found.meta["e_tag"] or "", target)
+            self._files.move_to_end(key)
+            if len(self._files) > _KEPT_FILES:
+                _, (_, oldest) = self._files.popitem(last=False)
+                shutil.rmtree(oldest.parent, ignore_errors=True)
+        return target
+
+    def stat(self, key: str) -> Stat | None:
+        with self._translated(key):
+            try:
+                found = obstore.head(self._objects, self._path(key))
+            except FileNotFoundError:
+                return None
+        return Stat(found["size"], found["last_modified"].timestamp())
+
+    def list(self, prefix: str) -> Listing:
+        path = self._path(prefix, root=True)
+        with self._translated(prefix):
+            found = obstore.list_with_delimiter(self._objects, path or None)
+        # The console of S3 makes an object named like the prefix itself, to show an empty folder.
+        folders = {name.rpartition("/")[2] for name in found["common_prefixes"]}
+        files = {each["path"].rpartition("/")[2] for each in found["objects"] if each["path"] != path}
+        if not prefix:
+            folders.discard(STAGING)
+        return Listing(tuple(sorted(folders)), tuple(sorted(files)))
+
+    def list_many(self, prefixes: Iterable[str]) -> Iterator[Listing]:
+        return self._each(self.list, prefixes)
+
+    # Writing one key
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._translated(key):
+            obstore.put(self._objects, self._path(key), data, use_multipart=False)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        with self._translated(key):
+            return self._create(key, data)
+
+    def update(self, key: str, change: Callable[[bytes], bytes]) -> bytes:
+        while True:
+            before, version = self._get(key)
+            after = change(before)
+            if after == before:
+                return after
+            with self._translated(key):
+                if self._put_once(key, after, version):
+                    return after
+            time.sleep(random.uniform(0, 0.02))
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with self._translated(key):
+            lines = [name for name in self._under(key) if re.fullmatch(r"end|[0-9]{12}", name)]
+            # The pointer to the end goes first: without its line it would lead nowhere.
+            self._delete([path, *(f"{path}/{name}" for name in sorted(lines, reverse=True))])
+            self._ends.pop(key, None)
+
+    # The log: an object a line, numbered from 1 without a gap. `end` holds the number of a late line, from
+    # which the last one is found in a few steps.
+
+    def append(self, log: str, record: str) -> None:
+        with self._translated(log):
+            number = self._end(log) + 1
+            while not self._create(_line(log, number), record.encode()):
+                time.sleep(random.uniform(0, 0.02))
+                number = self._end(log) + 1
+            self._ends[log] = max(number, self._ends.get(log, 0))
+            obstore.put(self._objects, self._path(f"{log}/end"), b"%d" % number)
+            self._delete([self._path(key) for key in self._under_way()])
+            self._under_way().clear()
+
+    def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
+        check_key(log)
+        if after and self.stat(_line(log, after)) is None:
+            self._ends.pop(log, None)
+            return None
+        lines: list[str] = []
+        size = 1
+        while True:
+            start = after + len(lines) + 1
+            found = list(self.get_many(_line(log, number) for number in range(start, start + size)))
+            for each in found:
+                if isinstance(each, Unavailable):
+                    raise each
+            # Of two lines added while these were asked for, only the later one may have been seen.
+            new = list(takewhile(lambda each: isinstance(each, bytes), found))
+            lines += [line.decode("utf-8", "replace") for line in new if isinstance(line, bytes)]
+            if len(new) < size:
+                return tuple(lines), after + len(lines)
+            if len(lines) > _FAR:
+                return None
+            size = min(2 * size, _BATCH)
+
+    def _end(self, log: str) -> int:
+        number = self._ends.get(log, 0)
+        if not number:
+            hint = self._got(f"{log}/end")
+            if isinstance(hint, Unavailable):
+                raise hint
+            number = int(hint) if isinstance(hint, bytes) and hint.isdigit() else 0
+            if number and self.stat(_line(log, number)) is None:
+                number = 0
+        # Strides that double find a line that is not there, halved ones the last that is.
+        step = 1
+        while self.stat(_line(log, number + step)) is not None:
+            number += step
+            step *= 2
+        while step > 1:
+            step //= 2
+            if self.stat(_line(log, number + step)) is not None:
+                number += step
+        self._ends[log] = number
+        return number
+
+    def tail(self, log: str, count: int) -> tuple[Sequence[str], int]:
+        end = self._end(log)
+        found = self.records(log, max(end - count, 0))
+        return found or ((), end)
+
+    def marks(self, keys: Sequence[str], logs: Sequence[str], prefixes: Sequence[str]) -> tuple[str, ...]:
+        # To tell a change of names by them, all would have to be listed.
+        found = self._each(
+            lambda mark: mark(),
+            [*(partial(self._etag, k) for k in keys), *(partial(self._end_mark, k) for k in logs)],
+        )
+        return (*found, *["log"] * len(prefixes))
+
+    def _etag(self, key: str) -> str:
+        with self._translated(key):
+            try:
+                return f"etag {obstore.head(self._objects, self._path(key))['e_tag']}"
+            except FileNotFoundError:
+                return "absent"
+
+    def _end_mark(self, log: str) -> str:
+        return f"line {self._end(log)}"
+
+    # Publication and what lies under a prefix
+
+    def stage(self) -> AbstractContextManager[Path]:
+        return scratch(Path(tempfile.gettempdir()))
+
+    def publish(self, folder: Path, prefix: str, last: str) -> bool:
+        check_key(prefix)
+        with translated(folder):
+            paths = {
+                each.relative_to(folder).as_posix(): each for each in folder.rglob("*") if each.is_file()
+            }
+        names = [*sorted(paths.keys() - {last}), last]
+        claim = f"{_CLAIMS}{prefix}"
+        note = {"id": os.urandom(16).hex(), "prefix": prefix, "files": names}
+        with self._translated(prefix):
+            if self.stat(f"{prefix}/{last}") is not None:
+                return False
+            if not self._create(claim, json.dumps(note).encode()):
+                self._await_rival(f"{prefix}/{last}", claim)
+                return False
+            made: list[str] = []
+            # A rival that was done between the look and the claim has let go of its own claim meanwhile.
+            if self.stat(f"{prefix}/{last}") is None:
+                for name in names:
+                    if not self._create(f"{prefix}/{name}", paths[name]):
+                        break
+                    made.append(name)
+            if len(made) == len(names):
+                self._under_way().append(claim)
+                return True
+            self._delete([*(self._path(f"{prefix}/{name}") for name in made), self._path(claim)])
+            return False
+
+    def move(self, prefix: str, target: str, last: str) -> bool:
+        check_key(target)
+        with self._translated(prefix):
+            names = _ordered(self._under(prefix), last)
+            if not names or names[0].rpartition("/")[2] != last:
+                raise missing(self.location(prefix))
+            if self.stat(f"{target}/{names[0]}") is not None and not self._same(
+                f"{prefix}/{names[0]}", f"{target}/{names[0]}"
+            ):
+                return False
+            note = {"prefix": prefix, "target": target, "files": names}
+            move = f"{_MOVES}{os.urandom(16).hex()}/{prefix}"
+            self._create(move, json.dumps(note).encode())
+            # What an interrupted move left at the target is the same, and is taken as it is.
+            for name in reversed(names):
+                if not self._copy(f"{prefix}/{name}", f"{target}/{name}"):
+                    self._delete([self._path(move)])
+                    return False
+            lost = set(names) - set(self._under(target))
+            if lost:
+                raise Unavailable(
+                    "FT606",
+                    f"the copy is not complete, so nothing was deleted: {min(lost)} is missing",
+                    where=self.location(target),
+                    hint="somebody else is clearing this place; try again",
+                )
+            self._delete_under(prefix, names)
+            self._under_way().append(move)
+            return True
+
+    def remove(self, prefix: str, last: str) -> None:
+        check_key(prefix)
+        with self._translated(prefix):
+            self._delete_under(prefix, _ordered(self._under(prefix), last))
+
+    def sweep(self, older: float, into: str) -> Sequence[str]:
+        check_key(into)
+        with self._translated(STAGING):
+            staged = self._staged()
+            old = [path for path, then in staged.items() if time.time() - then >= older]
+            if not old:
+                return ()
+            # The clock of the service decides: that of this machine may be wrong by days.
+            obstore.put(self._objects, self._path(_CLOCK), b"")
+            now = obstore.head(self._objects, self._path(_CLOCK))["last_modified"].timestamp()
+            swept = [path for path in sorted(old) if now - staged[path] >= older][:_SWEEP_AT_MOST]
+            for path in swept:
+                self._sweep(path, into)
+            self._under_way().extend(swept)
+        return tuple(_changing(path) for path in swept)
+
+    def _sweep(self, path: str, into: str) -> None:
+        """Clears away what a dead writer left, by the note it made."""
+        note = _read_note(self._got(path))
+        if note is None:
+            return
+        prefix, names = note["prefix"], note["files"]
+        if path.startswith(_CLAIMS) and self.stat(f"{prefix}/{names[-1]}") is None:
+            for name in names:
+                if self.stat(f"{prefix}/{name}") is not None:
+                    self._copy(f"{prefix}/{name}", f"{into}/{note['id']}/{name}")
+            self._delete_under(prefix, names)
+        elif path.startswith(_MOVES):
+            # One of the two places is whole, unless it was changed since; the other has copies.
+            target = note["target"]
+            here, there = f"{prefix}/{names[0]}", f"{target}/{names[0]}"
+            if self.stat(here) is None:
+                self._delete_under(prefix, names)
+            elif self.stat(there) is None or self._same(here, there):
+                self._delete_under(target, names)
+
+    def _await_rival(self, key: str, claim: str) -> None:
+        """Waits for a rival's publication, which a caller that is told of its loss wants to look at."""
+        for pause in _PATIENCE:
+            if self.stat(key) is not None or self.stat(claim) is None:
+                return
+            time.sleep(pause)
+
+    def _under_way(self) -> MutableSequence[str]:
+        """The claims and moves of this thread that no line of a log has told of yet."""
+        if not hasattr(self._open, "keys"):
+            self._open.keys = []
+        keys: MutableSequence[str] = self._open.keys
+        return keys
+
+    def _staged(self) -> dict[str, float]:
+        """The claims and moves under way, or left by the dead, with the time of each."""
+        listed = obstore.list(self._objects, prefix=self._path(STAGING)).collect()
+        found = {each["path"].removeprefix(self._above): each["last_modified"].timestamp() for each in listed}
+        return {path: then for path, then in found.items() if path.startswith((_CLAIMS, _MOVES))}
+
+    # Objects
+
+    def _get(self, key: str) -> tuple[bytes, dict[str, str]]:
+        """The bytes, and the version of them that a conditional write names."""
+        with self._reading(key):
+            found = obstore.get(self._objects, self._path(key))
+            meta = found.meta
+            given = (("e_tag", meta["e_tag"]), ("version", meta["version"]))
+            return bytes(found.bytes()), {name: value for name, value in given if value is not None}
+
+    def _got(self, key: str) -> Bytes:
+        try:
+            return self.get(key)
+        except (NotFound, Unavailable) as error:
+            return error
+
+    def _create(self, key: str, data: bytes | Path) -> bool:
+        """Makes the object; False where it is there already. Exactly one of several callers made it."""
+        return self._put_once(key, data, None)
+
+    def _put_once(self, key: str, data: bytes | Path, version: dict[str, str] | None) -> bool:
+        """Writes on the condition that the object has this version, or is not there for None."""
+        path, unsure = self._path(key), False
+        mode: Any = "create" if version is None else version
+        for pause in (*_PAUSES, None):
+            try:
+                obstore.put(self._once, path, data, mode=mode, use_multipart=False)
+            except (AlreadyExistsError, PreconditionError):
+                # An attempt whose reply was lost may have been the one that wrote what is there.
+                if unsure and self._holds(key, data):
+                    return True
+                # S3 also refuses while another's write of the same key is under way, which may yet fail.
+                if version is not None or self.stat(key) is not None:
+                    return False
+                if pause is None:
+                    raise
+            except GenericError as error:
+                if pause is None or _FINAL.search(str(error)):
+                    raise
+                unsure = True
+            else:
+                return True
+            time.sleep(pause * random.uniform(0.5, 1))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _copy(self, source: str, target: str) -> bool:
+        """Makes the target a copy of the source; False where it holds something else."""
+        found = self.stat(source)
+        if found is None:
+            raise missing(self.location(source))
+        if found.size > _LARGE and self._copies:
+            try:
+                obstore.copy(self._objects, self._path(source), self._path(target), overwrite=False)
+            except AlreadyExistsError:
+                return self._same(source, target)
+            return True
+        data: bytes | Path = self.get(source) if found.size <= _LARGE else self.file(source)
+        return self._create(target, data) or self._holds(target, data)
+
+    def _same(self, one: str, other: str) -> bool:
+        return self._holds(other, self.file(one))
+
+    def _holds(self, key: str, data: bytes | Path) -> bool:
+        """Whether the object has exactly these bytes."""
+        found = self.stat(key)
+        if isinstance(data, bytes):
+            return found is not None and found.size == len(data) and self._got(key) == data
+        with translated(data), data.open("rb") as stream:
+            if found is None or found.size != os.fstat(stream.fileno()).st_size:
+                return False
+            with self._reading(key):
+                chunks = obstore.get(self._objects, self._path(key)).stream()
+                return all(stream.read(len(chunk)) == chunk for chunk in chunks)
+
+    def _under(self, prefix: str) -> Sequence[str]:
+        """The names of all objects under the prefix, relative to it."""
+        path = self._path(prefix)
+        found = obstore.list(self._objects, prefix=path).collect()
+        return [each["path"].removeprefix(f"{path}/") for each in found if each["path"] != path]
+
+    def _delete_under(self, prefix: str, names: Sequence[str]) -> None:
+        """Deletes what decides one after the other, in this order, and then the rest at once."""
+        if not names:
+            return
+        deciding = names[0].rpartition("/")[2]
+        for name in names:
+            if name.rpartition("/")[2] == deciding:
+                self._delete([self._path(f"{prefix}/{name}")])
+        self._delete(
+            [self._path(f"{prefix}/{name}") for name in names if name.rpartition("/")[2] != deciding]
+        )
+
+    def _delete(self, paths: Sequence[str]) -> None:
+        """Deletes objects, of which some may have gone: Azure calls that an error, S3 does not."""
+        if not paths:
+            return
+        try:
+            obstore.delete(self._objects, paths)
+        except FileNotFoundError:
+            for path in paths:
+                try:
+                    obstore.delete(self._objects, path)
+                except FileNotFoundError:
+                    continue
+
+    def _path(self, key: str, *, root: bool = False) -> str:
+        return (self._above + check_key(key, root=root)).rstrip("/")
+
+    def _each(self, work: Callable[[Any], _T], items: Iterable[Any]) -> Iterator[_T]:
+        return self._pool.map(work, items)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_THREADS, thread_name_prefix="flowtime-objects")
+
+    @cached_property
+    def _folder(self) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="flowtime-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        with self._translated(key):
+            try:
+                yield
+            except FileNotFoundError as error:
+                if _NO_BUCKET.search(str(error)):
+                    raise
+                raise missing(self.location(key)) from None
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        if os.getpid() != _opened_in:
+            raise Unavailable(
+                "FT606",
+                "the store was opened before this process was forked, and object stores do not survive that",
+                where=self._address,
+                hint='start worker processes by spawning: multiprocessing.get_context("spawn")',
+            )
+        try:
+            yield
+        except (BaseError, FileNotFoundError, ValueError) as error:
+            raise self._unavailable(error, key) from error
+
+    def _unavailable(self, error: Exception, key: str) -> Unavailable:
+        # The first paragraph is for people; a query may hold a signature.
+        reason = re.sub(r"\?[^\s'\"]*", "", str(error).split("\n\n")[0]).strip()
+        reason = " ".join(reason.split())[:400]
+        where = self.location("") if key.startswith(STAGING) else self.location(key)
+        if isinstance(error, FileNotFoundError) or _NO_BUCKET.search(str(error)):
+            return Unavailable(
+                "FT607",
+                "the bucket or container does not exist",
+                where=self._address,
+                hint="make it with the cloud's own tools, or check spelling, account and endpoint",
+            )
+        if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or _NO_LOGIN.search(str(error)):
+            return Unavailable(
+                "FT605",
+                f"the service refuses access: {reason}",
+                where=where,
+                hint="check the credentials (AWS_ACCESS_KEY_ID or AWS_PROFILE; AZURE_STORAGE_KEY or "
+                "AZURE_STORAGE_CONNECTION_STRING) and what they allow",
+            )
+        if isinstance(error, InvalidPathError):
+            return Unavailable(
+                "FT606",
+                f"a foreign object here has a name that cannot be read: {reason}",
+                where=where,
+                hint="rename or delete that object, or keep the registry under a prefix of its own",
+            )
+        plain = "builder error" in reason
+        return Unavailable(
+            "FT606",
+            f"the service does not answer as it should: {reason}",
+            where=where,
+            hint="set AWS_ALLOW_HTTP=true (AZURE_ALLOW_HTTP=true) for an endpoint without encryption"
+            if plain
+            else "check the network and the endpoint, and try again",
+        )
+
+
+_FINAL = re.compile(r"status code: 4(?!08|29)\d\d|builder error")
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|ContainerBeingDeleted|FilesystemNotFound")
+_NO_LOGIN = re.compile(r"(?i)credential|metadata/instance|security-credentials|oauth2/token|latest/api/token")
+
+
+def _line(log: str, number: int) -> str:
+    return f"{log}/{number:012d}"
+
+
+def _read_note(data: Bytes) -> dict[str, Any] | None:
+    """What a claim or a move says; None where the object has gone or is not of our making."""
+    try:
+        note: dict[str, Any] | None = json.loads(data) if isinstance(data, bytes) else None
+    except ValueError:
+        return None
+    return note if isinstance(note, dict) and note.keys() >= {"prefix", "files"} else None
+
+
+def _changing(path: str) -> str:
+    """The prefix that a claim or move is about."""
+    if path.startswith(_CLAIMS):
+        return path.removeprefix(_CLAIMS)
+    return path.removeprefix(_MOVES).partition("/")[2]
+
+
+def _ordered(names: Iterable[str], last: str) -> list[str]:
+    """The names with those of `last` first, the highest of them before all others."""
+    return sorted(names, key=lambda name: (name.rpartition("/")[2] != last, name.count("/"), len(name), name))

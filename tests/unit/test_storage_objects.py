@@ -1,0 +1,426 @@
+"""The store in a bucket: its address and settings, its errors, large and foreign objects, dead writers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowtime.errors import InvalidInput, NotFound, Unavailable
+from flowtime.storage import Listing, Store, open_store
+
+AZURE = "abfss://box@account.dfs.core.windows.net/a"
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Settings that lead to a server which is not there."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", NOWHERE)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tester")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    return monkeypatch
+
+
+def refusal(use: Callable[[], object], error: type[InvalidInput | Unavailable] = InvalidInput) -> Any:
+    with pytest.raises(error) as caught:
+        use()
+    return caught.value
+
+
+# Addresses and settings
+
+
+def test_addresses() -> None:
+    store = open_store("s3://bucket/team/artifacts/")
+    assert store.location("runs/a") == "s3://bucket/team/artifacts/runs/a"
+    assert store.location("") == "s3://bucket/team/artifacts"
+    assert open_store("s3://bucket").location("runs") == "s3://bucket/runs"
+    assert open_store(AZURE).location("b") == f"{AZURE}/b"
+    assert store.url == open_store("S3://bucket/team/artifacts").url
+
+
+def test_the_same_name_at_another_service_is_another_store(s3: pytest.MonkeyPatch) -> None:
+    one = open_store("s3://bucket/a").url
+    s3.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:10")
+    assert open_store("s3://bucket/a").url != one
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://",
+        "s3:///a",
+        "az://",
+        "abfss://box/a",
+        "abfss://box@account/a",
+        "abfss://@account.dfs.core.windows.net",
+    ],
+)
+def test_addresses_without_a_bucket_are_refused(url: str) -> None:
+    error = refusal(lambda: open_store(url))
+    assert error.code == "FT602"
+    assert "abfss://container@account.dfs.core.windows.net/prefix" in error.hint
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/../a", "s3://bucket/a//b", "az://box/a\\b"])
+def test_prefixes_that_no_key_can_have_are_refused(url: str) -> None:
+    assert refusal(lambda: open_store(url)).code == "FT603"
+
+
+def test_the_account_of_a_container_comes_from_the_address_or_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = refusal(lambda: open_store("az://box/a"))
+    assert error.code == "FT608"
+    assert "AZURE_STORAGE_ACCOUNT" in error.hint
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "account")
+    assert open_store("az://box/a").url.partition("?")[2] == open_store(AZURE).url.partition("?")[2]
+
+
+def files(home: Path, monkeypatch: pytest.MonkeyPatch, config: str = "", credentials: str = "") -> None:
+    for variable, text in (("AWS_CONFIG_FILE", config), ("AWS_SHARED_CREDENTIALS_FILE", credentials)):
+        (home / variable).write_text(text)
+        monkeypatch.setenv(variable, str(home / variable))
+
+
+def test_an_aws_profile_gives_keys_region_and_endpoint(
+    server: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_PROFILE", "team")
+    files(
+        tmp_path,
+        monkeypatch,
+        "[default]\nregion = nowhere\n"
+        f"[profile team]\nregion = us-east-1\nendpoint_url = {server('moto').address}\n",
+        "[team]\naws_access_key_id = tester\naws_secret_access_key = secret\n",
+    )
+    store = open_store(f"s3://flowtime/{tmp_path.name}")
+    store.put("a", b"1")
+    assert store.get("a") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [("", "has no keys"), ("[profile team]\nsso_session = corp\n", "signs in by other means")],
+)
+def test_an_aws_profile_without_keys_says_how_to_get_some(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, why: str
+) -> None:
+    files(tmp_path, monkeypatch, config)
+    open_store("s3://bucket/a")
+    monkeypatch.setenv("AWS_PROFILE", "team")
+    error = refusal(lambda: open_store("s3://bucket/a"))
+    assert error.code == "FT608"
+    assert why in error.message
+    assert "aws configure export-credentials --profile team --format env" in error.hint
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tester")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    open_store("s3://bucket/a")
+
+
+def test_an_azure_connection_string_leads_there(
+    server: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    account = "devstoreaccount1"
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    endpoint = f"{server('azurite').address}/{account}"
+    text = f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};BlobEndpoint={endpoint};"
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+    store = open_store(f"az://flowtime/{tmp_path.name}")
+    store.put("a", b"1")
+    assert open_store(f"abfss://flowtime@{account}.dfs.core.windows.net/{tmp_path.name}").get("a") == b"1"
+    assert refusal(lambda: open_store(AZURE)).code == "FT608"
+
+
+@pytest.mark.parametrize("text", ["AccountKey=eA==", "nonsense"])
+def test_a_connection_string_without_an_account_is_refused(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+    assert refusal(lambda: open_store("az://box/a")).where == "AZURE_STORAGE_CONNECTION_STRING"
+
+
+# Errors
+
+
+@pytest.mark.parametrize(("name", "root"), [("moto", "s3://nobucket/a"), ("azurite", "az://nobucket/a")])
+def test_a_bucket_that_does_not_exist(place: Callable[[str], str], name: str, root: str) -> None:
+    place(name)
+    store = open_store(root)
+    for use in (lambda: store.get("a"), lambda: store.list(""), lambda: store.put("a", b"1")):
+        error = refusal(use, Unavailable)
+        assert (error.code, error.where) == ("FT607", root)
+
+
+def test_a_service_that_does_not_answer(s3: pytest.MonkeyPatch) -> None:
+    error = refusal(lambda: open_store("s3://bucket/a").get("b"), Unavailable)
+    assert error.code == "FT606"
+    assert "AWS_ALLOW_HTTP" in error.hint
+    s3.setenv("AWS_ALLOW_HTTP", "true")
+    error = refusal(lambda: open_store("s3://bucket/a").put_if_absent("b", b""), Unavailable)
+    assert error.code == "FT606"
+    assert "network" in error.hint
+
+
+def test_a_machine_without_credentials_says_so(s3: pytest.MonkeyPatch) -> None:
+    s3.delenv("AWS_ACCESS_KEY_ID")
+    s3.delenv("AWS_SECRET_ACCESS_KEY")
+    s3.setenv("AWS_METADATA_ENDPOINT", NOWHERE)
+    s3.setenv("AWS_ALLOW_HTTP", "true")
+    error = refusal(lambda: open_store("s3://bucket/a").get("b"), Unavailable)
+    assert error.code == "FT605"
+    assert "AWS_ACCESS_KEY_ID" in error.hint
+
+
+def test_wrong_credentials_and_no_signature_in_the_message(
+    place: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = place("azurite")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2021-08-06&sp=r&sig=topsecret")
+    error = refusal(lambda: open_store(root).get("b"), Unavailable)
+    assert error.code == "FT605"
+    assert "topsecret" not in str(error)
+
+
+def test_a_forked_process_is_told_instead_of_hanging(tmp_path: Path) -> None:
+    script = """
+import os
+from flowtime.errors import Unavailable
+from flowtime.storage import open_store
+store = open_store("memory://a")
+store.put("a", b"1")
+child = os.fork()
+if child == 0:
+    try:
+        store.get("a")
+    except Unavailable as error:
+        os._exit(7 if "spawn" in error.hint else 1)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, timeout=30, text=True, check=True
+    )
+    assert done.stdout == "7\n"
+
+
+# Foreign objects
+
+
+def raw(server: Any, key: str, data: bytes = b"x") -> None:
+    """Makes an object of any name, as other tools can."""
+    urllib.request.urlopen(
+        urllib.request.Request(f"{server.address}/flowtime/{key}", data=data, method="PUT"), timeout=10
+    ).close()
+
+
+def test_a_folder_made_by_the_console_is_an_empty_one(
+    place: Callable[[str], str], server: Callable[[str], Any]
+) -> None:
+    root = place("moto")
+    path = root.removeprefix("s3://flowtime/")
+    raw(server("moto"), f"{path}/", b"")
+    raw(server("moto"), f"{path}/runs/", b"")
+    store = open_store(root)
+    assert store.list("") == Listing(("runs",), ())
+    assert store.list("runs") == Listing()
+
+
+def test_an_object_whose_name_cannot_be_read_is_named(
+    place: Callable[[str], str], server: Callable[[str], Any]
+) -> None:
+    root = place("moto")
+    raw(server("moto"), f"{root.removeprefix('s3://flowtime/')}/runs//stranger")
+    error = refusal(lambda: open_store(root).list("runs"), Unavailable)
+    assert "runs//" in error.message
+    assert "prefix of its own" in error.hint
+    assert open_store(root).list("") == Listing(("runs",), ())
+
+
+# Large objects, and what is read again
+
+
+@pytest.mark.parametrize("name", ["seaweedfs", "moto", "azurite"])
+def test_large_objects_move_whole(place: Callable[[str], str], name: str) -> None:
+    store = open_store(place(name))
+    data = os.urandom(1 << 20) * 9
+    with store.stage() as folder:
+        (folder / "data").write_bytes(data)
+        (folder / "empty").write_bytes(b"")
+        (folder / "catalog").write_bytes(b"{}")
+        assert store.publish(folder, "runs/a", "catalog")
+    assert store.move("runs/a", ".trash/runs/a/1", "catalog")
+    assert store.move(".trash/runs/a/1", "runs/a", "catalog")
+    assert store.file("runs/a/data").read_bytes() == data
+    assert store.get("runs/a/empty") == b""
+    assert store.get_range("runs/a/data", len(data) - 3, 10) == data[-3:]
+    assert store.get_range("runs/a/data", len(data) + 3, 10) == b""
+
+
+@pytest.mark.parametrize("name", ["seaweedfs", "moto", "azurite"])
+def test_a_file_is_fetched_again_only_when_it_has_changed(place: Callable[[str], str], name: str) -> None:
+    store = open_store(place(name))
+    store.put("a", b"1")
+    first = store.file("a")
+    assert store.file("a") == first
+    store.put("a", b"2")
+    assert store.file("a").read_bytes() == b"2"
+    assert first.read_bytes() == b"1"
+    store.delete("a")
+    with pytest.raises(NotFound):
+        store.file("a")
+
+
+# Dead writers
+
+
+class Died(BaseException):
+    """Stands for the end of a process: nothing is tidied up."""
+
+
+def dies_at(store: Any, method: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its call `number` on, counted from 1, the method ends the writer."""
+    calls = iter(range(1, number))
+    real = getattr(store, method)
+
+    def call(*arguments: Any) -> Any:
+        if next(calls, None) is None:
+            raise Died
+        return real(*arguments)
+
+    monkeypatch.setattr(store, method, call)
+
+
+def publish(store: Store, prefix: str, text: str = "1") -> bool:
+    with store.stage() as folder:
+        (folder / "data").write_text(text)
+        (folder / "catalog").write_text(text)
+        return store.publish(folder, prefix, "catalog")
+
+
+def swept(store: Store) -> int:
+    count = 0
+    while found := store.sweep(0, ".trash/staging"):
+        store.append("log", f"swept {', '.join(found)}")
+        count += len(found)
+    return count
+
+
+@pytest.mark.parametrize("name", ["memory", "seaweedfs", "moto", "azurite"])
+def test_an_abandoned_publication_is_swept_to_the_trash_and_nothing_else(
+    place: Callable[[str], str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = place(name)
+    store = open_store(root)
+    store.put("runs/stranger/data", b"not ours")
+    with monkeypatch.context() as patched:
+        dies_at(store, "_create", 3, patched)  # the claim, the data, not the catalog
+        with pytest.raises(Died):
+            publish(store, "runs/a")
+    assert store.stat("runs/a/data") is not None
+    assert store.sweep(3600, ".trash/staging") == ()
+    store.put("runs/a/stranger", b"not ours")
+    assert not publish(open_store(root), "runs/a", "2")
+    assert swept(store) == 1
+    assert store.list("runs/a").files == ("stranger",)
+    assert store.get("runs/stranger/data") == b"not ours"
+    [left] = store.list(".trash/staging").folders
+    assert store.get(f".trash/staging/{left}/data") == b"1"
+    assert publish(store, "runs/a", "3")
+
+
+def test_a_claim_goes_when_a_log_has_told(tmp_path: Path) -> None:
+    store = open_store(f"memory://{tmp_path}")
+    assert publish(store, "runs/a")
+    assert store.sweep(0, "trash") == ("runs/a",)  # as of a writer that died before it could tell
+    store.append("log", "runs/a")
+    assert store.sweep(0, "trash") == ()
+    assert publish(store, "runs/b")
+    store.append("log", "runs/b")
+    assert store.move("runs/b", "trash/b", "catalog")
+    assert store.sweep(0, "trash") == ("runs/b",)
+    store.append("log", "runs/b")
+    assert store.sweep(0, "trash") == ()
+    assert (store.get("runs/a/catalog"), store.get("trash/b/catalog")) == (b"1", b"1")
+
+
+@pytest.mark.parametrize("step", range(1, 5))
+@pytest.mark.parametrize("method", ["_copy", "_delete"])
+def test_a_move_that_was_interrupted_can_be_done_again_or_is_swept(
+    method: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for again in (True, False):
+        store = open_store(f"memory://move-{method}-{step}-{again}")
+        for version in ("v1", "v2", "v10"):
+            assert publish(store, f"models/a/{version}", version)
+        with monkeypatch.context() as patched:
+            dies_at(store, method, step, patched)
+            with pytest.raises(Died):
+                store.move("models/a", "trash/a", "catalog")
+        live = store.stat("models/a/v1/catalog") is not None
+        assert live != (store.stat("trash/a/v1/catalog") is not None) or (method, step) == ("_delete", 1)
+        if again:
+            assert store.move(*(("models/a", "trash/a") if live else ("trash/a", "models/a")), "catalog")
+            live = not live
+        swept(store)
+        here, there = ("models/a", "trash/a") if live else ("trash/a", "models/a")
+        assert store.list(there) == Listing()
+        for version in ("v1", "v2", "v10"):
+            for name in ("data", "catalog"):
+                assert store.get(f"{here}/{version}/{name}") == version.encode()
+
+
+def test_a_move_does_not_overwrite(tmp_path: Path) -> None:
+    store = open_store(f"memory://{tmp_path}")
+    for prefix, text in (("runs/a", "1"), ("trash/a/1", "2")):
+        assert publish(store, prefix, text)
+    store.put("trash/a/2/data", b"half of another copy")
+    assert not store.move("runs/a", "trash/a/1", "catalog")
+    assert not store.move("runs/a", "trash/a/2", "catalog")
+    assert store.get("trash/a/1/data") == b"2"
+    assert store.get("runs/a/catalog") == b"1"
+    assert store.move("runs/a", "trash/a/3", "catalog")
+
+
+def test_a_rival_that_loses_has_written_nothing(place: Callable[[str], str]) -> None:
+    root = place("seaweedfs")
+    won: list[int] = []
+
+    def compete(number: int) -> None:
+        store = open_store(root)
+        with store.stage() as folder:
+            for name in ("catalog", "same", f"only-{number}"):
+                (folder / name).write_text("x" if name == "same" else str(number))
+            if store.publish(folder, "models/a/v2", "catalog"):
+                won.append(number)
+
+    threads = [threading.Thread(target=compete, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [winner] = won
+    assert open_store(root).list("models/a/v2").files == ("catalog", f"only-{winner}", "same")
+
+
+def test_the_log_is_found_from_anywhere(place: Callable[[str], str]) -> None:
+    root = place("moto")
+    store = open_store(root)
+    for number in range(20):
+        store.append("log", str(number))
+    assert open_store(root).tail("log", 1) == (("19",), 20)
+    store.put("log/end", b"3")  # as a slow writer would leave it
+    late = open_store(root)
+    assert late.tail("log", 1) == (("19",), 20)
+    assert late.records("log", 17) == (("17", "18", "19"), 20)
+    late.append("log", "20")
+    assert store.records("log", 20) == (("20",), 21)
