@@ -63,7 +63,8 @@ def fuzz(name: str, target: Target, seconds: float) -> tuple[int, list[Path]]:
             print(text[-1000:], file=sys.stderr)
             sys.exit(f"{name}: the fuzzer does not start")
         if done.returncode:
-            print(f"{name}: {_summary(text)}", flush=True)
+            ended = f"ended by signal {-done.returncode}" if done.returncode < 0 else _summary(text)
+            print(f"{name}: {ended}", flush=True)
     return tried, sorted(set(found.iterdir()) - before)
 
 

@@ -227,7 +227,8 @@ class NdjsonBlock:
 
     def _own_spelling(self) -> pl.DataFrame | None:
         """The rows where every line is spelled as flowtime does, with an instant and nothing escaped."""
-        if self.layout.columns != COLUMNS or b"\\" in self.text or b"\r" in self.text:
+        long = self.layout.names is not None and self.layout.columns == COLUMNS
+        if not long or b"\\" in self.text or b"\r" in self.text:
             return None
         schema = {str(place): pl.String for place in range(len(_BETWEEN) + 1)}
         header = b'"'.join(name.encode() for name in schema) + b"\n"
