@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,16 +60,24 @@ def write_parquet(
 def _sink(series: SeriesSet, document: JSON | None, handle: BinaryIO, progress: Progress | None) -> None:
     time_type = pl.Int64() if series.grid.start is None else pl.Datetime("us", "UTC")
     times = series.time_bins()
+    rows = _group_rows(series.grid.bins)
     components = pl.Series([key.component for key in series.keys], dtype=pl.String)
     measures = pl.Series([key.measure for key in series.keys], dtype=pl.String)
 
+    known: dict[tuple[int, int, int], pl.Series] = {}
+
+    def instants(which: slice, bins: slice) -> pl.Series:
+        """The times of a stretch, made once for all that are of one shape."""
+        shape = bins.start, bins.stop, which.stop - which.start
+        if shape not in known:
+            known[shape] = pl.Series(np.tile(times[bins], shape[2])).cast(time_type)
+        return known[shape]
+
     def stretches(*_: object) -> Iterator[pl.DataFrame]:
         done = 0
-        for span in spans(series, GROUP_ROWS):
+        for span in spans(series, rows):
             of_series, _of_bin, value = stretch(series, span)
-            which, bins = span
-            instants = pl.Series(np.tile(times[bins], which.stop - which.start)).cast(time_type)
-            columns = (instants, components.gather(of_series), measures.gather(of_series), value)
+            columns = (instants(*span), components.gather(of_series), measures.gather(of_series), value)
             done += len(value)
             yield pl.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
             if progress is not None:
@@ -81,11 +90,18 @@ def _sink(series: SeriesSet, document: JSON | None, handle: BinaryIO, progress: 
     try:
         # Statistics would help who filters by value; they cost a tenth of the time of everyone.
         register_io_source(stretches, schema=schema).sink_parquet(
-            handle, compression="zstd", row_group_size=GROUP_ROWS, statistics=False, metadata=metadata
+            handle, compression="zstd", row_group_size=rows, statistics=False, metadata=metadata
         )
     except pl.exceptions.ComputeError as error:
         number = re.search(r"os error ([0-9]+)", str(error))
         raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+
+
+def _group_rows(bins: int) -> int:
+    """Rows of a group: whole series or even parts of one, so that no stretch has to be cut and joined."""
+    if bins <= GROUP_ROWS:
+        return GROUP_ROWS // bins * bins
+    return math.ceil(bins / math.ceil(bins / GROUP_ROWS))
 
 
 def _close_seal(handle: BinaryIO) -> None:
