@@ -330,12 +330,12 @@ class Flowtime:
         nothing stored; the result then says what was found. `errors` is a CSV file for the rows that are
         not as they should be.
         """
-        from flowtime.formats import format_named
+        from flowtime.formats import FORMATS, format_named
         from flowtime.loop import exchange
 
         belongs = None if model is None else self._model(model)
         options |= {
-            "format": None if format is None else format_named(format),
+            "format": None if format is None else format_named(format, FORMATS),
             "grid": None if grid is None else exchange.read_grid(grid),
         }
         with _problems_in(errors):

@@ -42,7 +42,7 @@ def service(folder: Path) -> Flowtime:
 
 def assert_closed(report: dict[str, Any]) -> None:
     assert report["ok"], report
-    assert set(report["formats"]) == {"gold", "ndjson", "parquet"}
+    assert set(report["formats"]) == set(FORMATS)
     for verdict in report["formats"].values():
         assert set(verdict["checks"]) == CHECKS
         assert all(verdict["checks"].values())
@@ -55,7 +55,7 @@ def test_it_passes_for_every_template(flowtime: Any, template: str) -> None:
     model = flowtime("sim", "new", "--template", template, "--name", "one", "--json").json
     assert_closed(flowtime("test-loop", "--model", "one", "--json").json)
     shown = flowtime("show", model["id"], "--json").json
-    assert set(shown["loop"]) == {"gold", "ndjson", "parquet"}
+    assert set(shown["loop"]) == set(FORMATS)
 
 
 def test_the_templates_are_all_tried(flowtime: Any) -> None:
@@ -136,7 +136,7 @@ def test_the_command_exits_10_and_says_where(suffix: str, flowtime: Any, shop: P
         1,
     )
     [failed] = [name for name, verdict in report["formats"].items() if not verdict["ok"]]
-    assert set(flowtime("show", model, "--json").json["loop"]) == {"gold", "ndjson", "parquet"} - {failed}
+    assert set(flowtime("show", model, "--json").json["loop"]) == set(FORMATS) - {failed}
     assert [item["id"] for item in flowtime("list", "--json").json["artifacts"]] == [
         item["id"] for item in before["artifacts"]
     ]
@@ -171,11 +171,11 @@ def test_of_a_model_file_nothing_is_left(
 def test_keep_leaves_the_run_and_the_telemetry(flowtime: Any, shop: Path) -> None:
     report = flowtime("test-loop", "--model", shop, "--keep", "--json").json
     kinds = [item["kind"] for item in flowtime("list", "--json").json["artifacts"]]
-    assert sorted(kinds) == ["model", "run", "telemetry", "telemetry", "telemetry"]
+    assert sorted(kinds) == ["model", "run", *["telemetry"] * len(FORMATS)]
     run = flowtime("show", report["run_id"], "--json").json
     assert [parent["id"] for parent in run["lineage"]["parents"]] == [report["model_id"]]
     assert {child["kind"] for child in run["lineage"]["children"]} == {"telemetry"}
-    assert set(flowtime("show", report["model_id"], "--json").json["loop"]) == {"gold", "ndjson", "parquet"}
+    assert set(flowtime("show", report["model_id"], "--json").json["loop"]) == set(FORMATS)
 
 
 def test_the_record_goes_to_the_version_that_was_verified(flowtime: Any) -> None:

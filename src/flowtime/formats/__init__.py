@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flowtime.errors import InvalidInput, did_you_mean
@@ -52,9 +52,9 @@ ALIASES: dict[str, Format] = {"csv": GOLD}
 """Other names that people use for a format."""
 
 
-def format_named(text: str) -> Format:
-    """The format called `text`, in any case; raises InvalidInput with the nearest known name."""
-    known = EXPORTS | ALIASES
+def format_named(text: str, among: Mapping[str, Format] = EXPORTS) -> Format:
+    """The format of `among` called `text`, in any case; raises InvalidInput with the nearest known name."""
+    known = {**among, **ALIASES}
     try:
         return known[text.lower()]
     except KeyError:

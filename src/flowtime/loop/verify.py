@@ -60,8 +60,8 @@ def test_loop(
 
     The model is published there first, where it is not yet. Raises InvalidInput (FT401) on unknown formats.
     """
-    names = [FORMATS[name].name for name in FORMATS] if "all" in formats else list(formats)
-    wanted = [format_named(name) for name in names]
+    names = list(FORMATS) if "all" in formats else list(formats)
+    wanted = [format_named(name, FORMATS) for name in names]
     model = models.publish(registry, stored.text, stored.model, replace(label, name=stored.name))
     source = models.read(registry, model["id"])
     run = runs.run(registry, source, label, seed=seed, samples=samples)
