@@ -18,6 +18,7 @@ COMMANDS = (
     "sim list",
     "sim show",
     "sim new",
+    "sim derive",
     "sim validate",
     "run",
     "export",
@@ -37,6 +38,7 @@ COMMANDS = (
     "purge",
     "index rebuild",
     "index status",
+    "index verify",
 )
 AFTER = {"restore": "delete", "purge": "delete"}
 """Commands that make sense only after another one."""
@@ -49,6 +51,7 @@ SHAPES: dict[str, set[str]] = {
     "sim list": {"templates"},
     "sim show": {"id", "title", "category", "description", "question", "parameters", "scenarios"},
     "sim new": SHOWN,
+    "sim derive": SHOWN,
     "sim validate": {"nodes", "model_hash", "warnings"},
     "run": SHOWN | {"model_id", "model_hash", "inputs_hash", "data", "measures", "warnings"},
     "export": {"run_id", "format", "path", "metadata_path", "rows", "series", "bytes", "digest"},

@@ -50,7 +50,19 @@ def assert_closed(report: dict[str, Any]) -> None:
     assert len({verdict["digest"] for verdict in report["formats"].values()}) == 1
 
 
-@pytest.mark.parametrize("template", ["checkout", "e-commerce", "transit-hub"])
+TEMPLATES = (
+    "checkout",
+    "e-commerce",
+    "emergency-department",
+    "manufacturing-line",
+    "microservices",
+    "support-desk",
+    "transit-hub",
+    "warehouse-waves",
+)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_it_passes_for_every_template(flowtime: Any, template: str) -> None:
     model = flowtime("sim", "new", "--template", template, "--name", "one", "--json").json
     assert_closed(flowtime("test-loop", "--model", "one", "--json").json)
@@ -60,7 +72,7 @@ def test_it_passes_for_every_template(flowtime: Any, template: str) -> None:
 
 def test_the_templates_are_all_tried(flowtime: Any) -> None:
     listed = flowtime("sim", "list", "--json").json["templates"]
-    assert {template["id"] for template in listed} == {"checkout", "e-commerce", "transit-hub"}
+    assert {template["id"] for template in listed} == set(TEMPLATES)
 
 
 def test_it_passes_for_a_model_with_everything_in_it(flowtime: Any, shop: Path) -> None:
