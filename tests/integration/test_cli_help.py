@@ -78,6 +78,7 @@ SHAPES: dict[str, set[str]] = {
     "restore": SHOWN,
     "purge": {"purged"},
     "index rebuild": {"artifacts", "seconds", "broken", "foreign"},
+    "index verify": {"artifacts", "files", "bytes", "seconds", "findings", "ok"},
     "index status": {"root", "registry", "index", "artifacts", "trash", "broken", "foreign"},
 }
 EXACT = {"export", "compare", "list", "search", "open", "delete", "purge", "index rebuild", "test-loop"}
