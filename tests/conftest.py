@@ -40,6 +40,13 @@ while kill -0 $0 && kill -0 $!; do sleep 1; done 2>/dev/null
 kill -9 $!
 """
 """A shell that runs a command until the process $0 has ended."""
+ONE_AT_A_TIME = """
+import sys
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app), threaded=False)
+"""
+"""moto's server without threads: on two of them its check of a condition and its write can interleave."""
 EMULATORS = Path(__file__).parent / "emulators"
 
 TEST_ALL = os.environ.get("FLOWTIME_TEST_ALL") == "1"
@@ -124,7 +131,7 @@ def _seaweedfs(folder: Path) -> tuple[list[str], str]:
 
 def _moto(folder: Path) -> tuple[list[str], str]:
     port = _free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-c", ONE_AT_A_TIME, str(port)]
     return command, f"http://127.0.0.1:{port}"
 
 
