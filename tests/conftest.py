@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import hashlib
 import hmac
@@ -28,9 +29,24 @@ from hypothesis import settings
 
 SERVERS = "TEST_SERVERS_FOLDER"
 """Names the folder by which the workers of one test run share the servers of stores."""
+RUN = "TEST_RUN_PROCESS"
+"""Names the process that controls the test run: servers end with it, also where it is killed."""
 PLACES = ("local", "memory", "seaweedfs", "moto", "azurite")
 """Where stores can be: a folder, this process, and three servers on this machine."""
 CLOUDS = ("AWS_", "AZURE_", "AZURITE_")
+GUARDED = """
+"$@" &
+while kill -0 $0 && kill -0 $!; do sleep 1; done 2>/dev/null
+kill -9 $!
+"""
+"""A shell that runs a command until the process $0 has ended."""
+ONE_AT_A_TIME = """
+import sys
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app), threaded=False)
+"""
+"""moto's server without threads: on two of them its check of a condition and its write can interleave."""
 EMULATORS = Path(__file__).parent / "emulators"
 
 TEST_ALL = os.environ.get("FLOWTIME_TEST_ALL") == "1"
@@ -55,6 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "FLOWTIME_CACHE": f"{home.name}/cache/flowtime",
     }
     if "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ[RUN] = str(os.getpid())
         servers = tempfile.TemporaryDirectory(prefix="flowtime-servers-")
         os.environ[SERVERS] = servers.name
         config.add_cleanup(servers.cleanup)
@@ -114,7 +131,7 @@ def _seaweedfs(folder: Path) -> tuple[list[str], str]:
 
 def _moto(folder: Path) -> tuple[list[str], str]:
     port = _free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-c", ONE_AT_A_TIME, str(port)]
     return command, f"http://127.0.0.1:{port}"
 
 
@@ -167,7 +184,12 @@ def _started(name: str) -> Server:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(CLOUDS)}
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=folder, env=clean, start_new_session=True
+                ["sh", "-c", GUARDED, os.environ[RUN], *command],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=clean,
+                start_new_session=True,
             )
         _children.append(process)
         for _ in range(600):
@@ -184,20 +206,21 @@ def _started(name: str) -> Server:
             variables = {"AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
             variables |= {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret"}
             return Server(process.pid, address, "s3://flowtime", variables)
-        process.kill()
+        _stop(process.pid)
         process.wait()
     pytest.fail(f"{name} does not start:\n" + (folder / "log").read_text()[-2000:])
 
 
+def _stop(server: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server, signal.SIGKILL)
+
+
 def _stop_servers() -> None:
-    for child in _children:
-        child.kill()
-        child.wait()
     for note in Path(os.environ.pop(SERVERS)).glob("*.json"):
-        try:
-            os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+        _stop(json.loads(note.read_text())["pid"])
+    for child in _children:
+        child.wait()
 
 
 @pytest.fixture(scope="session")

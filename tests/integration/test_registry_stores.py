@@ -400,3 +400,20 @@ def test_a_lost_reply_to_a_conditional_put_is_no_conflict(
         assert assert_whole(registry) == {model}
         proxy.shutdown()
         assert proxy.lost >= 8
+
+
+def test_a_change_that_is_given_up_gets_a_last_look(
+    everywhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index saw the announcement and then nobody asked it for long: what came after it still counts."""
+    registry = Registry.open(everywhere, cache_dir=tmp_path / "cache")
+    id = publish(registry)
+    announced = registry.artifacts.changing("tag", f"runs/{id}", hint=False)
+    announced.__enter__()
+    assert registry.find(Query()).total == 1
+    registry.store.update(
+        f"runs/{id}/catalog.json", lambda data: data.replace(b'"tags": []', b'"tags": ["late"]')
+    )
+    now = time.time()
+    monkeypatch.setattr("flowtime.registry.follower.time.time", lambda: now + 3600)
+    assert registry.find(Query(tags=(("late",),))).total == 1
