@@ -28,10 +28,11 @@ from hypothesis.stateful import (
 from flowtime.errors import Conflict, NotFound
 from flowtime.registry import Query, Reader, Registry
 from flowtime.registry.catalog import Catalog, Parent
-from flowtime.storage import LocalStore, Store
+from flowtime.storage import Store, open_store
 
 STORES: dict[str, Callable[[Path], Store]] = {
-    "local": lambda folder: LocalStore(folder / "artifacts"),
+    "local": lambda folder: open_store(folder / "artifacts"),
+    "memory": lambda folder: open_store(f"memory:/{folder}"),
 }
 """How to open one and the same store again and again; a store joins by a line here."""
 
@@ -43,7 +44,7 @@ TEAMS = ("x-team", None)
 VISIBILITIES = ("private", "team", "public")
 READERS = (None, Reader("ann"), Reader("ben", ("x-team",)), Reader("", ()), Reader("root", admin=True))
 KINDS = ("model", "run", "telemetry")
-EXAMPLES = 200 if os.environ.get("FLOWTIME_TEST_ALL") == "1" else 60
+EXAMPLES = 200 if os.environ.get("FLOWTIME_TEST_ALL") == "1" else 40
 
 
 class DiedError(BaseException):

@@ -55,10 +55,10 @@ class Artifacts:
 
         The log gets a line before the change and one after it: an index that saw the first alone, for the
         writer died between, keeps looking. A change that the folder above shows as well, by a name that
-        comes or goes, needs its lines only as a `hint`, which may be lost.
+        comes or goes, needs its lines only as a `hint`, which may be lost where folders have stamps.
         """
         token = os.urandom(4).hex()
-        if hint:
+        if hint and self.store.stamp(path.partition("/")[0]) is not None:
             with suppress(Unavailable):
                 self.store.note(LOG, self._line("will", action, path, token))
         else:

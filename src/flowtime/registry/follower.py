@@ -213,7 +213,7 @@ def _lines(texts: Iterable[str]) -> list[Line]:
 
 def _pending(before: Iterable[Pending], lines: Iterable[Line]) -> list[Pending]:
     """The changes that are announced and neither done nor given up."""
-    now = time.time()
+    now = time.monotonic()  # the same for all processes; a wall clock that is set would end the waiting
     pending = {each.token: each for each in before if abs(now - each.since) < _PATIENCE}
     for line in lines:
         if line.done:

@@ -96,8 +96,8 @@ class DamagedIndex(Exception):
 class Pending:
     """A change that its writer has announced and not yet reported as done.
 
-    `stamp` is that of the folder above before the change, `since` when it was first seen, in seconds since
-    1970, `seen` a hash of what the artifact was when it was last looked at.
+    `stamp` is that of the folder above before the change, `since` when it was first seen, in seconds of this
+    machine's monotonic clock, `seen` a hash of what the artifact was when it was last looked at.
     """
 
     token: str
