@@ -250,7 +250,7 @@ def test_a_registry_root_that_is_a_file(root: str, flowtime: Any, shop: Path, tm
     flowtime("run", "--model", shop)
 
 
-@pytest.mark.parametrize("root", ["s3://bucket/x", "ftp://host", "file://otherhost/x"])
+@pytest.mark.parametrize("root", ["gs://bucket/x", "ftp://host", "file://otherhost/x"])
 def test_a_registry_root_that_no_store_takes(root: str, flowtime: Any, tmp_path: Path) -> None:
     error = flowtime("list", "--artifacts", root, "--json", code=2).error
     assert error["code"] == "FT602"

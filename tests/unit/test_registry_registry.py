@@ -601,6 +601,22 @@ def test_an_id_deleted_twice_comes_back_as_it_was_last(registry: Registry) -> No
         registry.purge(id)
 
 
+def test_a_model_whose_deletion_was_cut_short_comes_back(tmp_path: Path) -> None:
+    with Registry.open("memory://cut-short", cache_dir=tmp_path) as registry:
+        id = publish(registry, "model", model_hash="sha256:00")["id"]
+        publish(registry, "model", update=id, model_hash="sha256:01")
+        last = ("v1/model.yaml", "v2/catalog.json", "v2/model.yaml")
+        left = {f"models/{id}/{name}": registry.store.get(f"models/{id}/{name}") for name in last}
+        registry.delete(id)
+        # A writer that dies halfway has copied everything, and deleted the first version's catalog first.
+        for key, data in left.items():
+            registry.store.put(key, data)
+        assert ids(registry) == []
+        assert registry.restore(id) == id
+        assert registry.versions(id) == [1, 2]
+        assert ids(registry) == [id]
+
+
 def test_purge_removes_all_that_is_in_the_trash_and_nothing_else(registry: Registry, tmp_path: Path) -> None:
     kept, gone = publish(registry)["id"], publish(registry)["id"]
     registry.delete(gone)

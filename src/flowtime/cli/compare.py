@@ -58,9 +58,8 @@ def compare_command(
 
 def _print_comparison(report: dict[str, Any], show_all: bool) -> None:
     aligned, series = report["aligned"], report["series"]
-    click.echo(
-        render.dim(f"means over {aligned['note']} (aligned by {aligned['by']}); off: comparison - baseline")
-    )
+    click.echo(render.dim(f"means over {aligned['note']}, aligned by {aligned['by']}"))
+    click.echo(render.dim("off is comparison - baseline"))
     shown = series if show_all else [entry for entry in series if not entry["equal"]]
     cut = 0
     if not show_all and not render.fits(len(shown)):

@@ -122,9 +122,8 @@ class Artifacts:
     def versions(self, path: str) -> list[int]:
         """The versions of a model, ascending; none without the first, which deletion takes away first."""
         numbers = self._numbers(self.store.list(path))
-        if 1 not in numbers:
-            return []
-        return [number for number in numbers if self._has_catalog(f"{path}/v{number}")]
+        found = [number for number in numbers if self._has_catalog(f"{path}/v{number}")]
+        return found if found[:1] == [1] else []
 
     def deleted(self, folder: str, id: str) -> list[int]:
         """The numbers of the copies in the trash, oldest first."""
