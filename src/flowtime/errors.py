@@ -442,6 +442,33 @@ CODES: dict[str, Code] = {
     "FT812": Code(
         "invalid", "no model to run", "The telemetry came without a model, and none was named to run with it."
     ),
+    "FT813": Code("invalid", "no such view", "A chart shows bins that there are, and not too many numbers."),
+    # FT82x to FT84x: requests over HTTP
+    "FT820": Code("not_found", "no such address", "The server has nothing at this address."),
+    "FT821": Code("invalid", "method not allowed", "The address is there, but not for this method."),
+    "FT822": Code("invalid", "bad request", "A parameter or the body of the request is not what is allowed."),
+    "FT823": Code(
+        "conflict", "changed meanwhile", "The artifact is not the one that If-Match names any more."
+    ),
+    "FT824": Code("invalid", "body too large", "The body of the request is over the server's limit."),
+    "FT825": Code(
+        "invalid", "range not satisfiable", "The file has no bytes in the range that was asked for."
+    ),
+    "FT826": Code(
+        "invalid", "unsupported media type", "The body is in a form that this address does not read."
+    ),
+    "FT827": Code("invalid", "upload too slow", "The body of the request did not arrive in time."),
+    "FT828": Code("denied", "login needed", "The request needs a token, and has none that is valid."),
+    "FT829": Code("denied", "not allowed", "The role of this user does not allow the request."),
+    "FT830": Code("denied", "another site", "A page of another site asked for a change; that is refused."),
+    "FT831": Code("denied", "unknown host", "The server is not known under the host name of the request."),
+    "FT832": Code(
+        "denied", "too many attempts", "Too many wrong tokens came from this address; it has to wait."
+    ),
+    "FT833": Code("not_found", "no such job", "The server knows no job of this user with this id."),
+    "FT834": Code("conflict", "cancelled", "The work was cancelled, and nothing of it was kept."),
+    "FT835": Code("invalid", "not an access file", "The file of tokens and issuers cannot be used."),
+    "FT840": Code("unavailable", "address in use", "The server cannot listen at this host and port."),
     "FT851": Code(
         None, "units differ", "A series has another unit than the model; values are not converted."
     ),

@@ -39,7 +39,7 @@ HOURS = [f"2025-01-01T{hour:02}:00:00Z,shop,orders,{hour}" for hour in range(24)
 DATA: dict[str, tuple[bytes, str, str]] = {
     "an image": (PNG, "FT402", "binary data"),
     "a photo": (JPEG, "FT402", "binary data"),
-    "a zip": (archive(), "FT402", "zip archive"),
+    "a zip": (archive(), "FT416", "taken out first"),
     "a pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "FT402", "PDF"),
     "a web page": (b"<!doctype html><html>", "FT402", "HTML"),
     "UTF-16": (HEADER.encode("utf-16"), "FT402", "UTF-16"),

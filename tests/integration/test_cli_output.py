@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import pty
 import struct
@@ -78,7 +79,7 @@ def test_tables_of_a_run_and_a_template_fit_the_terminal(columns: int, registry:
     for words, header in ((("show", "shop_run"), "comp"), (("sim", "show", "checkout"), "para")):
         lines = on_a_terminal(registry, columns, *words).splitlines()
         first = next(number for number, line in enumerate(lines) if click.unstyle(line).startswith(header))
-        rows = [line for line in lines[first:] if "next:" not in line]
+        rows = itertools.takewhile(lambda line: "next:" not in line, lines[first:])
         widest = max(rows, key=width)
         assert width(widest) <= columns, widest
 

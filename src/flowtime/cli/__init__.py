@@ -35,6 +35,7 @@ COMMANDS = {
     "restore": "artifacts",
     "purge": "artifacts",
     "index": "artifacts",
+    "serve": "serve",
 }
 """Each command and the module of this package that holds it, in the order of `flowtime --help`."""
 

@@ -259,7 +259,7 @@ def tag_command(service: Flowtime, as_json: bool, ref: str, changes: tuple[str, 
             raise click.UsageError(f"{change!r} is neither +tag nor -tag")
     add = [change[1:] for change in changes if change[0] == "+"]
     remove = [change[1:] for change in changes if change[0] == "-"]
-    catalog = service.tag(ref, add, remove)
+    catalog = service.edit(ref, add, remove)
     _changed(catalog, as_json, "tags: " + (", ".join(catalog["tags"]) or "none"))
 
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from flowtime.cli import render
-from flowtime.service import Flowtime
+from flowtime.errors import InvalidInput
+from flowtime.service import Flowtime, moment
 from flowtime.settings import load
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,14 +89,9 @@ class Moment(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no date or instant such as 2025-09-01 or 2025-09-01T08:00Z", param, ctx)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        if self.end and len(value) <= 10:
-            moment += min(timedelta(days=1), datetime.max.replace(tzinfo=UTC) - moment)
-        return moment
+            return moment(value, end=self.end)
+        except InvalidInput as error:
+            self.fail(error.message, param, ctx)
 
 
 class Percent(click.ParamType[float]):

@@ -60,7 +60,10 @@ _TABLES = (PARQUET_ENTRY, CSV_ENTRY)
 _PIECE = 1 << 20
 _LARGE = 1 << 31
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
-_ANEW = "Export the run again; an archive that was changed or packed anew is no bundle."
+_ANEW = (
+    "Export the run again; an archive that was changed or packed anew is no bundle. A table in an archive of "
+    "your own has to be taken out first."
+)
 
 
 def write_bundle(

@@ -21,7 +21,11 @@ _CONTENT = {"const": "values", "expr": "expr", "pmf": "pmf"}
 
 
 def fill(
-    template: Template, settings: Iterable[str], params: Path | None, scenario: str | None, name: str | None
+    template: Template,
+    settings: Iterable[str],
+    params: Path | Mapping[str, Any] | None,
+    scenario: str | None,
+    name: str | None,
 ) -> tuple[str, Model]:
     """A filled template as text and what it means; `name` becomes the model's own id.
 
@@ -37,7 +41,7 @@ def fill(
 def derive(
     stored: StoredModel,
     settings: Iterable[str],
-    params: Path | None,
+    params: Path | Mapping[str, Any] | None,
     scenario: str | None,
     folder: Path | None,
 ) -> tuple[str, Model]:
@@ -86,14 +90,26 @@ def check(path: Path) -> JSON:
     }
 
 
+def check_text(text: bytes) -> JSON:
+    """What the text of a model holds, as `check` says it; raises InvalidInput (FT1xx, FT200)."""
+    return {"kind": "model", **_facts(from_parsed(source.parse(text, "the model")))}
+
+
 def _facts(model: Model) -> JSON:
     warnings = [warning.to_json() for warning in model.warnings]
     return {"nodes": len(model.nodes), "model_hash": model_hash(model), "warnings": warnings}
 
 
-def _values(template: Template, settings: Iterable[str], params: Path | None) -> dict[str, Any]:
-    values = {} if params is None else read_parameters(params)
+def _values(
+    template: Template, settings: Iterable[str], params: Path | Mapping[str, Any] | None
+) -> dict[str, Any]:
+    values = _given(params)
     return values | dict(templates.parse_setting(setting, template) for setting in settings)
+
+
+def _given(params: Path | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Parameters by name, from a file or as they are."""
+    return read_parameters(params) if isinstance(params, Path) else dict(params or {})
 
 
 def _origin(stored: StoredModel, folder: Path | None) -> tuple[Template | None, str]:
@@ -117,9 +133,11 @@ def _origin(stored: StoredModel, folder: Path | None) -> tuple[Template | None, 
     return template, ""
 
 
-def _node_values(stored: StoredModel, settings: Iterable[str], params: Path | None) -> dict[str, Any]:
+def _node_values(
+    stored: StoredModel, settings: Iterable[str], params: Path | Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Node id -> its new content, as settings and the file give it."""
-    values: dict[str, Any] = {} if params is None else read_parameters(params)
+    values = _given(params)
     kinds = {node["id"]: node["kind"] for node in _document(stored)["nodes"]}
     for setting in settings:
         name, value = templates.split_setting(setting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -127,6 +128,21 @@ def export_to(
     series = read_series(registry, id, half(progress, 0.0))
     options |= {"table_digest": table_digest, "files": files, "progress": half(progress, 0.5)}
     return export_stream(series, described, format, stream, **options)
+
+
+def sidecar(registry: Registry, id: str, format: Format) -> JSON:
+    """What stands beside an export under the artifact's own name; the export is written to know its bytes.
+
+    Raises InvalidInput (FT418) for a format that holds its metadata itself.
+    """
+    if not format.sidecar:
+        hint = "export it; the metadata is in the file"
+        raise InvalidInput("FT418", f"{format.title} has no metadata beside it", hint=hint)
+    with tempfile.TemporaryDirectory(prefix="flowtime-") as folder:
+        exported = export(registry, id, format, Path(folder, id + format.extension))
+        assert exported.metadata_path is not None
+        document: JSON = canonical.load(exported.metadata_path.read_bytes())
+        return document
 
 
 def _beside_series(registry: Registry, id: str, format: Format) -> tuple[JSON, dict[str, bytes], str]:

@@ -112,6 +112,43 @@ def preview(model: Model) -> str:
     return _svg(model, _graph(model))
 
 
+def picture(model: Model, *, nodes: bool = False) -> JSON:
+    """What `preview` draws as plain data with positions; with `nodes`, the nodes even of a model that has a
+    topology.
+
+    `{noun, width, height, down, nodes: [{id, kind, title, notes, x, y, width, height}], edges: [{from, to,
+    points, back}]}`, positions as in `Layout`.
+    """
+    drawn = _references(model) if nodes else _graph(model)
+    placed = layout({entry.id: _width(entry.label) for entry in drawn.entries}, drawn.edges, drawn.feedback)
+    boxes = {box.id: box for box in placed.boxes}
+    return {
+        "noun": drawn.noun,
+        "width": placed.width,
+        "height": placed.height,
+        "down": placed.down,
+        "nodes": [
+            {
+                "id": entry.id,
+                "kind": entry.kind,
+                "title": entry.label,
+                "notes": list(entry.notes),
+                **{key: round(getattr(boxes[entry.id], key), 1) for key in ("x", "y", "width", "height")},
+            }
+            for entry in drawn.entries
+        ],
+        "edges": [
+            {
+                "from": line.source,
+                "to": line.target,
+                "points": [[round(x, 1), round(y, 1)] for x, y in line.points],
+                "back": line.back,
+            }
+            for line in placed.lines
+        ],
+    }
+
+
 def layers(model: Model) -> list[list[JSON]]:
     """What `preview` draws as plain data: the layers of the flow, each a list of components (or nodes).
 
@@ -162,6 +199,11 @@ def _graph(model: Model) -> _Graph:
         )
         flows = tuple((edge.source, edge.target) for edge in model.topology.edges)
         return _Graph("component", "flow", components, flows)
+    return _references(model)
+
+
+def _references(model: Model) -> _Graph:
+    """A model's nodes, and what each reads."""
     nodes = tuple(
         _Entry(node.id, _kind(node), node.id, (node.title,) if node.title else ()) for node in model.nodes
     )

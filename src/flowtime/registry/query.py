@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from flowtime.errors import InvalidInput, did_you_mean
@@ -76,6 +76,23 @@ class Page:
     def to_json(self) -> dict[str, Any]:
         """The page as every face writes it."""
         return {"artifacts": self.artifacts, "total": self.total, "page": self.page, "size": self.size}
+
+
+def moment(text: str, *, end: bool = False) -> datetime:
+    """The instant in an ISO 8601 text, UTC where it has no offset; a date as the end includes its whole day.
+
+    Raises InvalidInput (FT504).
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        what = f"{text!r} is no date or instant such as 2025-09-01 or 2025-09-01T08:00Z"
+        raise InvalidInput("FT504", what) from None
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    if end and len(text) <= 10:
+        found += min(timedelta(days=1), datetime.max.replace(tzinfo=UTC) - found)
+    return found
 
 
 def _one_of(what: str, value: str, allowed: Any) -> None:

@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 _ABANDONED = 24 * 3600.0
 """Seconds after which an unfinished publication counts as abandoned."""
 _LISTED = 10
-_EDITABLE = ("name", "description", "owner", "team", "visibility", "star")
+_EDITABLE = ("name", "description", "owner", "team", "visibility", "star", "tags")
 _FILES = {"catalog": CATALOG, "data": "binned_v0.csv", "model": "model.yaml", "preview": "preview.svg"}
 _SHOWN = ("id", "kind", "name", "created_utc", "tags", "owner", "visibility", "description", "star")
 
@@ -214,10 +214,25 @@ class Registry:
 
     # Changing
 
-    def edit(self, id: str, /, **fields: Any) -> JSON:
-        """Sets `name`, `description`, `owner`, `team`, `visibility` or `star`, and returns the catalog.
+    def stamp(self, id: str) -> str:
+        """A text that is another one after every change of the artifact; raises NotFound (FT501)."""
+        return _stamp(self._file(id, CATALOG, self.store.get))
 
-        Raises InvalidInput (FT508) on any other field or a value that is not allowed, NotFound (FT501).
+    def edit(
+        self,
+        id: str,
+        /,
+        add: Iterable[str] = (),
+        remove: Iterable[str] = (),
+        *,
+        seen: str | None = None,
+        **fields: Any,
+    ) -> JSON:
+        """Sets `name`, `description`, `owner`, `team`, `visibility`, `star` or `tags`, then adds and removes
+        tags, keeping the order of the others; returns the catalog.
+
+        Raises InvalidInput (FT508) on any other field or a value that is not allowed, NotFound (FT501),
+        Conflict (FT823) where the artifact's stamp is not `seen` any more.
         """
         fixed = [field for field in fields if field not in _EDITABLE]
         if fixed:
@@ -226,17 +241,19 @@ class Registry:
                 f"{', '.join(fixed)} cannot be changed after publication",
                 hint=f"can be changed: {', '.join(_EDITABLE)}",
             )
-        return self._change(id, "edit", lambda catalog: catalog.update(fields))
-
-    def tag(self, id: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> JSON:
-        """Adds and removes tags, keeping the order of the others, and returns the catalog."""
         added, removed = tuple(add), frozenset(remove)
 
         def change(catalog: JSON) -> None:
-            kept = [tag for tag in catalog.get("tags") or [] if tag not in removed]
-            catalog["tags"] = list(dict.fromkeys([*kept, *added]))
+            catalog.update(fields)
+            if added or removed:
+                kept = [tag for tag in catalog.get("tags") or [] if tag not in removed]
+                catalog["tags"] = list(dict.fromkeys([*kept, *added]))
 
-        return self._change(id, "tag", change)
+        return self._change(id, "edit", change, seen)
+
+    def tag(self, id: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> JSON:
+        """Adds and removes tags, keeping the order of the others, and returns the catalog."""
+        return self.edit(id, add, remove)
 
     def record_loop(self, id: str, format: str, digest: str, time: str) -> JSON:
         """Notes that the loop through a format closed with this digest at this time (ISO 8601, UTC)."""
@@ -245,11 +262,17 @@ class Registry:
             id, "loop", lambda catalog: catalog.update(loop={**(catalog.get("loop") or {}), **seen})
         )
 
-    def _change(self, id: str, action: str, change: Callable[[JSON], None]) -> JSON:
+    def _change(self, id: str, action: str, change: Callable[[JSON], None], seen: str | None = None) -> JSON:
         prefix = self._prefix(id)
         key = f"{prefix}/{CATALOG}"
 
         def changed(data: bytes) -> bytes:
+            if seen not in (None, _stamp(data)):
+                raise Conflict(
+                    "FT823",
+                    f'"{id}" was changed by somebody else meanwhile',
+                    hint="read it again and repeat the change",
+                )
             catalog = self.artifacts.parse(key, data)
             before = dict(catalog)
             change(catalog)
@@ -420,6 +443,10 @@ class Registry:
             item["model_version"] = row["version"]
         item["files"] = {role: f"{folder}/{name}" for role, name in _FILES.items() if name in row["files"]}
         return item
+
+
+def _stamp(catalog: bytes) -> str:
+    return hashlib.sha256(catalog).hexdigest()[:24]
 
 
 def _by_origin(problems: Iterable[Problem]) -> dict[str, list[JSON]]:

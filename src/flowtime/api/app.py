@@ -1,0 +1,59 @@
+"""The application: all addresses of the HTTP API over one registry."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from flowtime.api import artifacts, imports, models, problems, runs, system
+from flowtime.api.access import Access
+from flowtime.api.guard import Guard
+from flowtime.api.jobs import Jobs
+from flowtime.api.metrics import Metrics
+from flowtime.api.server import Config, Server
+from flowtime.service import Flowtime
+from flowtime.version import __version__
+
+_DESCRIPTION = """\
+Everything that the `flowtime` command does, over HTTP. JSON responses are what the command prints with
+`--json`, with links in place of paths. Errors are problems (RFC 9457) of one shape.
+"""
+_PATIENCE = 10.0
+"""Seconds that running jobs get to end when the server stops."""
+
+
+def create(config: Config) -> FastAPI:
+    """The application for this configuration."""
+    server = Server(
+        config,
+        service=Flowtime(config.settings, takes_files=False),
+        access=Access(config.auth),
+        jobs=Jobs(config.settings.cache / "jobs"),
+        metrics=Metrics(),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        server.jobs.recover()
+        yield
+        server.jobs.stop(_PATIENCE)
+        server.service.registry.close()
+
+    app = FastAPI(
+        title="flowtime",
+        version=__version__,
+        description=_DESCRIPTION,
+        root_path=config.root_path,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.state.server = server
+    for part in (artifacts, models, runs, imports, system):
+        app.include_router(part.router)
+    problems.install(app)
+    app.add_middleware(Guard, server=server)
+    return app

@@ -1,0 +1,224 @@
+"""Addresses of artifacts: list, show, files, edit, delete, trash, index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, BinaryIO
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.background import BackgroundTask
+
+from flowtime.api import schemas
+from flowtime.api.responses import answer, linked, paging, stamp_in
+from flowtime.api.server import Call, Reading, Writing
+from flowtime.api.work import perform
+from flowtime.errors import InvalidInput
+from flowtime.service import moment
+
+JSON = dict[str, Any]
+
+router = APIRouter(prefix="/v1", tags=["artifacts"])
+
+_PIECE = 1 << 20
+_SHOWN_IN_PAGES = {"text/csv; charset=utf-8", "application/json", "application/yaml", "image/svg+xml"}
+_MEDIA = {
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+    ".yaml": "application/yaml",
+    ".svg": "image/svg+xml",
+}
+
+
+@router.get("/artifacts", responses=schemas.ok(schemas.Page), summary="List and search artifacts")
+def list_artifacts(
+    call: Reading,
+    kind: Annotated[
+        str | None, Query(description="model, run or telemetry; several, as `run,model`: any of them")
+    ] = None,
+    query: Annotated[
+        str | None, Query(description="Words, each the beginning of a word that is searched")
+    ] = None,
+    tag: Annotated[list[str], Query(description="`a,b`: any of them; repeated: all of them")] = [],  # noqa: B006
+    owner: str | None = None,
+    from_: Annotated[str | None, Query(alias="from", description="ISO 8601 date or instant")] = None,
+    to: Annotated[str | None, Query(description="ISO 8601; a date includes its whole day")] = None,
+    starred: bool = False,
+    page: int = 1,
+    size: int = 20,
+    sort: Annotated[str, Query(description="such as created_desc, name_asc")] = "created_desc",
+    ranked: Annotated[bool, Query(description="Best match first, where there is a query")] = False,
+) -> Response:
+    """A page of artifacts, newest first, and how many there are on all pages."""
+    kinds = () if kind in (None, "", "all") else tuple(kind.replace("|", ",").split(","))
+    found = call.service.find(
+        kinds=tuple(word.strip() for word in kinds),
+        text=query,
+        tags=tuple(group for text in tag if (group := _words(text))),
+        owner=owner or None,
+        since=moment(from_) if from_ else None,
+        until=moment(to, end=True) if to else None,
+        starred=starred,
+        page=page,
+        size=size,
+        sort=sort,
+        ranked=ranked,
+    )
+    found["artifacts"] = [linked(call.request, item) for item in found["artifacts"]]
+    links = paging(call.request, found["total"], found["page"], found["size"])
+    return answer(call.request, found, headers={"Link": links})
+
+
+@router.get("/artifacts/{id}", responses=schemas.ok(schemas.Artifact), summary="One artifact")
+def show_artifact(call: Reading, id: str) -> Response:
+    """The catalog of an artifact, links to its files, and its lineage. `ID@v2` is a version of a model."""
+    shown = linked(call.request, call.service.show(id))
+    return answer(call.request, shown, stamp=call.service.stamp(_state(id, shown)))
+
+
+def _state(id: str, shown: JSON) -> str:
+    """The full id whose catalog was shown."""
+    version = id.rpartition("@v")
+    return f"{shown['id']}@v{version[2]}" if version[1] else str(shown["id"])
+
+
+@router.get(
+    "/artifacts/{id}/files/{name}",
+    responses=schemas.file("The bytes of the file, or of the range of it that was asked for"),
+    summary="A file of an artifact",
+)
+def artifact_file(
+    call: Reading, id: str, name: str, range_: Annotated[str | None, Header(alias="Range")] = None
+) -> Response:
+    """A file that the catalog names under `contents`, or the catalog itself; it never changes, so its ETag
+    is its hash. Ranges of bytes are served.
+    """
+    stream, content = call.service.file(id, name)
+    suffix = "." + name.rpartition(".")[2]
+    media = _MEDIA.get(suffix, "application/octet-stream")
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        # Whatever a file holds, a browser runs nothing of it.
+        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+        "Content-Disposition": f'{"inline" if media in _SHOWN_IN_PAGES else "attachment"}; filename="{name}"',
+    }
+    if content["sha256"]:
+        headers["ETag"] = f'"{content["sha256"]}"'
+        if call.request.headers.get("if-none-match") == headers["ETag"]:
+            stream.close()
+            return Response(status_code=304, headers=headers)
+    first, last = _range(range_, content["bytes"], headers.get("ETag"), call.request)
+    headers["Content-Length"] = str(last - first + 1)
+    partial = (first, last) != (0, content["bytes"] - 1)
+    if partial:
+        headers["Content-Range"] = f"bytes {first}-{last}/{content['bytes']}"
+    return StreamingResponse(
+        _pieces(stream, first, last + 1 - first),
+        status_code=206 if partial else 200,
+        headers=headers,
+        media_type=media,
+        background=BackgroundTask(stream.close),
+    )
+
+
+def _range(header: str | None, size: int, etag: str | None, request: Request) -> tuple[int, int]:
+    """The first and last byte that are asked for (RFC 9110 section 14); raises InvalidInput (FT825)."""
+    whole = (0, size - 1)
+    condition = request.headers.get("if-range")
+    unit, _, spec = (header or "").partition("=")
+    if not header or unit.strip() != "bytes" or "," in spec or (condition is not None and condition != etag):
+        return whole
+    begin, _, end = (part.strip() for part in spec.partition("-"))
+    try:
+        if not begin:
+            first, last = max(size - int(end), 0), size - 1
+            empty = int(end) == 0
+        else:
+            first, last = int(begin), min(int(end), size - 1) if end else size - 1
+            empty = bool(end) and int(end) < first
+    except ValueError:
+        return whole
+    if first >= size or empty:
+        raise InvalidInput("FT825", f"{header} is outside the {size:,} bytes of the file")
+    return first, last
+
+
+def _pieces(stream: BinaryIO, start: int, length: int) -> Iterator[bytes]:
+    with stream:
+        stream.seek(start)
+        while length > 0 and (piece := stream.read(min(_PIECE, length))):
+            length -= len(piece)
+            yield piece
+
+
+@router.patch(
+    "/artifacts/{id}", responses=schemas.ok(schemas.Artifact), summary="Change what people say of it"
+)
+def edit_artifact(
+    call: Writing,
+    id: str,
+    change: schemas.Change,
+    if_match: Annotated[str | None, Header(description="The ETag of the state that is changed")] = None,
+) -> Response:
+    """Sets name, description, owner, visibility, star or tags, or adds and removes tags.
+
+    With If-Match only where nobody changed the artifact meanwhile; else the answer is 412.
+    """
+    fields = change.model_dump(exclude_unset=True, exclude={"add_tags", "remove_tags"})
+    shown = call.service.edit(id, change.add_tags, change.remove_tags, seen=stamp_in(if_match), **fields)
+    return answer(call.request, linked(call.request, shown))
+
+
+@router.delete("/artifacts/{id}", responses=schemas.ok(schemas.Deleted), summary="Delete, into the trash")
+def delete_artifact(call: Writing, id: str, confirm: bool = False, force: bool = False) -> Response:
+    """Moves an artifact to the trash. Without `confirm` nothing happens and the answer, 409, says what
+    depends on it; where something does, `force` deletes it all the same. Takes full ids only.
+    """
+    return answer(call.request, call.service.delete(id, confirm=confirm, force=force))
+
+
+@router.post(
+    "/artifacts/{id}/restore", responses=schemas.ok(schemas.Artifact), summary="Bring back from the trash"
+)
+def restore_artifact(call: Writing, id: str) -> Response:
+    """Brings an artifact back from the trash. Takes full ids only."""
+    return answer(call.request, linked(call.request, call.service.restore(id)))
+
+
+@router.get("/trash", responses=schemas.ok(schemas.Trash), summary="What is in the trash")
+def list_trash(call: Reading) -> Response:
+    """What was deleted and can be brought back, newest first."""
+    return answer(call.request, call.service.trash())
+
+
+@router.post("/trash/purge", responses=schemas.ok(schemas.Purged), summary="Empty the trash")
+def purge_trash(call: Writing, id: str | None = None, confirm: bool = False) -> Response:
+    """Removes one artifact, or everything, from the trash for good; 409 without `confirm`."""
+    return answer(call.request, call.service.purge(id, confirm=confirm))
+
+
+@router.post("/artifacts/index", responses=schemas.work(schemas.Rebuilt), summary="Rebuild the index")
+def rebuild_index(call: Writing) -> Response:
+    """Makes the index anew from storage: the counts, and what could not be read."""
+
+    def work(call: Call, tell: Any) -> JSON:
+        return call.service.telling(tell).rebuild_index()
+
+    return perform(call, "index rebuild", work)
+
+
+@router.post(
+    "/artifacts/verify", responses=schemas.work(schemas.Verified), summary="Hash every artifact again"
+)
+def verify_index(call: Writing) -> Response:
+    """Compares every file with the hash in its catalog, and tells of what differs, lacks or is left over."""
+
+    def work(call: Call, tell: Any) -> JSON:
+        return call.service.telling(tell).verify_index()
+
+    return perform(call, "index verify", work)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

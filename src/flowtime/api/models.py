@@ -1,0 +1,180 @@
+"""Addresses of models and templates."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from flowtime.api import schemas
+from flowtime.api.responses import address, answer, linked
+from flowtime.api.server import Call, Reading, Writing
+from flowtime.errors import InvalidInput
+
+JSON = dict[str, Any]
+
+router = APIRouter(prefix="/v1")
+
+_TEXTS = (
+    "application/yaml",
+    "application/x-yaml",
+    "text/yaml",
+    "text/x-yaml",
+    "text/plain",
+    "application/json",
+)
+_MODEL_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {"schema": {"type": "string"}, "example": schemas.MODEL_TEXT}
+            for kind in ("application/yaml", "text/plain")
+        }
+        | {"application/json": {"schema": {"type": "object"}, "example": schemas.MODEL_DOCUMENT}},
+    }
+}
+
+
+async def _text(request: Request) -> bytes:
+    """The body as the text of a model; raises InvalidInput (FT824, FT826)."""
+    kind = request.headers.get("content-type", "application/yaml").partition(";")[0].strip().lower()
+    if kind not in _TEXTS:
+        raise InvalidInput("FT826", f"a model is not sent as {kind}", hint=f"allowed: {', '.join(_TEXTS)}")
+    limit = request.app.state.server.config.limits.document
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise InvalidInput("FT824", f"the body has more than {limit:,} bytes")
+    return bytes(body)
+
+
+def created(call: Call, shown: JSON) -> Response:
+    """The response that shows a new artifact, with its address."""
+    headers = {"Location": address(call.request, shown["id"])}
+    return answer(call.request, linked(call.request, shown), status=201, headers=headers)
+
+
+@router.post(
+    "/models",
+    status_code=201,
+    responses=schemas.made(schemas.Artifact),
+    openapi_extra=_MODEL_BODY,
+    summary="Make a model from its text",
+    tags=["models"],
+)
+async def make_model(
+    call: Writing,
+    name: str | None = None,
+    description: str | None = None,
+    tags: Annotated[str, Query(description="separated by commas")] = "",
+    visibility: schemas.Visibility | None = None,
+    update: Annotated[str | None, Query(description="The model that gets it as its next version")] = None,
+) -> Response:
+    """A model artifact from YAML or JSON. The same name and content again is the same artifact."""
+    text = await _text(call.request)
+    words = tuple(word.strip() for word in tags.split(",") if word.strip())
+
+    def make() -> Response:
+        shown = call.service.publish_model(
+            text, name=name, update=update, description=description, tags=words, visibility=visibility
+        )
+        return created(call, shown)
+
+    return await run_in_threadpool(make)
+
+
+@router.post(
+    "/models/validate",
+    responses=schemas.ok(schemas.Validated),
+    openapi_extra=_MODEL_BODY,
+    summary="Check the text of a model",
+    tags=["models"],
+)
+async def validate_model(call: Reading) -> Response:
+    """What a model holds, checked and not stored. Of a wrong one the answer, 422, lists every problem with
+    its line and column.
+    """
+    text = await _text(call.request)
+    return answer(call.request, await run_in_threadpool(call.service.validate_text, text))
+
+
+@router.post(
+    "/models/{id}/derive",
+    status_code=201,
+    responses=schemas.made(schemas.Artifact),
+    summary="Make a model from another one",
+    tags=["models"],
+)
+def derive_model(call: Writing, id: str, wanted: schemas.Derive) -> Response:
+    """A model with other parameters or another scenario, or with other nodes; with `update` the next version
+    of the model itself.
+    """
+    shown = call.service.derive_model(
+        id,
+        name=wanted.name,
+        params=wanted.parameters or None,
+        scenario=wanted.scenario,
+        update=wanted.update,
+        **wanted.label(),
+    )
+    return created(call, shown)
+
+
+@router.get(
+    "/models/{id}/plan",
+    responses=schemas.ok(schemas.Plan),
+    summary="How a model is computed",
+    tags=["models"],
+)
+def explain_model(call: Reading, id: str) -> Response:
+    """The steps of the evaluation, with the feedback groups, as data and as text."""
+    return answer(call.request, call.service.explain(id))
+
+
+@router.get(
+    "/models/{id}/graph",
+    responses=schemas.ok(schemas.Graph),
+    summary="The graph of a model with positions",
+    tags=["models"],
+)
+def model_graph(call: Reading, id: str, nodes: bool = False) -> Response:
+    """Components and flows, or with `nodes` the nodes and what they read, placed for a picture."""
+    return answer(call.request, call.service.graph(id, nodes=nodes))
+
+
+@router.get(
+    "/templates", responses=schemas.ok(schemas.Templates), summary="All templates", tags=["templates"]
+)
+def list_templates(call: Reading) -> Response:
+    """The templates, with parameters and scenarios."""
+    return answer(call.request, {"templates": call.service.templates()})
+
+
+@router.get(
+    "/templates/{id}", responses=schemas.ok(schemas.Template), summary="One template", tags=["templates"]
+)
+def show_template(call: Reading, id: str) -> Response:
+    """A template, with parameters, scenarios and the layers of the model that its defaults give."""
+    return answer(call.request, call.service.template(id))
+
+
+@router.post(
+    "/templates/{id}/models",
+    status_code=201,
+    responses=schemas.made(schemas.Artifact),
+    summary="Make a model from a template",
+    tags=["templates"],
+)
+def fill_template(call: Writing, id: str, wanted: schemas.Fill) -> Response:
+    """A model artifact from a template with these parameters; what is not given has its default."""
+    shown = call.service.create_model(
+        id,
+        name=wanted.name,
+        params=wanted.parameters or None,
+        scenario=wanted.scenario,
+        update=wanted.update,
+        **wanted.label(),
+    )
+    return created(call, shown)

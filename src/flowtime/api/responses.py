@@ -1,0 +1,90 @@
+"""How results leave: JSON with an ETag, links instead of paths, nothing sent that the caller has already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+from fastapi import Request, Response
+
+JSON = dict[str, Any]
+
+
+def answer(
+    request: Request,
+    value: object,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    stamp: str = "",
+) -> Response:
+    """A JSON response; for a GET it has an ETag, and is 304 where If-None-Match names that.
+
+    `stamp` is the state of the artifact that the value shows, for later changes with If-Match.
+    """
+    body = msgspec.json.encode(value)
+    sent = dict(headers or {})
+    if request.method in ("GET", "HEAD"):
+        etag = f'"{stamp}-{hashlib.sha256(body).hexdigest()[:24]}"'
+        sent |= {"ETag": etag, "Cache-Control": "no-cache"}
+        if names_etag(request.headers.get("if-none-match"), etag):
+            return Response(status_code=304, headers=sent)
+    return Response(body, status, sent, "application/json")
+
+
+def names_etag(header: str | None, etag: str) -> bool:
+    """Whether If-None-Match names this ETag; weak ones count, as RFC 9110 section 13.1.2 has it."""
+    if header is None:
+        return False
+    named = (tag.strip().removeprefix("W/") for tag in header.split(","))
+    return any(tag in ("*", etag) for tag in named)
+
+
+def stamp_in(header: str | None) -> str | None:
+    """The state of an artifact in the ETag that If-Match names; None for `*` or no header."""
+    if header is None or header.strip() == "*":
+        return None
+    return header.strip().strip('"').partition("-")[0]
+
+
+def base(request: Request) -> str:
+    """The path under which the application is reached, without a slash at the end."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def address(request: Request, id: str) -> str:
+    """The address of an artifact."""
+    return f"{base(request)}/v1/artifacts/{quote(id, safe='@')}"
+
+
+def linked(request: Request, shown: JSON) -> JSON:
+    """What the service shows of an artifact, with links in place of paths on the server's disk."""
+    if "files" not in shown:
+        return shown
+    place = address(request, _versioned(shown))
+    # A list names files by role, a catalog by name; both end in the name.
+    links = {
+        role: f"{place}/files/{quote(str(path).rpartition('/')[2])}" for role, path in shown["files"].items()
+    }
+    return {key: value for key, value in shown.items() if key != "folder"} | {"files": links}
+
+
+def _versioned(shown: JSON) -> str:
+    version = shown.get("model_version")
+    return f"{shown['id']}@v{version}" if shown["kind"] == "model" and version else str(shown["id"])
+
+
+def paging(request: Request, total: int, page: int, size: int) -> str:
+    """The value of a Link header with the first, previous, next and last page (RFC 8288)."""
+    last = max(1, -(-total // size))
+    pages = {"first": 1, "prev": page - 1, "next": page + 1, "last": last}
+    query = [(name, value) for name, value in request.query_params.multi_items() if name != "page"]
+    here = f"{base(request)}{request.url.path.removeprefix(base(request))}"
+    return ", ".join(
+        f'<{here}?{urlencode([*query, ("page", number)])}>; rel="{name}"'
+        for name, number in pages.items()
+        if 1 <= number <= last
+    )

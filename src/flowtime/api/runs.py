@@ -1,0 +1,213 @@
+"""Addresses of runs and telemetry: make, look at, export, import, compare."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from flowtime.api import schemas
+from flowtime.api.exports import stream_export
+from flowtime.api.jobs import Tell
+from flowtime.api.responses import address, answer, base, linked
+from flowtime.api.server import Call, Reading, Writing
+from flowtime.api.work import perform
+from flowtime.errors import InvalidInput
+
+JSON = dict[str, Any]
+
+router = APIRouter()
+
+FORMATS = ("gold", "ndjson", "parquet", "bundle", "xlsx")
+BINARY = "application/vnd.flowtime.chart"
+
+
+@router.post(
+    "/v1/runs",
+    status_code=201,
+    responses=schemas.made_or_work(schemas.Artifact),
+    summary="Run",
+    tags=["runs"],
+)
+def make_run(call: Writing, wanted: schemas.Run) -> Response:
+    """Runs a model, by its id or as text (which becomes a model artifact first); telemetry together with it
+    takes the place of its inputs, and alone runs the model that came with it.
+    """
+    if wanted.model is not None and wanted.model_id is not None:
+        raise InvalidInput("FT822", "model_id and model are both given", hint="give one of them")
+
+    def work(call: Call, tell: Tell) -> JSON:
+        service, model = call.service, wanted.model_id
+        if wanted.model is not None:
+            model = service.publish_model(wanted.text())["id"]
+        shown = service.run(
+            model,
+            telemetry=wanted.telemetry_id,
+            bind=wanted.bind,
+            name=wanted.name,
+            seed=wanted.seed,
+            samples=wanted.samples,
+            scenario=wanted.scenario,
+            deterministic=wanted.deterministic,
+            workers=1,
+            progress=tell,
+            **wanted.label(),
+        )
+        return linked(call.request, shown)
+
+    return perform(call, "run", work, status=201, headers=lambda made: {"Location": _address(call, made)})
+
+
+def _address(call: Call, made: JSON) -> str:
+    return address(call.request, made["id"])
+
+
+@router.get("/v1/runs/{id}/series", responses=schemas.chart(), summary="Series for charts", tags=["runs"])
+@router.get(
+    "/v1/telemetry/{id}/series", responses=schemas.chart(), summary="Series for charts", tags=["runs"]
+)
+def series(
+    call: Reading,
+    id: str,
+    component: Annotated[list[str], Query(description="Of these components only; repeatable")] = [],  # noqa: B006
+    measure: Annotated[list[str], Query(description="Of these measures only; repeatable")] = [],  # noqa: B006
+    index: Annotated[
+        list[int], Query(description="Only those at these places in the catalog's measures; repeatable")
+    ] = [],  # noqa: B006
+    from_: Annotated[int, Query(alias="from", ge=0, description="The first bin")] = 0,
+    to: Annotated[int | None, Query(ge=1, description="The bin before which to stop")] = None,
+    points: Annotated[
+        int | None, Query(ge=2, le=100_000, description="At most so many points a series")
+    ] = None,
+) -> Response:
+    """Values by series. With more bins than `points`, every two points are the minimum and maximum of their
+    bins, and `decimated` says so. Accept `application/vnd.flowtime.chart` for float32: the length of a JSON
+    head as 4 bytes, the head, then the values, little-endian.
+    """
+    chart = call.service.series(
+        id, components=component, measures=measure, picked=index, start=from_, stop=to, points=points
+    )
+    if BINARY in call.request.headers.get("accept", ""):
+        return Response(
+            chart.to_bytes(), media_type=BINARY, headers={"Cache-Control": "no-cache", "Vary": "Accept"}
+        )
+    return answer(call.request, chart.to_json(), headers={"Vary": "Accept"})
+
+
+@router.get(
+    "/v1/runs/{id}/graph", responses=schemas.ok(schemas.Graph), summary="Graph of a run", tags=["runs"]
+)
+@router.get(
+    "/v1/telemetry/{id}/graph",
+    responses=schemas.ok(schemas.Graph),
+    summary="Graph of telemetry",
+    tags=["runs"],
+)
+def graph(call: Reading, id: str, nodes: bool = False) -> Response:
+    """The components and flows of its model, or with `nodes` the nodes and what they read, placed for a
+    picture, each with the places of its series in the catalog.
+    """
+    return answer(call.request, call.service.graph(id, nodes=nodes))
+
+
+@router.get(
+    "/v1/runs/{id}/export/{format}",
+    responses=schemas.file("The file"),
+    summary="Export a run",
+    tags=["exports"],
+)
+@router.get(
+    "/v1/telemetry/{id}/export/{format}",
+    responses=schemas.file("The file"),
+    summary="Export telemetry",
+    tags=["exports"],
+)
+def export(call: Reading, id: str, format: str, embed_metadata: bool = False) -> Response:
+    """The series as a file: gold (csv), ndjson, parquet, bundle or xlsx. It has the digest of the series as
+    its ETag, and names its metadata in a Link with rel="describedby" where that is not inside.
+    """
+    return stream_export(call, id, format, embed=embed_metadata)
+
+
+@router.get(
+    "/v1/runs/{id}/export/{format}/metadata",
+    responses=schemas.ok(schemas.Metadata),
+    summary="The metadata beside an export of a run",
+    tags=["exports"],
+)
+@router.get(
+    "/v1/telemetry/{id}/export/{format}/metadata",
+    responses=schemas.ok(schemas.Metadata),
+    summary="The metadata beside an export of telemetry",
+    tags=["exports"],
+)
+def export_metadata(call: Reading, id: str, format: str) -> Response:
+    """What stands beside an exported CSV or NDJSON file: enough to bring the model back with it."""
+    return answer(call.request, call.service.export_metadata(id, format))
+
+
+@router.post(
+    "/export",
+    responses=schemas.ok(schemas.Exported),
+    summary="Export the newest run (first milestone)",
+    tags=["exports"],
+)
+def export_newest(call: Reading, wanted: schemas.ExportRequest | None = None) -> Response:
+    """Where the files of the newest run, or of `runId`, are to be had. Kept for callers of the first export
+    milestone; `GET /v1/runs/{id}/export/{format}` is the address for new ones.
+    """
+    id = (wanted.run_id if wanted else None) or call.service.newest("run")
+    shown = call.service.show(id)
+    place = f"{base(call.request)}/v1/runs/{shown['id']}/export"
+    links = {name: f"{place}/{name}" for name in FORMATS}
+    chosen = wanted.format if wanted else None
+    headers = {"Location": links["gold" if chosen in (None, "csv") else chosen]}
+    return answer(call.request, {"runId": shown["id"], "files": links}, headers=headers)
+
+
+@router.get(
+    "/export/{format}",
+    responses=schemas.file("The file"),
+    summary="Export the newest run in a format (first milestone)",
+    tags=["exports"],
+)
+def export_newest_as(
+    call: Reading, format: str, run: Annotated[str | None, Query(alias="runId")] = None
+) -> Response:
+    """The newest run, or `runId`, as csv, ndjson or parquet. Kept for callers of the first milestone."""
+    return stream_export(call, run or call.service.newest("run"), format, embed=False)
+
+
+@router.get(
+    "/v1/compare",
+    responses=schemas.ok(schemas.Comparison),
+    summary="Compare two artifacts",
+    tags=["comparison"],
+)
+def compare(
+    call: Reading,
+    baseline: str,
+    comparison: str,
+    threshold: Annotated[
+        float | None, Query(ge=0, description="The largest relative difference allowed")
+    ] = None,
+) -> Response:
+    """Runs or telemetry series by series, models node by node."""
+    return answer(call.request, call.service.compare(baseline, comparison, threshold))
+
+
+@router.post(
+    "/v1/loops",
+    responses=schemas.work(schemas.Loop),
+    summary="Verify the loop of a model",
+    tags=["comparison"],
+)
+def verify_loop(call: Writing, wanted: schemas.LoopRequest) -> Response:
+    """Runs a model, exports it in each format, imports that again and compares: what `flowtime test-loop`
+    does. What it makes on the way is not kept; the verdict stands in the model's catalog.
+    """
+
+    def work(call: Call, _: Tell) -> JSON:
+        return call.service.test_loop(wanted.model_id, formats=wanted.formats, seed=wanted.seed)
+
+    return perform(call, "loop", work)

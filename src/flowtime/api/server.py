@@ -1,0 +1,97 @@
+"""What all requests share: the service, who calls, the jobs, the limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from flowtime.api.access import Access, Caller
+from flowtime.api.jobs import Jobs
+from flowtime.api.metrics import Metrics
+from flowtime.errors import Denied
+from flowtime.service import Flowtime
+from flowtime.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may cost. Sizes are in bytes, times in seconds."""
+
+    body: int = 2 << 30
+    document: int = 64 << 20
+    """A model as text, or any other JSON body."""
+    silence: float = 30.0
+    """How long a body may pause."""
+    upload: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How a server was started. `auth` is the file of tokens and issuers, None for an open server;
+    `hosts` are the names under which it is known, besides those of this machine.
+    """
+
+    settings: Settings
+    auth: Path | None = None
+    root_path: str = ""
+    hosts: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The parts of a running server."""
+
+    config: Config
+    service: Flowtime
+    access: Access
+    jobs: Jobs
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: the use cases as its caller may have them. `caller` is None on an open server."""
+
+    request: Request
+    server: Server
+    caller: Caller | None
+
+    @property
+    def service(self) -> Flowtime:
+        """The use cases, of what the caller may read."""
+        caller = self.caller
+        if caller is None:
+            return self.server.service
+        return self.server.service.seen_by(caller.user, caller.teams, admin=caller.role == "admin")
+
+    @property
+    def owner(self) -> str:
+        """Whose the jobs of this request are."""
+        return self.server.config.settings.owner if self.caller is None else self.caller.user
+
+
+_BEARER = HTTPBearer(auto_error=False, description="A token of `flowtime token new`, or of an OIDC issuer.")
+
+
+def reading(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)] = None
+) -> Call:
+    """A request that may look; raises Denied (FT828, FT832) where its caller is not known."""
+    server: Server = request.app.state.server
+    return Call(request, server, server.access.caller(request))
+
+
+def writing(call: Annotated[Call, Depends(reading)]) -> Call:
+    """A request that may change something; raises Denied (FT829) for a reader."""
+    if call.caller is not None and call.caller.role == "reader":
+        raise Denied("FT829", f"{call.caller.user} may read, not change", hint="ask for the role of a writer")
+    return call
+
+
+Reading = Annotated[Call, Depends(reading)]
+Writing = Annotated[Call, Depends(writing)]

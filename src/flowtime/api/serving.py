@@ -1,0 +1,89 @@
+"""Running the server: listening, workers, an orderly end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from flowtime.api.app import create
+from flowtime.api.server import Config
+from flowtime.errors import InvalidInput, Unavailable
+
+__all__ = ["Config", "application", "is_loopback", "serve"]
+
+_CONFIG = "FLOWTIME_SERVER_CONFIG"
+_GRACE = 20
+"""Seconds that requests under way get to end."""
+
+
+def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[str], object]) -> None:
+    """Serves until a signal ends it. `ready` is told the address when the socket is bound.
+
+    Raises InvalidInput (FT803) for a host that others reach without `auth`, Unavailable (FT840) where the
+    address cannot be had.
+    """
+    if config.auth is None and not is_loopback(host):
+        raise InvalidInput(
+            "FT803",
+            f"--host {host} lets others in, and there is no --auth to say who they are",
+            hint="make a token with flowtime token new, and name its file with --auth",
+        )
+    bound = _bind(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    ready(f"http://{shown}:{bound.getsockname()[1]}{config.root_path}")
+    os.environ[_CONFIG] = b64encode(pickle.dumps(config)).decode()
+    settings = uvicorn.Config(
+        "flowtime.api.serving:application",
+        factory=True,
+        workers=workers,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE,
+        timeout_keep_alive=30,
+    )
+    if workers > 1:
+        Multiprocess(settings, sockets=[bound]).run()
+    else:
+        uvicorn.Server(settings).run(sockets=[bound])
+
+
+def application() -> FastAPI:
+    """The application of a worker process, as the process that started it configured it."""
+    config: Config = pickle.loads(b64decode(os.environ[_CONFIG]))  # noqa: S301 - written by `serve` above
+    return create(config)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach the host."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise Unavailable(
+            "FT840",
+            f"{host}:{port} cannot be had: {error.strerror}",
+            hint="another server may be there; --port names another one",
+        ) from error
+    bound.set_inheritable(True)
+    return bound

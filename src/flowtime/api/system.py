@@ -1,0 +1,76 @@
+"""Addresses of the server itself: health, jobs, error codes, numbers for monitoring."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from flowtime.api import schemas
+from flowtime.api.responses import answer
+from flowtime.api.server import Call, Reading, Server, Writing
+from flowtime.errors import CODES, NotFound
+from flowtime.version import __version__
+
+router = APIRouter()
+
+
+@router.get("/healthz", responses=schemas.ok(schemas.Health), summary="Is the server alive", tags=["system"])
+def health(request: Request) -> Response:
+    """Whether the registry answers, which one it is (its UUID), and the version of the server."""
+    server: Server = request.app.state.server
+    registry = server.service.registry_id()
+    return answer(request, {"status": "ok", "version": __version__, "registry": registry})
+
+
+@router.get("/metrics", responses=schemas.file("Numbers in the text format of Prometheus"), tags=["system"])
+def metrics(request: Request) -> Response:
+    """Requests by route and status, their times, running jobs: in the text format of Prometheus."""
+    server: Server = request.app.state.server
+    return Response(generate_latest(server.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get(
+    "/v1/index", responses=schemas.ok(schemas.IndexStatus), summary="The registry in numbers", tags=["system"]
+)
+def index_status(call: Reading) -> Response:
+    """How many artifacts there are, and what storage holds that cannot be read."""
+    return answer(call.request, call.service.index_status())
+
+
+@router.get(
+    "/v1/errors/{code}",
+    responses=schemas.ok(schemas.ErrorCode),
+    summary="What an error means",
+    tags=["system"],
+)
+def error_code(request: Request, code: str) -> Response:
+    """The title and explanation of an error code; the `type` of every problem leads here."""
+    declared = CODES.get(code)
+    if declared is None:
+        raise NotFound("FT820", f"there is no error code {code!r}", hint="codes are FT and three digits")
+    return answer(request, {"code": code, **asdict(declared)})
+
+
+@router.get("/v1/jobs", responses=schemas.ok(schemas.JobList), summary="All jobs", tags=["jobs"])
+def list_jobs(call: Reading) -> Response:
+    """The caller's jobs, newest first; they are kept for a week after their end."""
+    return answer(call.request, {"jobs": call.server.jobs.all(_whose(call))})
+
+
+@router.get("/v1/jobs/{id}", responses=schemas.ok(schemas.Job), summary="One job", tags=["jobs"])
+def show_job(call: Reading, id: str) -> Response:
+    """How far a job is; when it is done its result, when it failed its error."""
+    return answer(call.request, call.server.jobs.get(id, _whose(call)))
+
+
+@router.delete("/v1/jobs/{id}", responses=schemas.ok(schemas.Job), summary="Cancel a job", tags=["jobs"])
+def cancel_job(call: Writing, id: str) -> Response:
+    """Asks a job to stop at its next step; nothing of it is kept then."""
+    return answer(call.request, call.server.jobs.cancel(id, _whose(call)))
+
+
+def _whose(call: Call) -> str | None:
+    """Whose jobs the caller may see: their own, an admin and the user of an open server all."""
+    return None if call.caller is None or call.caller.role == "admin" else call.caller.user

@@ -1,0 +1,56 @@
+"""`flowtime serve`: the HTTP API and the pages."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from flowtime.cli import render
+from flowtime.cli.options import registry_command
+from flowtime.service import Flowtime
+
+
+@click.command("serve", epilog="Example: flowtime serve --port 8765")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option(
+    "--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0: any free one."
+)
+@click.option(
+    "--auth", type=click.Path(path_type=Path), help="TOML file of tokens and issuers: who may do what."
+)
+@click.option(
+    "--root-path", default="", metavar="/PATH", help="The path under which a proxy passes requests on."
+)
+@click.option(
+    "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name under which people reach it."
+)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
+@registry_command("--artifacts", "--out")
+def serve_command(
+    service: Flowtime,
+    as_json: bool,
+    host: str,
+    port: int,
+    auth: Path | None,
+    root_path: str,
+    hosts: tuple[str, ...],
+    workers: int,
+) -> None:
+    """Serve the HTTP API and the pages, for this machine alone unless --host and --auth say otherwise."""
+
+    def ready(url: str) -> None:
+        if as_json:
+            render.echo_json({"url": url})
+        else:
+            click.echo(f"flowtime is at {url}  (Ctrl-C stops it)")
+
+    # The web stack is imported for this command alone, not for a list of commands.
+    serving = import_module("flowtime.api.serving")
+    path = "/" + root_path.strip("/") if root_path else ""
+    config = serving.Config(service.settings, auth=auth, root_path=path, hosts=hosts)
+    serving.serve(config, host, port, workers, ready)
+
+
+commands: dict[str, click.Command] = {"serve": serve_command}

@@ -1,0 +1,140 @@
+"""Artifacts as pages show them: charts of their series, the graph of their model with positions."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowtime.analysis.chart import Chart, chart
+from flowtime.core import canonical
+from flowtime.core.canonical import JSON
+from flowtime.core.series import SeriesSet
+from flowtime.errors import InvalidInput
+from flowtime.loop.exchange import read_series
+from flowtime.loop.models import KINDS, MODEL_FILE
+from flowtime.model import load
+from flowtime.model.drawing import picture
+from flowtime.model.identity import dependencies
+from flowtime.model.spec import ExprNode, Model, Node, PmfNode
+from flowtime.registry import Registry
+
+_RECENT_BYTES = 256 << 20
+"""What the values of the series in memory may weigh; the one asked for last is kept whatever it weighs."""
+_PICTURE_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Recent:
+    """What was looked at lately and cannot change, up to a weight in bytes. Threads may share it."""
+
+    limit: int = _RECENT_BYTES
+    _held: OrderedDict[Hashable, tuple[Any, int]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, key: Hashable, make: Callable[[], Any], weigh: Callable[[Any], int]) -> Any:
+        """What is held under the key, made where it is not."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key][0]
+        value = make()
+        with self._lock:
+            self._held[key] = (value, weigh(value))
+            self._held.move_to_end(key)
+            while len(self._held) > 1 and sum(weight for _, weight in self._held.values()) > self.limit:
+                self._held.popitem(last=False)
+        return value
+
+
+def chart_of(
+    registry: Registry,
+    id: str,
+    recent: Recent,
+    *,
+    components: Collection[str] = (),
+    measures: Collection[str] = (),
+    picked: Collection[int] = (),
+    start: int = 0,
+    stop: int | None = None,
+    points: int | None = None,
+) -> Chart:
+    """Series of a run or telemetry: those of all `components` and `measures` named, or the `picked` ones by
+    their place in the catalog.
+
+    Raises NotFound (FT501), InvalidInput (FT813) where nothing fits, as `read_series` and `chart` do.
+    """
+    digest = registry.catalog(id)["data"]["digest"]  # also the check that the reader may read it
+    series: SeriesSet = recent.get(
+        ("series", id, digest), lambda: read_series(registry, id), lambda held: int(held.values.nbytes)
+    )
+    rows = [
+        row
+        for row, key in enumerate(series.keys)
+        if (not components or key.component in components)
+        and (not measures or key.measure in measures)
+        and (not picked or row in picked)
+    ]
+    if not rows:
+        raise InvalidInput("FT813", f"{id} has no such series", hint="its catalog lists them under measures")
+    return chart(series, rows, start, stop, points)
+
+
+def graph_of(registry: Registry, id: str, recent: Recent, *, nodes: bool) -> JSON:
+    """The graph of an artifact's model with positions, and with what each box means.
+
+    It is `flowtime.model.drawing.picture` with, for each component or node, `series`: the places in the
+    catalog of the series that it has, by measure; nodes also have their `formula`, `pmf` or `values`, their
+    `unit` and what they `read`. Raises NotFound (FT501, and FT509 where no model is known).
+    """
+    catalog = registry.catalog(id)
+    with registry.stream(id, MODEL_FILE) as file:
+        text = file.read()
+    model = load(text, MODEL_FILE)
+    drawn: JSON = recent.get(
+        ("graph", canonical.sha256(text), nodes),
+        lambda: picture(model, nodes=nodes),
+        lambda held: _PICTURE_BYTES,
+    )
+    places = {(m["component"], m["measure"]): place for place, m in enumerate(catalog.get("measures") or [])}
+    told = _nodes(model, places) if drawn["noun"] == "node" else _components(model, places)
+    entries = [{**entry, **told[entry["id"]]} for entry in drawn["nodes"]]
+    return {"id": catalog["id"], "model_hash": catalog["model_hash"], **drawn, "nodes": entries}
+
+
+def _components(model: Model, places: dict[tuple[str, str], int]) -> dict[str, JSON]:
+    components: dict[str, JSON] = {}
+    for entry in model.topology.nodes if model.topology else ():
+        series = {m: places[entry.id, m] for m in entry.semantics if (entry.id, m) in places}
+        components[entry.id] = {"series": series, "semantics": dict(entry.semantics)}
+    return components
+
+
+def _nodes(model: Model, places: dict[tuple[str, str], int]) -> dict[str, JSON]:
+    nodes: dict[str, JSON] = {node.id: {"series": {}, **_content(node)} for node in model.nodes}
+    for key, node in model.recorded():
+        if (key.component, key.measure) in places:
+            nodes[node.id]["series"][key.measure] = places[key.component, key.measure]
+    for id, needed in dependencies(model).items():
+        nodes[id]["reads"] = sorted(needed.now | needed.delayed | needed.kernels)
+    return nodes
+
+
+def _content(node: Node) -> JSON:
+    """What a node is: its formula, its distribution, or its numbers (the first hundred)."""
+    said: JSON = {"unit": node.unit, "title_text": node.title, "kind": KINDS[type(node)]}
+    if isinstance(node, ExprNode):
+        return {**said, "formula": node.expr}
+    if isinstance(node, PmfNode):
+        pairs = [[value, weight] for value, weight in zip(node.pmf.values, node.pmf.weights, strict=True)]
+        return {**said, "pmf": pairs, "mean": node.pmf.expectation, "sampled": node.sampled}
+    values = list(getattr(node, "values", ()))
+    return {**said, "values": values[:100], "count": len(values)}
+
+
+def text_of(registry: Registry, id: str) -> str:
+    """The text of an artifact's model; raises NotFound (FT501, and FT509 where no model is known)."""
+    with registry.stream(id, MODEL_FILE) as file:
+        return file.read().decode("utf-8")

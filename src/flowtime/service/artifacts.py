@@ -1,0 +1,126 @@
+"""Use cases of every kind of artifact: find, show, label, delete, and the index over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, BinaryIO
+
+from flowtime.errors import Conflict, InvalidInput, NotFound
+from flowtime.registry import Query
+from flowtime.registry.document import JSON
+from flowtime.service.opened import Opened
+
+
+class Artifacts(Opened):
+    """What can be done with any artifact."""
+
+    def find(self, **query: Any) -> JSON:
+        """A page of artifacts: `{artifacts, total, page, size}`. Takes the fields of a Query."""
+        return self.registry.find(Query(**query)).to_json()
+
+    def trash(self) -> JSON:
+        """What is in the trash, newest first: `{artifacts, total, page, size}`, all on one page."""
+        found = self.registry.trash()
+        return {"artifacts": found, "total": len(found), "page": 1, "size": len(found)}
+
+    def show(self, reference: str) -> JSON:
+        """An artifact's catalog, with its lineage, the paths of its files, and its folder."""
+        return self._shown(self.registry.resolve(reference))
+
+    def stamp(self, id: str) -> str:
+        """A text that is another one after every change of the artifact with this full id."""
+        return self.registry.stamp(id)
+
+    def file(self, reference: str, name: str) -> tuple[BinaryIO, JSON]:
+        """A file of an artifact as an open stream, and its `{name, bytes, sha256}`."""
+        id = self.registry.resolve(reference)
+        contents = {content["name"]: content for content in self.registry.catalog(id)["contents"]}
+        stream = self.registry.stream(id, name)
+        if name in contents:
+            return stream, contents[name]
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        return stream, {"name": name, "bytes": size, "sha256": None}
+
+    def newest(self, kind: str) -> str:
+        """The id of the newest artifact of a kind; raises NotFound (FT501) where there is none."""
+        found = self.find(kinds=(kind,), size=1)["artifacts"]
+        if not found:
+            raise NotFound("FT501", f"there is no {kind} yet", hint="flowtime demo makes one of everything")
+        return str(found[0]["id"])
+
+    def link(self, reference: str) -> JSON:
+        """The address of an artifact's page: `{id, url}`."""
+        id = self.registry.resolve(reference)
+        return {"id": id, "url": f"{self.settings.server}/artifacts/{id}"}
+
+    def edit(
+        self,
+        reference: str,
+        add: Iterable[str] = (),
+        remove: Iterable[str] = (),
+        *,
+        seen: str | None = None,
+        **fields: Any,
+    ) -> JSON:
+        """Changes name, description, owner, visibility, star or tags; shows the artifact.
+
+        Raises Conflict (FT823) where its stamp is not `seen` any more.
+        """
+        id = self.registry.resolve(reference)
+        self.registry.edit(id, add, remove, seen=seen, **fields)
+        return self.show(id)
+
+    def delete(self, id: str, *, confirm: bool, force: bool = False) -> JSON:
+        """Moves an artifact to the trash: `{id, deleted, dependants}`. Takes full ids only.
+
+        Raises Conflict: FT802 without `confirm`, FT505 where others were made from it and not `force`.
+        """
+        if self.registry.catalog(id)["id"] != id:
+            raise InvalidInput(
+                "FT502", f"{id} is one version of a model", hint="only all of them can be deleted"
+            )
+        dependants = [child["id"] for child in self.registry.dependants(id)]
+        if not confirm:
+            used = f"; made from it: {', '.join(dependants)}" if dependants else ""
+            raise Conflict(
+                "FT802", f"{id} would go to the trash{used}", hint="confirm it: --confirm, or confirm=true"
+            )
+        self.registry.delete(id, force=force)
+        return {"id": id, "deleted": True, "dependants": dependants}
+
+    def restore(self, id: str) -> JSON:
+        """Brings an artifact back from the trash; returns its catalog."""
+        return self._shown(self.registry.restore(id))
+
+    def purge(self, id: str | None, *, confirm: bool) -> JSON:
+        """Removes one artifact, or everything, from the trash for good: `{purged}`.
+
+        Raises Conflict (FT802) without `confirm`.
+        """
+        if not confirm:
+            waiting = [item["id"] for item in self.registry.trash() if id in (None, item["id"])]
+            what = ", ".join(waiting) or "nothing"
+            raise Conflict(
+                "FT802", f"{what} would be removed for good", hint="confirm it: --confirm, or confirm=true"
+            )
+        return {"purged": self.registry.purge(id)}
+
+    def rebuild_index(self) -> JSON:
+        """Makes the index anew: `{artifacts, seconds, broken, foreign}`."""
+        rebuilt = self.registry.rebuild(self.progress)
+        return {name: getattr(rebuilt, name) for name in ("artifacts", "seconds", "broken", "foreign")}
+
+    def verify_index(self) -> JSON:
+        """Every artifact hashed again: `{artifacts, files, bytes, seconds, ok, findings}`."""
+        from flowtime.registry.verify import verify
+
+        return verify(self.registry, self.progress).to_json()
+
+    def registry_id(self) -> str | None:
+        """The UUID of the registry, None where nothing was published yet."""
+        return self.registry.artifacts.registry_id() or None
+
+    def index_status(self) -> JSON:
+        """The registry and its index in numbers, and what storage holds that cannot be read."""
+        return self.registry.status()

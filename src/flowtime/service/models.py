@@ -1,0 +1,133 @@
+"""Use cases of models and templates: make, derive, check, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowtime.registry.document import JSON
+from flowtime.service.opened import Opened
+
+
+class Models(Opened):
+    """What can be done with models and templates."""
+
+    def templates(self) -> list[JSON]:
+        """All templates, with parameters and scenarios."""
+        from flowtime.sim import templates
+
+        return [template.to_json() for template in templates.templates(self.settings.templates)]
+
+    def template(self, id: str) -> JSON:
+        """One template, with parameters, scenarios and the `layers` of the model that its defaults give."""
+        from flowtime.model.drawing import layers
+
+        template = self._template(id)
+        return {**template.to_json(), "layers": layers(template.read(template.fill()))}
+
+    def create_model(
+        self,
+        template: str,
+        *,
+        name: str | None = None,
+        settings: Iterable[str] = (),
+        params: Path | Mapping[str, Any] | None = None,
+        scenario: str | None = None,
+        update: str | None = None,
+        **label: Any,
+    ) -> JSON:
+        """A model artifact from a template; returns its catalog."""
+        from flowtime.loop import authoring, models
+
+        text, model = authoring.fill(self._template(template), settings, params, scenario, None)
+        update = None if update is None else self.registry.resolve(update, ("model",))
+        published = models.publish(
+            self.registry, text, model, self._label(name or template, **label), update=update
+        )
+        return self._shown(published["id"])
+
+    def publish_model(
+        self, text: bytes, *, name: str | None = None, update: str | None = None, **label: Any
+    ) -> JSON:
+        """A model artifact from the text of a model (`update`: a next version of that one); shows it."""
+        from flowtime.loop import models
+        from flowtime.model import load
+
+        model = load(text, "the model")
+        update = None if update is None else self.registry.resolve(update, ("model",))
+        named = self._label(name or model.metadata.id or "model", **label)
+        published = models.publish(self.registry, text.decode("utf-8"), model, named, update=update)
+        return self._shown(published["id"])
+
+    def derive_model(
+        self,
+        source: str,
+        *,
+        name: str | None = None,
+        settings: Iterable[str] = (),
+        params: Path | Mapping[str, Any] | None = None,
+        scenario: str | None = None,
+        update: bool = False,
+        **label: Any,
+    ) -> JSON:
+        """A model artifact from a model with changes (`update`: its next version); returns its catalog."""
+        from flowtime.loop import authoring, models
+
+        parent = self._model(source, publish=True)
+        text, model = authoring.derive(parent, settings, params, scenario, self.settings.templates)
+        named = self._label(
+            name or (parent.name if update else f"{parent.name}-{scenario or 'derived'}"), **label
+        )
+        published = models.publish(
+            self.registry, text, model, named, update=parent.id if update else None, parents=parent.parents
+        )
+        return self._shown(published["id"])
+
+    def write_template(
+        self,
+        template: str,
+        path: Path,
+        *,
+        name: str | None = None,
+        settings: Iterable[str] = (),
+        params: Path | Mapping[str, Any] | None = None,
+        scenario: str | None = None,
+    ) -> JSON:
+        """A filled template as a plain model file: `{path}`."""
+        from flowtime.formats.files import write_file
+        from flowtime.loop import authoring
+
+        text, _ = authoring.fill(self._template(template), settings, params, scenario, name)
+        write_file(path, text.encode())
+        return {"path": str(path)}
+
+    def _template(self, id: str) -> Any:
+        from flowtime.sim import templates
+
+        return templates.template(id, self.settings.templates)
+
+    def validate(self, path: Path) -> JSON:
+        """What a model or template file holds, checked but not stored: `{kind, nodes, warnings, ...}`."""
+        from flowtime.loop import authoring
+
+        return authoring.check(path)
+
+    def validate_text(self, text: bytes) -> JSON:
+        """What the text of a model holds, checked but not stored, as `validate` says it of files."""
+        from flowtime.loop import authoring
+
+        return authoring.check_text(text)
+
+    def explain(self, model: str) -> JSON:
+        """How a model is computed: `{plan, text}`."""
+        from flowtime.engine import compile
+
+        plan = compile(self._model(model).model)
+        return {"plan": plan.to_json(), "text": plan.describe()}
+
+    def graph(self, reference: str, *, nodes: bool = False) -> JSON:
+        """The graph of an artifact's model with positions, as `loop.views.graph_of` gives it."""
+        from flowtime.loop import views
+
+        return views.graph_of(self.registry, self.registry.resolve(reference), self._recent, nodes=nodes)

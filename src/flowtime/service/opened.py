@@ -1,0 +1,87 @@
+"""A registry opened with settings, and what all use cases need of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from flowtime.registry import Progress, Reader, Registry
+from flowtime.registry.document import JSON
+from flowtime.settings import Settings
+
+
+class Opened:
+    """One registry, as one user sees it."""
+
+    def __init__(
+        self, settings: Settings, progress: Progress | None = None, *, takes_files: bool = True
+    ) -> None:
+        """Nothing is opened before it is needed. `progress` is told of the reading of many artifacts.
+
+        A server's Flowtime does not take files: there no reference means a path on its disk.
+        """
+        self.settings = settings
+        self.progress = progress
+        self._takes_files = takes_files
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry that the settings name."""
+        return Registry.open(self.settings.artifacts, cache_dir=self.settings.cache, progress=self.progress)
+
+    def at(self, root: str) -> Self:
+        """The same use cases over another registry."""
+        return type(self)(replace(self.settings, artifacts=root), self.progress)
+
+    def telling(self, progress: Progress) -> Self:
+        """The same use cases, of whose work `progress` is told."""
+        other = copy.copy(self)
+        other.progress = progress
+        return other
+
+    def seen_by(self, user: str, teams: tuple[str, ...], *, admin: bool) -> Self:
+        """The same use cases as a user of a server: they see what they may read, and own what they make."""
+        other = copy.copy(self)
+        other.settings = replace(self.settings, owner=user)
+        vars(other).update(registry=self.registry.seen_by(Reader(user, teams, admin)), _recent=self._recent)
+        return other
+
+    @cached_property
+    def _recent(self) -> Any:
+        """What was looked at lately, which a server keeps in memory for the next look."""
+        from flowtime.loop.views import Recent
+
+        return Recent()
+
+    def _shown(self, id: str) -> JSON:
+        catalog, folder = self.registry.catalog(id), self.registry.folder(id)
+        names = ("catalog.json", *(content["name"] for content in catalog["contents"]))
+        files = {name: f"{folder}/{name}" for name in names}
+        return {**catalog, "lineage": self.registry.lineage(id), "folder": folder, "files": files}
+
+    def _model(self, reference: str, *, publish: bool = False) -> Any:
+        """The model that a person means, as a StoredModel; a file becomes an artifact with `publish`."""
+        from flowtime.loop import models
+
+        if not (self._takes_files and models.is_file(reference)):
+            return models.read(self.registry, reference)
+        path = Path(reference)
+        text, model = models.read_file(path)
+        name = model.metadata.id or path.stem
+        if not publish:
+            return models.StoredModel(None, None, name, text, model)
+        published = models.publish(self.registry, text, model, self._label(name))
+        return models.StoredModel(published["id"], published["model_version"], published["name"], text, model)
+
+    def _label(self, name: str, **given: Any) -> Any:
+        """What a new artifact is labelled with: what was given, else the settings."""
+        from flowtime.loop.models import Label
+
+        defaults: Mapping[str, Any] = {"owner": self.settings.owner, "visibility": self.settings.visibility}
+        return Label(
+            name, **{**defaults, **{key: value for key, value in given.items() if value is not None}}
+        )

@@ -1,0 +1,256 @@
+"""Use cases of the loop: run, export, import, look at, compare, verify."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from flowtime.errors import FlowtimeError, InvalidInput
+from flowtime.registry.document import JSON
+from flowtime.service.models import Models
+
+
+class Series(Models):
+    """What can be done with runs and telemetry."""
+
+    def run(
+        self,
+        model: str | None,
+        *,
+        telemetry: str | None = None,
+        bind: Iterable[str] = (),
+        name: str | None = None,
+        seed: int | None = None,
+        deterministic: bool = False,
+        scenario: str | None = None,
+        samples: int | None = None,
+        workers: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        **label: Any,
+    ) -> JSON:
+        """A run artifact of a model, which may be a file: that is registered first. Returns its catalog.
+
+        With `scenario` the model derived from it runs. With `telemetry` its series take the place of the
+        model's inputs, each of `bind` as `component.measure=node`; without `model` the one that came
+        back with the telemetry runs. With `samples` it holds the mean and quantiles of so many samples,
+        computed by `workers` processes; `progress` is told of those done and of all.
+        """
+        from flowtime.loop import exchange, runs
+
+        bindings = tuple(bind)
+        if telemetry is None and (model is None or bindings):
+            raise InvalidInput("FT803", "a run needs --model or --telemetry, and --bind needs --telemetry")
+        if telemetry is not None and samples is not None:
+            raise InvalidInput(
+                "FT803", "--telemetry gives the inputs, --samples draws them; take one of them"
+            )
+        if scenario is not None and model is not None:
+            model = self.derive_model(model, scenario=scenario)["id"]
+        stored: Any = None if model is None else self._model(model, publish=True)
+        replay = None
+        if telemetry is not None:
+            id = self.registry.resolve(telemetry, ("telemetry",))
+            stored, replay = exchange.replay(self.registry, id, stored, bindings)
+        labelled = self._label(name or f"{stored.name}_{'run' if replay is None else 'replay'}", **label)
+        published = runs.run(
+            self.registry,
+            stored,
+            labelled,
+            seed=seed,
+            deterministic=deterministic,
+            replay=replay,
+            samples=samples,
+            workers=workers,
+            progress=progress,
+        )
+        return self._shown(published["id"])
+
+    def export(self, reference: str, format: str, path: str, **options: Any) -> JSON:
+        """Series as a file: `{run_id, format, path, metadata_path, rows, series, bytes, digest}`.
+
+        A `path` that ends with a separator, or is a folder, gets a file named after the artifact.
+        `options` are `embed` and `progress` of `formats.export.export_file`.
+        """
+        from flowtime.formats import format_named
+        from flowtime.formats.files import translated
+        from flowtime.loop import exchange
+
+        id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
+        target = Path(path)
+        with translated(path):
+            if path.endswith("/") or target.is_dir():
+                target /= id + wanted.extension
+        options |= _workbook(wanted.name)
+        exported = exchange.export(self.registry, id, wanted, target, **options)
+        return {
+            "run_id": id,
+            "format": wanted.name,
+            "path": str(exported.path),
+            "metadata_path": None if exported.metadata_path is None else str(exported.metadata_path),
+            **{name: getattr(exported, name) for name in ("rows", "series", "bytes", "digest")},
+        }
+
+    def export_to(self, reference: str, format: str, stream: BinaryIO, **options: Any) -> None:
+        """Series written to an open binary stream, without a sidecar; `options` as for `export`."""
+        from flowtime.formats import format_named
+        from flowtime.loop import exchange
+
+        id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
+        exchange.export_to(self.registry, id, wanted, stream, **options, **_workbook(wanted.name))
+
+    def describe_export(self, reference: str, format: str) -> JSON:
+        """What an export will be: `{id, kind, format, extension, media_type, sidecar, rows, etag}`."""
+        from flowtime.formats import format_named
+
+        id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
+        catalog = self.registry.catalog(id)
+        # Plain tables hold the series alone; the others also what people say of the artifact.
+        etag = catalog["data"]["digest"] + ("" if wanted.sidecar else f"-{self.registry.stamp(id)}")
+        return {
+            "id": id,
+            "kind": catalog["kind"],
+            "format": wanted.name,
+            **{key: getattr(wanted, key) for key in ("extension", "media_type", "sidecar")},
+            "rows": catalog["data"]["rows"],
+            "etag": etag,
+        }
+
+    def export_metadata(self, reference: str, format: str) -> JSON:
+        """The sidecar of an export as plain data; raises InvalidInput (FT418) where the format has none."""
+        from flowtime.formats import format_named
+        from flowtime.loop import exchange
+
+        id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
+        return exchange.sidecar(self.registry, id, wanted)
+
+    def series(self, reference: str, **wanted: Any) -> Any:
+        """Series of a run or telemetry as an `analysis.chart.Chart`, which has `to_json` and `to_bytes`.
+
+        `wanted` are the options of `loop.views.chart_of`.
+        """
+        from flowtime.loop import views
+
+        id = self.registry.resolve(reference, ("run", "telemetry"))
+        return views.chart_of(self.registry, id, self._recent, **wanted)
+
+    @staticmethod
+    def sidecar_of(path: Path) -> Path:
+        """Where the metadata of a data file lies."""
+        from flowtime.formats.metadata import sidecar_path
+
+        return sidecar_path(path)
+
+    def import_data(
+        self,
+        source: Path | BinaryIO,
+        *,
+        name: str | None = None,
+        model: str | None = None,
+        dry_run: bool = False,
+        tags: tuple[str, ...] = (),
+        description: str | None = None,
+        owner: str | None = None,
+        visibility: str | None = None,
+        format: str | None = None,
+        grid: str | None = None,
+        errors: Path | None = None,
+        **options: Any,
+    ) -> JSON:
+        """A telemetry artifact from a file: its catalog with `rebuilt`, `conformance` and `import`.
+
+        `options` are those of `formats.telemetry.import_file`. With `dry_run` everything is checked and
+        nothing stored; the result then says what was found. `errors` is a CSV file for the rows that are
+        not as they should be.
+        """
+        from flowtime.formats import FORMATS, format_named
+        from flowtime.loop import exchange
+
+        belongs = None if model is None else self._model(model)
+        options |= {
+            "format": None if format is None else format_named(format, FORMATS),
+            "grid": None if grid is None else exchange.read_grid(grid),
+        }
+        with _problems_in(errors):
+            brought = exchange.bring(self.registry, source, belongs, options)
+        if dry_run:
+            return brought.to_json()
+        label = self._label(
+            name or "telem", tags=tags, description=description, owner=owner, visibility=visibility
+        )
+        published = exchange.publish_telemetry(self.registry, brought, label)
+        return {**self._shown(published["id"]), **brought.to_json()}
+
+    def test_loop(
+        self,
+        model: str,
+        *,
+        formats: Iterable[str] = ("all",),
+        seed: int | None = None,
+        samples: int | None = None,
+        keep: bool = False,
+    ) -> JSON:
+        """Run, export, import, verify: `{model_id, run_id, ok, formats: {name: {ok, checks, problems}}}`.
+
+        Works in a scratch registry, and leaves only its verdict in the model's catalog, unless `keep`.
+        """
+        from flowtime.loop import models, verify
+
+        stored = self._model(model, publish=keep)
+        label = self._label(f"{stored.name}_loop")
+        with tempfile.TemporaryDirectory(prefix="flowtime-") as scratch:
+            apart = replace(self.settings, artifacts=f"{scratch}/artifacts", cache=Path(scratch))
+            with (self if keep else type(self)(apart)).registry as registry:
+                report = verify.test_loop(registry, stored, label, formats, seed, Path(scratch), samples)
+        if not models.is_file(model) or keep:
+            self._record(f"{stored.id}@v{stored.version}", report)
+        return report
+
+    def _record(self, id: str, report: JSON) -> None:
+        """Notes the formats whose loop closed in the model's catalog."""
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        for name, verdict in report["formats"].items():
+            if verdict["ok"]:
+                self.registry.record_loop(id, name, verdict["digest"], now)
+
+    def compare(self, baseline: str, comparison: str, threshold: float | None = None) -> JSON:
+        """Two runs or telemetry series by series: `{baseline, comparison, aligned, series, ...}`.
+
+        Of two models `{baseline, comparison, model, within_threshold}`; only equal ones are within one.
+        """
+        from flowtime.loop.comparison import comparable, compare_models, compare_series
+
+        kind = comparable(self.registry, baseline, comparison)
+        if kind == "model":
+            models = (self._model(baseline), self._model(comparison))
+            return compare_models(*models, (baseline, comparison), threshold)
+        return compare_series(self.registry, baseline, comparison, threshold)
+
+
+def _workbook(format: str) -> JSON:
+    """The option of an export that writes workbooks; their library is imported for them alone."""
+    if format != "xlsx":
+        return {}
+    from flowtime.formats.workbook import write_workbook
+
+    return {"workbook": write_workbook}
+
+
+@contextmanager
+def _problems_in(path: Path | None) -> Iterator[None]:
+    """Writes the problems of an import to a CSV file, which has none where nothing was wrong."""
+    from flowtime.formats.files import write_file
+    from flowtime.formats.problems import problem_table
+
+    try:
+        yield
+    except FlowtimeError as error:
+        if path is not None:
+            write_file(path, problem_table(error))
+        raise
+    if path is not None:
+        write_file(path, problem_table(None))
