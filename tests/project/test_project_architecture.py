@@ -68,7 +68,7 @@ FENCES = {
 """Outside libraries, and sqlite3, with the modules and packages that may import them."""
 
 DEFERRED = "flowtime.service"
-"""Only this package and the public names import inside functions: it keeps the start of a command free of heavy modules."""
+"""Only this package and the public names import inside functions: a command starts without heavy modules."""
 
 BY_NAME = {"flowtime", "flowtime.cli", "flowtime.cli.serve", "flowtime.storage"}
 """Only these import modules by name when asked: the public names, the commands of the faces, the server,
