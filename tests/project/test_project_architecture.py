@@ -70,9 +70,9 @@ FENCES = {
 DEFERRED = "flowtime.service"
 """Only this package and the public names import inside functions: a command starts without heavy modules."""
 
-BY_NAME = {"flowtime", "flowtime.cli", "flowtime.cli.serve", "flowtime.storage"}
-"""Only these import modules by name when asked: the public names, the commands of the faces, the server,
-the stores in buckets with their library."""
+BY_NAME = {"flowtime", "flowtime.__main__", "flowtime.cli", "flowtime.cli.serve", "flowtime.storage"}
+"""Only these import modules by name when asked: the public names, the command once the process is set up for
+it, the commands of the faces, the server, the stores in buckets with their library."""
 
 
 @dataclass(frozen=True)
