@@ -273,6 +273,8 @@ def _notes(report: dict[str, Any]) -> list[str]:
     if report["grid"] == "inferred":
         notes.append("the grid was inferred from the times; --grid says it instead")
     for theirs, ours in report["read"].get("map", {}).items():
+        if theirs == ours:
+            continue
         notes.append(f"the column {theirs} was taken as {ours}")
     if report["read"].get("open_end"):
         notes.append("the last line does not end with a line break; it was taken as complete")
