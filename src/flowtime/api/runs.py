@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
+from starlette.concurrency import run_in_threadpool
 
 from flowtime.api import schemas
 from flowtime.api.exports import stream_export
@@ -122,11 +123,11 @@ def graph(call: Reading, id: str, nodes: bool = False) -> Response:
     summary="Export telemetry",
     tags=["exports"],
 )
-def export(call: Reading, id: str, format: str, embed_metadata: bool = False) -> Response:
+async def export(call: Reading, id: str, format: str, embed_metadata: bool = False) -> Response:
     """The series as a file: gold (csv), ndjson, parquet, bundle or xlsx. It has the digest of the series as
     its ETag, and names its metadata in a Link with rel="describedby" where that is not inside.
     """
-    return stream_export(call, id, format, embed=embed_metadata)
+    return await stream_export(call, id, format, embed=embed_metadata)
 
 
 @router.get(
@@ -171,11 +172,13 @@ def export_newest(call: Reading, wanted: schemas.ExportRequest | None = None) ->
     summary="Export the newest run in a format (first milestone)",
     tags=["exports"],
 )
-def export_newest_as(
+async def export_newest_as(
     call: Reading, format: str, run: Annotated[str | None, Query(alias="runId")] = None
 ) -> Response:
     """The newest run, or `runId`, as csv, ndjson or parquet. Kept for callers of the first milestone."""
-    return stream_export(call, run or call.service.newest("run"), format, embed=False)
+    if run is None:
+        run = await run_in_threadpool(call.service.newest, "run")
+    return await stream_export(call, run, format, embed=False)
 
 
 @router.get(

@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from flowtime.api.access import Access, Caller
 from flowtime.api.jobs import Jobs
 from flowtime.api.metrics import Metrics
+from flowtime.api.threads import Threads
 from flowtime.errors import Denied
 from flowtime.service import Flowtime
 from flowtime.settings import Settings
@@ -51,6 +52,7 @@ class Server:
     access: Access
     jobs: Jobs
     metrics: Metrics
+    threads: Threads = field(default_factory=Threads)
 
 
 @dataclass(frozen=True, slots=True)

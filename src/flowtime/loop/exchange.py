@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,11 +17,13 @@ from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.engine import SEMANTICS_VERSION, compile, evaluate
 from flowtime.engine.sampling import prepare
 from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable
-from flowtime.formats import BUNDLE, XLSX, Format, Progress, half
-from flowtime.formats.export import Exported, Streamed, export_file, export_stream
+from flowtime.formats import BUNDLE, GOLD, XLSX, Format, Progress, half
+from flowtime.formats.export import Exported, Streamed, export_file, export_into, export_stream
+from flowtime.formats.files import translated
 from flowtime.formats.metadata import FORMAT_VERSION, Recorded
+from flowtime.formats.stretches import Stored
 from flowtime.formats.telemetry import Imported, import_file, read_recorded
-from flowtime.formats.text import Writable
+from flowtime.formats.text import Writable, ndjson_pieces
 from flowtime.loop import models
 from flowtime.loop.models import MODEL_FILE, PREVIEW_FILE, Label, StoredModel, topology
 from flowtime.loop.replay import Replay, bind, bound_nodes, on_grid
@@ -35,20 +38,35 @@ from flowtime.registry.catalog import Catalog, Data, Parent, Topology
 from flowtime.version import ENGINE_VERSION
 
 
+_STREAMED_ROWS = 1 << 15
+"""Rows of a piece of a stream: a server sends many streams at once."""
+
+
 def read_series(registry: Registry, id: str, progress: Progress | None = None) -> SeriesSet:
     """The series of a run or telemetry, bit for bit.
 
     Raises NotFound (FT501) or Unavailable (FT805) where the artifact was damaged.
     """
     catalog = registry.catalog(id)
-    expected = Recorded(
+    expected = Recorded(*_table_of(catalog), catalog["data"]["digest"])
+    with _as_published(id):
+        return read_recorded(registry.path(id, DATA_FILE), expected, progress)
+
+
+def _table_of(catalog: JSON) -> tuple[Grid, tuple[SeriesKey, ...], tuple[str | None, ...]]:
+    """The grid, the names and the units of the series."""
+    return (
         Grid.from_json(catalog["grid"]),
         tuple(SeriesKey(m["component"], m["measure"]) for m in catalog["measures"]),
         tuple(m["unit"] for m in catalog["measures"]),
-        catalog["data"]["digest"],
     )
+
+
+@contextmanager
+def _as_published(id: str) -> Iterator[None]:
+    """Says of data that is not as it should be whose it is; raises Unavailable (FT805)."""
     try:
-        return read_recorded(registry.path(id, DATA_FILE), expected, progress)
+        yield
     except InvalidInput as error:
         raise Unavailable(
             "FT805",
@@ -56,6 +74,17 @@ def read_series(registry: Registry, id: str, progress: Progress | None = None) -
             where=error.where,
             hint="restore it from a backup, or delete the artifact and run again",
         ) from error
+
+
+def stored(registry: Registry, id: str) -> Stored:
+    """The series of a run or telemetry, to be read while they are written elsewhere."""
+    catalog = registry.catalog(id)
+    content = next((entry for entry in catalog["contents"] if entry["name"] == DATA_FILE), None)
+    if content is None:
+        hint = "restore it from a backup, or delete the artifact and run again"
+        raise Unavailable("FT805", f"{id}: its catalog names no {DATA_FILE}", hint=hint)
+    where = f"{registry.folder(id)}/{DATA_FILE}"
+    return Stored(*_table_of(catalog), lambda: registry.stream(id, DATA_FILE), content["sha256"], where)
 
 
 def read_model(registry: Registry, id: str) -> Model | None:
@@ -128,6 +157,44 @@ def export_to(
     series = read_series(registry, id, half(progress, 0.0))
     options |= {"table_digest": table_digest, "files": files, "progress": half(progress, 0.5)}
     return export_stream(series, described, format, stream, **options)
+
+
+def plain_pieces(registry: Registry, id: str, format: Format) -> Generator[bytes | memoryview, None, None]:
+    """A run or telemetry as plain gold CSV or NDJSON, piece by piece, read while it is taken.
+
+    Raises Unavailable (FT805) before the last piece where the artifact was damaged.
+    """
+    table = stored(registry, id)
+    held: bytes | memoryview = b""
+    with _as_published(id):
+        for piece in (
+            table.pieces() if format is GOLD else (piece for _, piece in ndjson_pieces(table, _STREAMED_ROWS))
+        ):
+            # The last piece stays here until the hash is right: a damaged table never looks complete.
+            if held:
+                yield held
+            held = piece
+    yield held
+
+
+def write_into(
+    registry: Registry,
+    id: str,
+    format: Format,
+    handle: BinaryIO,
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> None:
+    """A run or telemetry with its metadata, written into an empty file by `formats.export.export_into`.
+
+    Tables that need not be in memory are read while they are written. Raises as `read_series` does.
+    """
+    described, files, table_digest = _beside_series(registry, id, format)
+    table = read_series(registry, id) if format is XLSX else stored(registry, id)
+    options |= {"table_digest": table_digest, "files": files, "progress": progress}
+    with _as_published(id), translated("a temporary file"):
+        export_into(table, described, format, handle, **options)
 
 
 def sidecar(registry: Registry, id: str, format: Format) -> JSON:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -103,20 +103,48 @@ class Series(Models):
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         exchange.export_to(self.registry, id, wanted, stream, **options, **_workbook(wanted.name))
 
-    def describe_export(self, reference: str, format: str) -> JSON:
-        """What an export will be: `{id, kind, format, extension, media_type, sidecar, rows, etag}`."""
+    def export_pieces(self, id: str, format: str) -> Generator[bytes | memoryview, None, None]:
+        """Plain CSV or NDJSON of an artifact with this full id, piece by piece, in little memory.
+
+        Raises Unavailable (FT805) before the last piece where the artifact was damaged.
+        """
         from flowtime.formats import format_named
+        from flowtime.loop import exchange
+
+        return exchange.plain_pieces(self.registry, id, format_named(format))
+
+    def export_into(self, id: str, format: str, file: BinaryIO, **options: Any) -> None:
+        """Series with their metadata written into an empty file, in little memory where the format allows;
+        `options` as for `export`.
+        """
+        from flowtime.formats import format_named
+        from flowtime.loop import exchange
+
+        wanted = format_named(format)
+        exchange.write_into(self.registry, id, wanted, file, **options, **_workbook(wanted.name))
+
+    def describe_export(self, reference: str, format: str) -> JSON:
+        """What an export will be: `{id, kind, format, extension, media_type, sidecar, rows, digest, etag}`.
+
+        Plain CSV is the artifact's own `file`, with so many `bytes`; both are None for other formats.
+        """
+        from flowtime.formats import GOLD, format_named
+        from flowtime.loop.runs import DATA_FILE
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         catalog = self.registry.catalog(id)
         # Plain tables hold the series alone; the others also what people say of the artifact.
         etag = catalog["data"]["digest"] + ("" if wanted.sidecar else f"-{self.registry.stamp(id)}")
+        sizes = {content["name"]: content["bytes"] for content in catalog["contents"]}
         return {
             "id": id,
             "kind": catalog["kind"],
             "format": wanted.name,
             **{key: getattr(wanted, key) for key in ("extension", "media_type", "sidecar")},
             "rows": catalog["data"]["rows"],
+            "digest": catalog["data"]["digest"],
+            "file": DATA_FILE if wanted is GOLD else None,
+            "bytes": sizes.get(DATA_FILE) if wanted is GOLD else None,
             "etag": etag,
         }
 
