@@ -81,7 +81,7 @@ def _state(id: str, shown: JSON) -> str:
 
 @router.get(
     "/artifacts/{id}/files/{name}",
-    responses=schemas.file("The bytes of the file, or of the range of it that was asked for"),
+    responses=schemas.file("The file", *schemas.STORED),
     summary="A file of an artifact",
 )
 async def artifact_file(call: Reading, id: str, name: str) -> Response:
@@ -152,25 +152,25 @@ def purge_trash(call: Writing, id: str | None = None, confirm: bool = False) -> 
 
 
 @router.post("/artifacts/index", responses=schemas.work(schemas.Rebuilt), summary="Rebuild the index")
-def rebuild_index(call: Writing) -> Response:
+async def rebuild_index(call: Writing) -> Response:
     """Makes the index anew from storage: the counts, and what could not be read."""
 
     def work(call: Call, tell: Any) -> JSON:
         return call.service.telling(tell).rebuild_index()
 
-    return perform(call, "index rebuild", work)
+    return await perform(call, "index rebuild", work)
 
 
 @router.post(
     "/artifacts/verify", responses=schemas.work(schemas.Verified), summary="Hash every artifact again"
 )
-def verify_index(call: Writing) -> Response:
+async def verify_index(call: Writing) -> Response:
     """Compares every file with the hash in its catalog, and tells of what differs, lacks or is left over."""
 
     def work(call: Call, tell: Any) -> JSON:
         return call.service.telling(tell).verify_index()
 
-    return perform(call, "index verify", work)
+    return await perform(call, "index verify", work)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from flowtime.errors import (
     CODES,
@@ -73,6 +74,8 @@ def respond(error: FlowtimeError, request: Request) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="flowtime"'
     if error.code == "FT832":
         headers["Retry-After"] = "60"
+    if error.code == "FT825":
+        headers["Content-Range"] = f"bytes */{request.state.size}"
     body = msgspec.json.encode(problem(error, request.scope.get("root_path", "")))
     return Response(body, status_of(error), headers, MEDIA_TYPE)
 
@@ -82,6 +85,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(FlowtimeError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -109,6 +113,12 @@ def _refused(request: Request, error: Exception) -> Response:
     response = respond(kind(code, f"{request.method} {request.url.path}: {error.detail}"), request)
     response.headers.update(error.headers or {})
     return response
+
+
+def _gone(_: Request, error: Exception) -> Response:
+    """Nobody reads this; the log tells of it by a status of its own, as other servers do."""
+    assert isinstance(error, ClientDisconnect)
+    return Response(status_code=499)
 
 
 def _defect(request: Request, error: Exception) -> Response:

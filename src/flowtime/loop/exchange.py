@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import hashlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +20,14 @@ from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable
 from flowtime.formats import BUNDLE, GOLD, XLSX, Format, Progress, half
 from flowtime.formats.export import Exported, Streamed, export_file, export_into, export_stream
 from flowtime.formats.files import translated
-from flowtime.formats.metadata import FORMAT_VERSION, Recorded
+from flowtime.formats.metadata import (
+    FORMAT_VERSION,
+    Recorded,
+    describe,
+    descriptor,
+    table_resource,
+    write_sidecar,
+)
 from flowtime.formats.stretches import Stored
 from flowtime.formats.telemetry import Imported, import_file, read_recorded
 from flowtime.formats.text import Writable, ndjson_pieces
@@ -36,7 +43,6 @@ from flowtime.model.writer import dump, to_document
 from flowtime.registry import Registry
 from flowtime.registry.catalog import Catalog, Data, Parent, Topology
 from flowtime.version import ENGINE_VERSION
-
 
 _STREAMED_ROWS = 1 << 15
 """Rows of a piece of a stream: a server sends many streams at once."""
@@ -198,18 +204,27 @@ def write_into(
 
 
 def sidecar(registry: Registry, id: str, format: Format) -> JSON:
-    """What stands beside an export under the artifact's own name; the export is written to know its bytes.
+    """What stands beside an export under the artifact's own name, without the export itself.
 
-    Raises InvalidInput (FT418) for a format that holds its metadata itself.
+    Raises InvalidInput (FT418) for a format that holds its metadata itself, Unavailable (FT805).
     """
     if not format.sidecar:
         hint = "export it; the metadata is in the file"
         raise InvalidInput("FT418", f"{format.title} has no metadata beside it", hint=hint)
-    with tempfile.TemporaryDirectory(prefix="flowtime-") as folder:
-        exported = export(registry, id, format, Path(folder, id + format.extension))
-        assert exported.metadata_path is not None
-        document: JSON = canonical.load(exported.metadata_path.read_bytes())
-        return document
+    size, whole = 0, hashlib.sha256()
+    for piece in plain_pieces(registry, id, format):
+        size += len(piece)
+        whole.update(piece)
+    described = describe(stored(registry, id), *_described(registry, id))
+    resource = table_resource(
+        described, format, id + format.extension, size=size, sha256=f"sha256:{whole.hexdigest()}"
+    )
+    document: JSON = canonical.load(write_sidecar(descriptor(described, [resource])))
+    return document
+
+
+def _described(registry: Registry, id: str) -> tuple[JSON, str]:
+    return description(registry, id), registry.catalog(id)["data"]["digest"]
 
 
 def _beside_series(registry: Registry, id: str, format: Format) -> tuple[JSON, dict[str, bytes], str]:

@@ -207,6 +207,9 @@ class Series(Models):
             brought = exchange.bring(self.registry, source, belongs, options)
         if dry_run:
             return brought.to_json()
+        if (tell := options.get("progress")) is not None:
+            # The last moment for somebody who watches to stop it.
+            tell(brought.imported.series.rows, 1.0)
         label = self._label(
             name or "telem", tags=tags, description=description, owner=owner, visibility=visibility
         )
@@ -221,10 +224,12 @@ class Series(Models):
         seed: int | None = None,
         samples: int | None = None,
         keep: bool = False,
+        progress: Callable[[int, int], object] | None = None,
     ) -> JSON:
         """Run, export, import, verify: `{model_id, run_id, ok, formats: {name: {ok, checks, problems}}}`.
 
         Works in a scratch registry, and leaves only its verdict in the model's catalog, unless `keep`.
+        `progress` is told of the steps done and of all.
         """
         from flowtime.loop import models, verify
 
@@ -233,7 +238,9 @@ class Series(Models):
         with tempfile.TemporaryDirectory(prefix="flowtime-") as scratch:
             apart = replace(self.settings, artifacts=f"{scratch}/artifacts", cache=Path(scratch))
             with (self if keep else type(self)(apart)).registry as registry:
-                report = verify.test_loop(registry, stored, label, formats, seed, Path(scratch), samples)
+                report = verify.test_loop(
+                    registry, stored, label, formats, seed, Path(scratch), samples, progress
+                )
         if not models.is_file(model) or keep:
             self._record(f"{stored.id}@v{stored.version}", report)
         return report
