@@ -65,12 +65,12 @@ def create(config: Config) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
         generate_unique_id_function=openapi.operation_id,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.server = server
-    for part in (artifacts, models, runs, imports, system):
-        app.include_router(part.router)
-    problems.install(app)
-    openapi.install(app)
+    routers = [part.router for part in (artifacts, models, runs, imports, system)]
+    openapi.install(app, routers)
+    problems.install(app, lambda path: openapi.methods_at(routers, path))
     app.add_middleware(Compression, places=server.threads.pieces)
     app.add_middleware(Guard, server=server)
     return app

@@ -18,6 +18,7 @@ JSON = dict[str, Any]
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 
+_LAST_PAGE = 10**9
 _SHOWN_IN_PAGES = {"text/csv; charset=utf-8", "application/json", "application/yaml", "image/svg+xml"}
 _MEDIA = {
     ".csv": "text/csv; charset=utf-8",
@@ -41,8 +42,8 @@ def list_artifacts(
     from_: Annotated[str | None, Query(alias="from", description="ISO 8601 date or instant")] = None,
     to: Annotated[str | None, Query(description="ISO 8601; a date includes its whole day")] = None,
     starred: bool = False,
-    page: int = 1,
-    size: int = 20,
+    page: Annotated[int, Query(ge=1, le=_LAST_PAGE)] = 1,
+    size: Annotated[int, Query(ge=1, le=1000)] = 20,
     sort: Annotated[str, Query(description="such as created_desc, name_asc")] = "created_desc",
     ranked: Annotated[bool, Query(description="Best match first, where there is a query")] = False,
 ) -> Response:

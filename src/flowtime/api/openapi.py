@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
@@ -25,12 +26,27 @@ def operation_id(route: APIRoute) -> str:
     return f"{route.name}_of_telemetry" if route.path.startswith("/v1/telemetry/") else route.name
 
 
-def install(app: FastAPI) -> None:
-    """Answers HEAD wherever there is a GET, and describes the API."""
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
-            route.methods.add("HEAD")
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Puts the addresses of the routers into the application, answering HEAD wherever there is a GET, and
+    describes them.
+    """
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
+                route.methods.add("HEAD")
+        app.include_router(router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+
+
+def methods_at(routers: Sequence[APIRouter], path: str) -> set[str]:
+    """The methods that an address allows."""
+    return {
+        method
+        for router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.path_regex.match(path)
+        for method in route.methods or ()
+    }
 
 
 def describe(app: FastAPI) -> JSON:
@@ -50,7 +66,6 @@ def describe(app: FastAPI) -> JSON:
                 _complete(path, method, operation)
         _share_problem(document["components"])
         app.openapi_schema = document
-    # Addresses are told as the caller reaches them, which differs from one to the other behind a proxy.
     return app.openapi_schema
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -80,8 +81,9 @@ def respond(error: FlowtimeError, request: Request) -> Response:
     return Response(body, status_of(error), headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Makes every error of the application a problem of this shape."""
+def install(app: FastAPI, methods_at: Callable[[str], set[str]]) -> None:
+    """Makes every error of the application a problem of this shape. `methods_at` tells what a path allows."""
+    app.state.methods_at = methods_at
     app.add_exception_handler(FlowtimeError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
@@ -112,6 +114,10 @@ def _refused(request: Request, error: Exception) -> Response:
     code, kind = _FRAMEWORK.get(error.status_code, ("FT822", InvalidInput))
     response = respond(kind(code, f"{request.method} {request.url.path}: {error.detail}"), request)
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        # The framework names the methods of the first function at the address alone.
+        response.headers["Allow"] = ", ".join(sorted(request.app.state.methods_at(path)))
     return response
 
 
