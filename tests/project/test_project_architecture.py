@@ -74,9 +74,13 @@ FENCES = {
 DEFERRED = "flowtime.service"
 """Only this package imports inside functions: it keeps the start of a command free of heavy modules."""
 
-BY_NAME = {"flowtime", "flowtime.cli", "flowtime.cli.serve", "flowtime.library", "flowtime.storage"}
-"""Only these import modules by name when asked: the public names, the commands of the faces, the server,
-the libraries of users that are no dependencies, the stores in buckets with their library."""
+BY_NAME = {
+    "flowtime", "flowtime.__main__", "flowtime.cli", "flowtime.cli.serve", "flowtime.library",
+    "flowtime.storage",
+}  # fmt: skip
+"""Only these import modules by name when asked: the public names, the command once the process is set up for
+it, the commands of the faces, the server, the libraries of users that are no dependencies, the stores in
+buckets with their library."""
 
 
 @dataclass(frozen=True)

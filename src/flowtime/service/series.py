@@ -40,7 +40,7 @@ class Series(Models):
         back with the telemetry runs. With `samples` it holds the mean and quantiles of so many samples,
         computed by `workers` processes; `progress` is told of those done and of all.
         """
-        from flowtime.loop import exchange, runs
+        from flowtime.loop import runs
 
         bindings = tuple(bind)
         if telemetry is None and (model is None or bindings):
@@ -54,6 +54,8 @@ class Series(Models):
         stored: Any = None if model is None else self._model(model, publish=True)
         replay = None
         if telemetry is not None:
+            from flowtime.loop import exchange  # a run by itself needs no readers of files
+
             id = self.registry.resolve(telemetry, ("telemetry",))
             stored, replay = exchange.replay(self.registry, id, stored, bindings)
         labelled = self._label(name or f"{stored.name}_{'run' if replay is None else 'replay'}", **label)
