@@ -360,6 +360,8 @@ def verdict(report: dict[str, Any]) -> str:
         lines += [f"{render.tick(False)} {name}: {problem}" for problem in entry["problems"]]
     closed = "closed" if report["ok"] else "not closed"
     subject = f"{report['model_id']} → {report['run_id']}"
+    if not report["kept"]:
+        subject = f"{report['model_id']} (its run was not kept; --keep keeps it)"
     return "\n".join([*lines, f"{render.tick(report['ok'])} the loop is {closed}: {subject}"])
 
 
