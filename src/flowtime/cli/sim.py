@@ -111,7 +111,7 @@ def new_command(
             raise InvalidInput(
                 "FT803",
                 f"{', '.join(given)} {are} kept with an artifact, and {out} is a file",
-                hint="leave out --out for an artifact; in a file, write tags and a description below metadata",
+                hint="leave out --out for an artifact; a file has tags and a description below metadata",
             )
         values = {key: options[key] for key in ("settings", "params", "scenario", "name")}
         report = service.write_template(template, Path(out), **values)
