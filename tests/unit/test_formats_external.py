@@ -251,7 +251,9 @@ def test_seconds_since_1970_are_recognised_as_too_large_an_index() -> None:
 )
 def test_clocks_that_were_set(zone: str, time: str, says: str) -> None:
     text = f"time_bin,component_id,measure,value\n{time},a,m,1\n"
-    assert says in refusal(text, "FT404", timezone=zone).errors[0].message
+    error = refusal(text, "FT404", timezone=zone)
+    assert says in error.errors[0].message
+    assert "has a fixed offset" in str(error.hint)
 
 
 @pytest.mark.parametrize("format", [None, "%Y-%m-%d %H:%M:%S"])
