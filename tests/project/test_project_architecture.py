@@ -43,11 +43,11 @@ FENCES = {
     "backports": {"flowtime.formats.opening"},
     "click": {"flowtime.cli"},
     "compression": {"flowtime.formats.opening"},
-    "argon2": {"flowtime.api.access"},
+    "argon2": {"flowtime.api.access_file"},
     "fastapi": {"flowtime.api"},
     "hypothesis": {"flowtime.testing"},
     "jinja2": {"flowtime.web"},
-    "jwt": {"flowtime.api.access"},
+    "jwt": {"flowtime.api.oidc"},
     "msgspec": {
         f"flowtime.{name}"
         for name in ("core", "model.source", "formats", "registry.catalog", "analysis.chart", "api")
@@ -70,7 +70,7 @@ FENCES = {
 DEFERRED = "flowtime.service"
 """Only this package and the public names import inside functions: a command starts without heavy modules."""
 
-BY_NAME = {"flowtime", "flowtime.cli", "flowtime.cli.serve", "flowtime.storage"}
+BY_NAME = {"flowtime", "flowtime.cli", "flowtime.cli.serve", "flowtime.cli.token", "flowtime.storage"}
 """Only these import modules by name when asked: the public names, the commands of the faces, the server,
 the stores in buckets with their library."""
 

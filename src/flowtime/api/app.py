@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from flowtime.api import artifacts, imports, models, problems, runs, system
+from flowtime.api import artifacts, imports, login, models, problems, runs, system
 from flowtime.api.access import Access
 from flowtime.api.guard import Guard
 from flowtime.api.jobs import Jobs
@@ -29,7 +29,7 @@ def create(config: Config) -> FastAPI:
     server = Server(
         config,
         service=Flowtime(config.settings, takes_files=False),
-        access=Access(config.auth),
+        access=Access(config.auth, config.settings.cache / "sessions"),
         jobs=Jobs(config.settings.cache / "jobs"),
         metrics=Metrics(),
     )
@@ -52,7 +52,7 @@ def create(config: Config) -> FastAPI:
         openapi_url="/openapi.json",
     )
     app.state.server = server
-    for part in (artifacts, models, runs, imports, system):
+    for part in (artifacts, models, runs, imports, system, login):
         app.include_router(part.router)
     problems.install(app)
     app.add_middleware(Guard, server=server)

@@ -41,6 +41,7 @@ _STATUS_OF_CODE = {
     "FT828": 401,
     "FT831": 421,
     "FT832": 429,
+    "FT835": 503,
 }
 """Codes of the HTTP layer whose status is not that of their kind."""
 
