@@ -94,3 +94,79 @@ def test_a_revoked_token_ends_its_sessions(
         assert code(browser.get("/v1/artifacts")) == (401, "FT828")
         assert code(httpx.get(f"{url}/v1/artifacts", headers=bearer(ada))) == (401, "FT828")
         assert httpx.get(f"{url}/v1/artifacts", headers=bearer(bob)).status_code == 200
+
+
+MODEL = b"""\
+grid: {bins: 4, binSize: 1, binUnit: hours}
+nodes:
+  - {id: arrivals, kind: const, values: [10, 20, 30, 20]}
+  - {id: served, kind: expr, expr: "MIN(arrivals, 25)"}
+"""
+YAML = {"Content-Type": "application/yaml"}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "10.1.2.3", "[::2]", "a@b:c"])
+def test_a_name_that_was_rebound_is_refused(serve: Servers, host: str) -> None:
+    url = serve()
+    for path in ("/v1/artifacts", "/healthz", "/metrics", "/nothing/here"):
+        assert code(httpx.get(url + path, headers={"Host": host})) == (421, "FT831")
+
+
+def test_its_names_are_known(serve: Servers) -> None:
+    url = serve("--allow-host", "Flow.example")
+    port = httpx.URL(url).port
+    for host in ("localhost", "127.0.0.1", "[::1]", "flow.example", "FLOW.EXAMPLE.", f"flow.example:{port}"):
+        assert httpx.get(f"{url}/healthz", headers={"Host": host}).status_code == 200, host
+
+
+CROSS = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://127.0.0.1"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+]
+
+
+@pytest.mark.parametrize("said", CROSS, ids=str)
+def test_another_site_changes_nothing(serve: Servers, said: dict[str, str]) -> None:
+    url = serve()
+    for method, path in (("POST", "/v1/models"), ("PATCH", "/v1/artifacts/x"), ("DELETE", "/v1/artifacts/x")):
+        answer = httpx.request(method, url + path, content=MODEL, headers={**YAML, **said})
+        assert code(answer) == (403, "FT830")
+    assert httpx.get(f"{url}/v1/artifacts").json()["total"] == 0
+
+
+def test_our_own_pages_and_programs_may(serve: Servers) -> None:
+    url = serve()
+    for said in ({}, {"Sec-Fetch-Site": "same-origin"}, {"Origin": url}, {"Authorization": "Bearer x"}):
+        assert httpx.post(f"{url}/v1/models", content=MODEL, headers={**YAML, **said}).status_code == 201
+
+
+def test_a_cookie_alone_is_no_word_of_a_page(serve: Servers, token: NewToken, auth: Path) -> None:
+    ada = token("ada")
+    url = serve("--auth", auth)
+    with httpx.Client(base_url=url) as browser:
+        browser.post("/login", data={"token": ada})
+        assert code(browser.post("/v1/models", content=MODEL, headers=YAML)) == (403, "FT830")
+        own = {**YAML, "Sec-Fetch-Site": "same-origin"}
+        assert browser.post("/v1/models", content=MODEL, headers=own).status_code == 201
+
+
+def test_another_site_loads_nothing(serve: Servers) -> None:
+    url = serve()
+    embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    assert code(httpx.get(f"{url}/v1/artifacts", headers=embedded)) == (403, "FT830")
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert httpx.get(f"{url}/v1/artifacts", headers=link).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/artifacts", "/v1/artifacts/none", "/nothing", "/healthz"])
+def test_every_response_has_the_headers_that_protect(serve: Servers, path: str) -> None:
+    headers = httpx.get(serve() + path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert "access-control-allow-origin" not in headers

@@ -32,13 +32,15 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Config:
     """How a server was started. `auth` is the file of tokens and issuers, None for an open server;
-    `hosts` are the names under which it is known, besides those of this machine.
+    `hosts` are the names under which it is known, besides those of this machine; `proxies` the addresses
+    from which it believes who the caller is (X-Forwarded-For) and how they came (X-Forwarded-Proto).
     """
 
     settings: Settings
     auth: Path | None = None
     root_path: str = ""
     hosts: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
 

@@ -8,6 +8,7 @@ import pickle
 import socket
 from base64 import b64decode, b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 
 import uvicorn
@@ -42,6 +43,7 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
     bound = _bind(host, port)
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{bound.getsockname()[1]}{config.root_path}")
+    config = replace(config, hosts=(*config.hosts, shown))
     os.environ[_CONFIG] = b64encode(pickle.dumps(config)).decode()
     settings = uvicorn.Config(
         "flowtime.api.serving:application",
@@ -50,7 +52,8 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(config.proxies),
+        forwarded_allow_ips=list(config.proxies),
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=30,
     )
