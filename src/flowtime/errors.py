@@ -443,6 +443,9 @@ CODES: dict[str, Code] = {
         "invalid", "no model to run", "The telemetry came without a model, and none was named to run with it."
     ),
     "FT813": Code("invalid", "no such view", "A chart shows bins that there are, and not too many numbers."),
+    "FT814": Code(
+        "unavailable", "library not installed", "What was asked for takes a Python library that is not here."
+    ),
     # FT82x to FT84x: requests over HTTP
     "FT820": Code("not_found", "no such address", "The server has nothing at this address."),
     "FT821": Code("invalid", "method not allowed", "The address is there, but not for this method."),
