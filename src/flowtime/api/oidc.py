@@ -67,7 +67,7 @@ class Provider:
         self.issuer = issuer
         self._lock = threading.Lock()
         self._keys: Mapping[str | None, jwt.PyJWK] = {}
-        self._fetched = self._asked = -float("inf")
+        self._fetched = self._asked = self._looked = -float("inf")
         self._found: JSON | None = None
 
     def identify(self, token: str) -> Identity:
@@ -159,10 +159,14 @@ class Provider:
 
     def _key(self, kid: str | None) -> jwt.PyJWK | None:
         with self._lock:
-            age, now = time.monotonic() - self._fetched, time.monotonic()
-            known = kid in self._keys
-            if (age > _FRESH or not known) and now - self._asked > _PAUSE:
+            now = time.monotonic()
+            age = now - self._fetched
+            old = age > _FRESH and now - self._asked > _PAUSE
+            unknown = kid not in self._keys and now - self._looked > _PAUSE
+            if old or unknown:
                 self._asked = now
+                if not old:
+                    self._looked = now
                 try:
                     self._keys = _keys(self._jwks())
                     self._fetched = now
