@@ -95,5 +95,17 @@ def writing(call: Annotated[Call, Depends(reading)]) -> Call:
     return call
 
 
+def administering(call: Annotated[Call, Depends(reading)]) -> Call:
+    """A request that takes in what belongs to all; raises Denied (FT829) for all but an admin."""
+    if call.caller is not None and call.caller.role != "admin":
+        raise Denied(
+            "FT829",
+            f"{call.caller.user} is no admin, and this takes in what belongs to others",
+            hint="ask an admin to do it",
+        )
+    return call
+
+
 Reading = Annotated[Call, Depends(reading)]
 Writing = Annotated[Call, Depends(writing)]
+Administering = Annotated[Call, Depends(administering)]
