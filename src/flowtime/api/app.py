@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from flowtime.api import artifacts, imports, models, problems, runs, system
+from flowtime.api import artifacts, imports, login, models, problems, runs, system
 from flowtime.api.access import Access
 from flowtime.api.guard import Guard
 from flowtime.api.jobs import Jobs
@@ -26,11 +27,14 @@ _PATIENCE = 10.0
 
 def create(config: Config) -> FastAPI:
     """The application for this configuration."""
+    service, cache = Flowtime(config.settings, takes_files=False), config.settings.cache
+    # Servers of one user share the cache folder, and neither each other's jobs nor each other's sessions.
+    auth = "" if config.auth is None else str(config.auth.resolve())
     server = Server(
         config,
-        service=Flowtime(config.settings, takes_files=False),
-        access=Access(config.auth),
-        jobs=Jobs(config.settings.cache / "jobs"),
+        service=service,
+        access=Access(config.auth, cache / "sessions" / _key(auth)),
+        jobs=Jobs(cache / "jobs" / _key(service.registry.store.url)),
         metrics=Metrics(),
     )
 
@@ -52,8 +56,12 @@ def create(config: Config) -> FastAPI:
         openapi_url="/openapi.json",
     )
     app.state.server = server
-    for part in (artifacts, models, runs, imports, system):
+    for part in (artifacts, models, runs, imports, system, login):
         app.include_router(part.router)
     problems.install(app)
     app.add_middleware(Guard, server=server)
     return app
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

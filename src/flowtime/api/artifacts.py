@@ -11,7 +11,7 @@ from starlette.background import BackgroundTask
 
 from flowtime.api import schemas
 from flowtime.api.responses import answer, linked, paging, stamp_in
-from flowtime.api.server import Call, Reading, Writing
+from flowtime.api.server import Administering, Call, Reading, Writing
 from flowtime.api.work import perform
 from flowtime.errors import InvalidInput
 from flowtime.service import moment
@@ -199,7 +199,7 @@ def purge_trash(call: Writing, id: str | None = None, confirm: bool = False) -> 
 
 
 @router.post("/artifacts/index", responses=schemas.work(schemas.Rebuilt), summary="Rebuild the index")
-def rebuild_index(call: Writing) -> Response:
+def rebuild_index(call: Administering) -> Response:
     """Makes the index anew from storage: the counts, and what could not be read."""
 
     def work(call: Call, tell: Any) -> JSON:
@@ -211,7 +211,7 @@ def rebuild_index(call: Writing) -> Response:
 @router.post(
     "/artifacts/verify", responses=schemas.work(schemas.Verified), summary="Hash every artifact again"
 )
-def verify_index(call: Writing) -> Response:
+def verify_index(call: Administering) -> Response:
     """Compares every file with the hash in its catalog, and tells of what differs, lacks or is left over."""
 
     def work(call: Call, tell: Any) -> JSON:

@@ -41,6 +41,7 @@ _STATUS_OF_CODE = {
     "FT828": 401,
     "FT831": 421,
     "FT832": 429,
+    "FT835": 503,
 }
 """Codes of the HTTP layer whose status is not that of their kind."""
 
@@ -82,7 +83,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(FlowtimeError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Exception, _defect)
+    app.add_exception_handler(Exception, defect)
 
 
 def _known(request: Request, error: Exception) -> Response:
@@ -111,7 +112,8 @@ def _refused(request: Request, error: Exception) -> Response:
     return response
 
 
-def _defect(request: Request, error: Exception) -> Response:
+def defect(request: Request, error: Exception) -> Response:
+    """The response to a request in which flowtime itself failed."""
     # The server logs the traceback; the caller gets nothing that could tell of the inside.
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     hint = "the server's log has the details; please report it"

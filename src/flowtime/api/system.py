@@ -25,10 +25,11 @@ def health(request: Request) -> Response:
 
 
 @router.get("/metrics", responses=schemas.file("Numbers in the text format of Prometheus"), tags=["system"])
-def metrics(request: Request) -> Response:
-    """Requests by route and status, their times, running jobs: in the text format of Prometheus."""
-    server: Server = request.app.state.server
-    return Response(generate_latest(server.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+def metrics(call: Reading) -> Response:
+    """Requests by route and status, their times, running jobs: in the text format of Prometheus. Any known
+    caller may ask; a token of a reader is enough.
+    """
+    return Response(generate_latest(call.server.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get(
