@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
 import socket
 from base64 import b64decode, b64encode
 from collections.abc import Callable
@@ -59,11 +60,18 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
         forwarded_allow_ips=list(config.proxies),
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=30,
+        timeout_worker_healthcheck=60,
     )
-    if workers > 1:
-        Multiprocess(settings, sockets=[bound]).run()
-    else:
-        uvicorn.Server(settings).run(sockets=[bound])
+    # The web server ends in good order at a signal, and raises it again then.
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        if workers > 1:
+            Multiprocess(settings, sockets=[bound]).run()
+        else:
+            uvicorn.Server(settings).run(sockets=[bound])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def application() -> FastAPI:
