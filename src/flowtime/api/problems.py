@@ -47,6 +47,9 @@ _STATUS_OF_CODE = {
 }
 """Codes of the HTTP layer whose status is not that of their kind."""
 
+_LATER = ("FT832", "FT838", "FT839")
+"""What a caller may try again after a minute."""
+
 _FRAMEWORK = {404: ("FT820", NotFound), 405: ("FT821", InvalidInput), 416: ("FT825", InvalidInput)}
 """What the framework raises by itself, by status; anything else is a bad request."""
 
@@ -74,7 +77,7 @@ def respond(error: FlowtimeError, request: Request) -> Response:
     headers = {"Cache-Control": "no-store"}
     if error.code == "FT828":
         headers["WWW-Authenticate"] = 'Bearer realm="flowtime"'
-    if error.code == "FT832":
+    if error.code in _LATER:
         headers["Retry-After"] = "60"
     if error.code == "FT825":
         headers["Content-Range"] = f"bytes */{request.state.size}"

@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import socket
+import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,7 +64,9 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
         timeout_worker_healthcheck=60,
     )
     # The web server ends in good order at a signal, and raises it again then.
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = (signal.SIGINT, signal.SIGTERM)
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals if main}
     try:
         if workers > 1:
             Multiprocess(settings, sockets=[bound]).run()
