@@ -356,6 +356,7 @@ def http() -> str:
             bodies = ", ".join(f"`{kind}`" for kind in route.get("requestBody", {}).get("content", {}))
             answers = ", ".join(f"{status}" for status in route["responses"])
             parts.append((f"Takes {bodies}. " if bodies else "") + f"Answers {answers}.")
+            parts += [f"```bash\n{sample['source']}\n```" for sample in route.get("x-codeSamples", ())]
     return "\n\n".join(parts) + "\n"
 
 
