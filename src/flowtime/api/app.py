@@ -37,12 +37,13 @@ def create(config: Config) -> FastAPI:
     key = hashlib.sha256(service.place.encode()).hexdigest()[:16]
     folder = config.settings.cache / f"server-{key}"
     presence = Presence(folder / "processes")
+    jobs = Jobs(folder / "jobs", presence)
     server = Server(
         config,
         service=service,
         access=Access(config.auth),
-        jobs=Jobs(folder / "jobs", presence),
-        metrics=Metrics(),
+        jobs=jobs,
+        metrics=Metrics(lambda: jobs.running),
         presence=presence,
     )
 

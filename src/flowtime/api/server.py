@@ -42,6 +42,8 @@ class Config:
     auth: Path | None = None
     root_path: str = ""
     hosts: tuple[str, ...] = ()
+    access_log: bool = False
+    """Whether every request is a line of JSON on stderr."""
     limits: Limits = field(default_factory=Limits)
 
 

@@ -28,6 +28,7 @@ from flowtime.service import Flowtime
     "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name under which people reach it."
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
+@click.option("--access-log", is_flag=True, help="Write a line of JSON to stderr for every request.")
 @registry_command("--artifacts", "--out")
 def serve_command(
     service: Flowtime,
@@ -38,6 +39,7 @@ def serve_command(
     root_path: str,
     hosts: tuple[str, ...],
     workers: int,
+    access_log: bool,
 ) -> None:
     """Serve the HTTP API and the pages, for this machine alone unless --host and --auth say otherwise."""
 
@@ -53,7 +55,7 @@ def serve_command(
     gc.freeze()
     gc.set_threshold(700, 10, 10)
     path = "/" + root_path.strip("/") if root_path else ""
-    config = serving.Config(service.settings, auth=auth, root_path=path, hosts=hosts)
+    config = serving.Config(service.settings, auth=auth, root_path=path, hosts=hosts, access_log=access_log)
     serving.serve(config, host, port, workers, ready)
 
 
