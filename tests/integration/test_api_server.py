@@ -45,10 +45,10 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
 
 def test_it_serves_what_the_command_made_meanwhile(flowtime: Any, servers: Servers, tmp_path: Path) -> None:
     url = servers()
-    assert httpx.get(f"{url}/v1/artifacts").json()["total"] == 0
+    assert httpx.get(f"{url}/v1/artifacts", timeout=60).json()["total"] == 0
     made = flowtime("sim", "new", "--template", "checkout", "--name", "new", "--json").json
-    assert httpx.get(f"{url}/v1/artifacts/new").json()["id"] == made["id"]
-    assert httpx.delete(f"{url}/v1/artifacts/{made['id']}?confirm=true").status_code == 200
+    assert httpx.get(f"{url}/v1/artifacts/new", timeout=60).json()["id"] == made["id"]
+    assert httpx.delete(f"{url}/v1/artifacts/{made['id']}?confirm=true", timeout=60).status_code == 200
     assert flowtime("list", "--json").json["total"] == 0
 
 
@@ -56,7 +56,7 @@ def test_it_serves_what_the_command_made_meanwhile(flowtime: Any, servers: Serve
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_it_ends_in_good_order(servers: Servers, number: signal.Signals, workers: str) -> None:
     url = servers("--workers", workers)
-    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert httpx.get(f"{url}/healthz", timeout=60).status_code == 200
     process = servers.process(url)
     process.send_signal(number)
     assert process.wait(30) == 0
@@ -64,7 +64,7 @@ def test_it_ends_in_good_order(servers: Servers, number: signal.Signals, workers
     process.stdout.close()
     assert "Traceback" not in servers.log(url)
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/healthz")
+        httpx.get(f"{url}/healthz", timeout=60)
 
 
 def test_an_answer_under_way_is_finished(servers: Servers, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_an_address_in_use_is_an_error(flowtime: Any, servers: Servers) -> None:
 def test_health_tells_the_registry(flowtime: Any, servers: Servers, tmp_path: Path) -> None:
     make_world(tmp_path)
     url = servers()
-    health = httpx.get(f"{url}/healthz").json()
+    health = httpx.get(f"{url}/healthz", timeout=60).json()
     assert health["registry"] == flowtime("index", "status", "--json").json["registry"]
     assert health["status"] == "ok"
     nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "x"}
@@ -103,10 +103,10 @@ def test_health_tells_the_registry(flowtime: Any, servers: Servers, tmp_path: Pa
 def test_numbers_for_monitoring(servers: Servers, workers: str) -> None:
     url = servers("--workers", workers)
     for _ in range(40):
-        httpx.get(f"{url}/v1/artifacts")
-    httpx.get(f"{url}/v1/artifacts/nobody")
-    httpx.get(f"{url}/nowhere")
-    text = httpx.get(f"{url}/metrics").text
+        httpx.get(f"{url}/v1/artifacts", timeout=60)
+    httpx.get(f"{url}/v1/artifacts/nobody", timeout=60)
+    httpx.get(f"{url}/nowhere", timeout=60)
+    text = httpx.get(f"{url}/metrics", timeout=60).text
 
     def count(route: str, status: int) -> float:
         labels = re.escape(f'method="GET",route="{route}",status="{status}"')
@@ -122,8 +122,8 @@ def test_numbers_for_monitoring(servers: Servers, workers: str) -> None:
 
 def test_the_access_log_is_lines_of_json(servers: Servers) -> None:
     url = servers("--access-log")
-    httpx.get(f"{url}/v1/artifacts?query=secret")
-    httpx.post(f"{url}/v1/runs", json={})
+    httpx.get(f"{url}/v1/artifacts?query=secret", timeout=60)
+    httpx.post(f"{url}/v1/runs", json={}, timeout=60)
     lines = [json.loads(line) for line in servers.log(url).splitlines()]
     assert [(line["method"], line["path"], line["status"]) for line in lines] == [
         ("GET", "/v1/artifacts", 200),
@@ -134,7 +134,7 @@ def test_the_access_log_is_lines_of_json(servers: Servers) -> None:
 
 def test_without_the_access_log_nothing_is_said(servers: Servers) -> None:
     url = servers()
-    httpx.get(f"{url}/v1/artifacts")
+    httpx.get(f"{url}/v1/artifacts", timeout=60)
     assert servers.log(url) == ""
 
 
@@ -149,7 +149,11 @@ def test_behind_a_proxy_under_a_path(servers: Servers, tmp_path: Path, kept: boo
         port = probe.getsockname()[1]
     place = f"{server}/flow" if kept else server
     config = tmp_path / "nginx.conf"
-    config.write_text(NGINX.format(folder=tmp_path, port=port, server=place, more="proxy_buffering off; proxy_request_buffering off;"))
+    config.write_text(
+        NGINX.format(
+            folder=tmp_path, port=port, server=place, more="proxy_buffering off; proxy_request_buffering off;"
+        )
+    )
     proxy = subprocess.Popen(["nginx", "-c", str(config), "-p", str(tmp_path)], stderr=subprocess.DEVNULL)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
@@ -195,7 +199,10 @@ def test_many_workers_on_one_registry(servers: Servers, tmp_path: Path) -> None:
     def make(name: str) -> None:
         response = httpx.post(f"{url}/v1/runs", json={"model_id": "baseline-v1", "name": name}, timeout=60)
         # Whoever is asked next knows of it.
-        if response.status_code != 201 or httpx.get(f"{url}/v1/artifacts/{name}").status_code != 200:
+        if (
+            response.status_code != 201
+            or httpx.get(f"{url}/v1/artifacts/{name}", timeout=60).status_code != 200
+        ):
             failed.append(name)
 
     threads = [threading.Thread(target=make, args=(name,)) for name in names]
@@ -205,7 +212,7 @@ def test_many_workers_on_one_registry(servers: Servers, tmp_path: Path) -> None:
         thread.join()
     assert failed == []
     for _ in range(10):
-        assert httpx.get(f"{url}/v1/artifacts?kind=run").json()["total"] == 14
+        assert httpx.get(f"{url}/v1/artifacts?kind=run", timeout=60).json()["total"] == 14
     checked = httpx.post(f"{url}/v1/artifacts/verify", timeout=60).json()
     assert (checked["ok"], checked["artifacts"]) == (True, 15)
 

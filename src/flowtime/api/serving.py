@@ -12,12 +12,14 @@ import tempfile
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from flowtime.api import access_file
 from flowtime.api.app import create
 from flowtime.api.metrics import SHARED
 from flowtime.api.server import Config
@@ -35,8 +37,8 @@ _WAITING = 2048
 def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[str], object]) -> None:
     """Serves until a signal ends it. `ready` is told the address when the socket is bound.
 
-    Raises InvalidInput (FT803) for a host that others reach without `auth`, Unavailable (FT840) where the
-    address cannot be had.
+    Raises InvalidInput (FT803) for a host that others reach without `auth`, InvalidInput (FT835) where that
+    cannot be used, Unavailable (FT840) where the address cannot be had.
     """
     if config.auth is None and not is_loopback(host):
         raise InvalidInput(
@@ -44,9 +46,12 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
             f"--host {host} lets others in, and there is no --auth to say who they are",
             hint="make a token with flowtime token new, and name its file with --auth",
         )
+    if config.auth is not None:
+        access_file.read(config.auth)
     bound = _bind(host, port)
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{bound.getsockname()[1]}{config.root_path}")
+    config = replace(config, hosts=(*config.hosts, shown))
     os.environ[_CONFIG] = b64encode(pickle.dumps(config)).decode()
     settings = uvicorn.Config(
         "flowtime.api.serving:application",
@@ -55,7 +60,8 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(config.proxies),
+        forwarded_allow_ips=list(config.proxies),
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=30,
         timeout_worker_healthcheck=60,

@@ -27,6 +27,10 @@ class Artifacts(Opened):
         """An artifact's catalog, with its lineage, the paths of its files, and its folder."""
         return self._shown(self.registry.resolve(reference))
 
+    def may_change(self, id: str) -> bool:
+        """Whether the user may change or delete the artifact with this full id."""
+        return self.registry.may_change(id)
+
     def stamp(self, id: str) -> str:
         """A text that is another one after every change of the artifact with this full id."""
         return self.registry.stamp(id)
@@ -63,9 +67,9 @@ class Artifacts(Opened):
         seen: str | None = None,
         **fields: Any,
     ) -> JSON:
-        """Changes name, description, owner, visibility, star or tags; shows the artifact.
+        """Changes name, description, owner, team, visibility, star or tags; shows the artifact.
 
-        Raises Conflict (FT823) where its stamp is not `seen` any more.
+        Raises Denied (FT829), Conflict (FT823) where its stamp is not `seen` any more.
         """
         id = self.registry.resolve(reference)
         self.registry.edit(id, add, remove, seen=seen, **fields)
