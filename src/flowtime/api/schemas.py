@@ -421,6 +421,7 @@ class Loop(_Response):
 
     model_id: str | None
     run_id: str
+    kept: bool
     ok: bool
     formats: dict[str, Any]
 
