@@ -139,9 +139,11 @@ def explain_model(call: Reading, id: str) -> Response:
     summary="The graph of a model with positions",
     tags=["models"],
 )
-def model_graph(call: Reading, id: str, nodes: bool = False) -> Response:
+def model_graph(
+    call: Reading, id: str, nodes: bool = False, around: schemas.Around = None, depth: schemas.Depth = 1
+) -> Response:
     """Components and flows, or with `nodes` the nodes and what they read, placed for a picture."""
-    return answer(call.request, call.service.graph(id, nodes=nodes))
+    return answer(call.request, call.service.graph(id, nodes=nodes, around=around, depth=depth))
 
 
 @router.get(

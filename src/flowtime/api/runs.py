@@ -87,6 +87,11 @@ def series(
     chart = call.service.series(
         id, components=component, measures=measure, picked=index, start=from_, stop=to, points=points
     )
+    return _charted(call, chart)
+
+
+def _charted(call: Call, chart: Any) -> Response:
+    """A chart as the caller accepts it."""
     if BINARY in call.request.headers.get("accept", ""):
         return Response(
             chart.to_bytes(), media_type=BINARY, headers={"Cache-Control": "no-cache", "Vary": "Accept"}
@@ -103,11 +108,13 @@ def series(
     summary="Graph of telemetry",
     tags=["runs"],
 )
-def graph(call: Reading, id: str, nodes: bool = False) -> Response:
+def graph(
+    call: Reading, id: str, nodes: bool = False, around: schemas.Around = None, depth: schemas.Depth = 1
+) -> Response:
     """The components and flows of its model, or with `nodes` the nodes and what they read, placed for a
     picture, each with the places of its series in the catalog.
     """
-    return answer(call.request, call.service.graph(id, nodes=nodes))
+    return answer(call.request, call.service.graph(id, nodes=nodes, around=around, depth=depth))
 
 
 @router.get(
@@ -194,6 +201,33 @@ def compare(
 ) -> Response:
     """Runs or telemetry series by series, models node by node."""
     return answer(call.request, call.service.compare(baseline, comparison, threshold))
+
+
+@router.get(
+    "/v1/compare/series",
+    responses=schemas.chart(),
+    summary="One series of two artifacts, for charts",
+    tags=["comparison"],
+)
+def overlay(
+    call: Reading,
+    baseline: str,
+    comparison: str,
+    component: str,
+    measure: str,
+    from_: Annotated[int, Query(alias="from", ge=0, description="The first bin that both have")] = 0,
+    to: Annotated[int | None, Query(ge=1, description="The bin before which to stop")] = None,
+    points: Annotated[
+        int | None, Query(ge=2, le=100_000, description="At most so many points a series")
+    ] = None,
+) -> Response:
+    """A series of both over the bins that both have, and comparison minus baseline, in the shapes of a
+    run's series: the measures are `baseline`, `comparison` and `difference`.
+    """
+    chart = call.service.overlay(
+        baseline, comparison, component=component, measure=measure, start=from_, stop=to, points=points
+    )
+    return _charted(call, chart)
 
 
 @router.post(

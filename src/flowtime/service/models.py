@@ -126,8 +126,17 @@ class Models(Opened):
         plan = compile(self._model(model).model)
         return {"plan": plan.to_json(), "text": plan.describe()}
 
-    def graph(self, reference: str, *, nodes: bool = False) -> JSON:
+    def graph(
+        self, reference: str, *, nodes: bool = False, around: str | None = None, depth: int = 1
+    ) -> JSON:
         """The graph of an artifact's model with positions, as `loop.views.graph_of` gives it."""
         from flowtime.loop import views
 
-        return views.graph_of(self.registry, self.registry.resolve(reference), self._recent, nodes=nodes)
+        id = self.registry.resolve(reference)
+        return views.graph_of(self.registry, id, self._recent, nodes=nodes, around=around, depth=depth)
+
+    def model_text(self, reference: str) -> str:
+        """The text of an artifact's model; raises NotFound (FT501, and FT509 where no model is known)."""
+        from flowtime.loop import views
+
+        return views.text_of(self.registry, self.registry.resolve(reference))

@@ -138,6 +138,16 @@ class Series(Models):
         id = self.registry.resolve(reference, ("run", "telemetry"))
         return views.chart_of(self.registry, id, self._recent, **wanted)
 
+    def overlay(self, baseline: str, comparison: str, **wanted: Any) -> Any:
+        """One series of two runs or telemetry, and their difference, as an `analysis.chart.Chart`.
+
+        `wanted` are the options of `loop.views.overlay_of`.
+        """
+        from flowtime.loop import views
+
+        ids = [self.registry.resolve(reference, ("run", "telemetry")) for reference in (baseline, comparison)]
+        return views.overlay_of(self.registry, ids[0], ids[1], self._recent, **wanted)
+
     @staticmethod
     def sidecar_of(path: Path) -> Path:
         """Where the metadata of a data file lies."""
