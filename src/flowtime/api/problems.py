@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -77,42 +78,49 @@ def respond(error: FlowtimeError, request: Request) -> Response:
     return Response(body, status_of(error), headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Makes every error of the application a problem of this shape."""
-    app.add_exception_handler(FlowtimeError, _known)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Exception, _defect)
+def install(app: FastAPI, tell: Callable[[FlowtimeError, Request], Response] = respond) -> None:
+    """Makes every error of the application a FlowtimeError, and a response by `tell`."""
+
+    def known(request: Request, error: Exception) -> Response:
+        assert isinstance(error, FlowtimeError)
+        return tell(error, request)
+
+    def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return tell(_invalid(error), request)
+
+    def defect(request: Request, error: Exception) -> Response:
+        return tell(_defect(request, error), request)
+
+    def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        response = tell(_refused(request, error), request)
+        response.headers.update(error.headers or {})
+        return response
+
+    app.add_exception_handler(FlowtimeError, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(Exception, defect)
 
 
-def _known(request: Request, error: Exception) -> Response:
-    assert isinstance(error, FlowtimeError)
-    return respond(error, request)
-
-
-def _invalid(request: Request, error: Exception) -> Response:
+def _invalid(error: RequestValidationError) -> FlowtimeError:
     """What the framework finds wrong in parameters and bodies, each with where it stands."""
-    assert isinstance(error, RequestValidationError)
     errors = [
         Diagnostic("FT822", str(found["msg"]), source=".".join(map(str, found["loc"])))
         for found in error.errors()
     ]
     first = errors[0]
-    return respond(
-        InvalidInput("FT822", f"{first.source}: {first.message}", errors=errors, hint="see /docs"), request
-    )
+    return InvalidInput("FT822", f"{first.source}: {first.message}", errors=errors, hint="see /docs")
 
 
-def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _refused(request: Request, error: HTTPException) -> FlowtimeError:
     code, kind = _FRAMEWORK.get(error.status_code, ("FT822", InvalidInput))
-    response = respond(kind(code, f"{request.method} {request.url.path}: {error.detail}"), request)
-    response.headers.update(error.headers or {})
-    return response
+    return kind(code, f"{request.method} {request.url.path}: {error.detail}")
 
 
-def _defect(request: Request, error: Exception) -> Response:
+def _defect(request: Request, error: Exception) -> FlowtimeError:
     # The server logs the traceback; the caller gets nothing that could tell of the inside.
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     hint = "the server's log has the details; please report it"
-    return respond(InternalError("FT900", type(error).__name__, hint=hint), request)
+    return InternalError("FT900", type(error).__name__, hint=hint)

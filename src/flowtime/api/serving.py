@@ -11,22 +11,23 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from flowtime.api.app import create
 from flowtime.api.server import Config
 from flowtime.errors import InvalidInput, Unavailable
 
-__all__ = ["Config", "application", "is_loopback", "serve"]
+__all__ = ["Config", "configured", "is_loopback", "serve"]
 
 _CONFIG = "FLOWTIME_SERVER_CONFIG"
 _GRACE = 20
 """Seconds that requests under way get to end."""
 
 
-def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[str], object]) -> None:
-    """Serves until a signal ends it. `ready` is told the address when the socket is bound.
+def serve(
+    config: Config, host: str, port: int, workers: int, ready: Callable[[str], object], *, application: str
+) -> None:
+    """Serves until a signal ends it. `ready` is told the address when the socket is bound; `application`
+    names the function, as `module:name`, by which each worker process makes what it serves.
 
     Raises InvalidInput (FT803) for a host that others reach without `auth`, Unavailable (FT840) where the
     address cannot be had.
@@ -42,7 +43,7 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
     ready(f"http://{shown}:{bound.getsockname()[1]}{config.root_path}")
     os.environ[_CONFIG] = b64encode(pickle.dumps(config)).decode()
     settings = uvicorn.Config(
-        "flowtime.api.serving:application",
+        application,
         factory=True,
         workers=workers,
         log_level=logging.WARNING,
@@ -58,10 +59,10 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
         uvicorn.Server(settings).run(sockets=[bound])
 
 
-def application() -> FastAPI:
-    """The application of a worker process, as the process that started it configured it."""
+def configured() -> Config:
+    """The configuration of a worker process, from the process that started it."""
     config: Config = pickle.loads(b64decode(os.environ[_CONFIG]))  # noqa: S301 - written by `serve` above
-    return create(config)
+    return config
 
 
 def is_loopback(host: str) -> bool:

@@ -50,7 +50,7 @@ def serve_command(
     serving = import_module("flowtime.api.serving")
     path = "/" + root_path.strip("/") if root_path else ""
     config = serving.Config(service.settings, auth=auth, root_path=path, hosts=hosts)
-    serving.serve(config, host, port, workers, ready)
+    serving.serve(config, host, port, workers, ready, application="flowtime.web.app:application")
 
 
 commands: dict[str, click.Command] = {"serve": serve_command}

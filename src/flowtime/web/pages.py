@@ -1,0 +1,49 @@
+"""The addresses of the pages."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from flowtime.api.responses import linked
+from flowtime.api.server import Reading
+from flowtime.errors import NotFound
+from flowtime.web import viewing
+from flowtime.web.assets import assets
+from flowtime.web.frame import frame
+from flowtime.web.rendering import page
+
+router = APIRouter()
+
+_FOR_GOOD = "public, max-age=31536000, immutable"
+
+
+@router.get("/static/{version}/{path:path}")
+def static(request: Request, path: str) -> Response:
+    """A file that pages load. Its address changes with its content, so browsers keep it."""
+    asset = assets().get(path)
+    if asset is None:
+        raise NotFound("FT820", f"there is no file {path!r}")
+    headers = {"Cache-Control": _FOR_GOOD, "Vary": "Accept-Encoding"}
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(asset.plain, headers=headers, media_type=asset.media)
+    return Response(asset.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=asset.media)
+
+
+@router.get("/")
+def home(call: Reading) -> Response:
+    """What happened lately, what is starred, and the ways in."""
+    service = call.service
+    return page(
+        call,
+        "home.html",
+        recent=service.find(size=8)["artifacts"],
+        starred=service.find(size=6, starred=True)["artifacts"],
+    )
+
+
+@router.get("/artifacts/{id}")
+def artifact(call: Reading, id: str) -> Response:
+    """The page of an artifact, by its kind."""
+    shown = linked(call.request, call.service.show(id))
+    show = viewing.PAGES[shown["kind"]]
+    return show(call, shown, frame(call, shown))
