@@ -178,7 +178,7 @@ def _started(name: str) -> Server:
     """A server that answers, on ports of its own; one that another program was quicker at is tried again."""
     for attempt in range(3):
         folder = Path(os.environ[SERVERS], f"{name}-{attempt}")
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         command, address = {"seaweedfs": _seaweedfs, "moto": _moto, "azurite": _azurite}[name](folder)
         # moto and Azurite read the variables of clients, which differ from test to test.
         clean = {name: value for name, value in os.environ.items() if not name.startswith(CLOUDS)}

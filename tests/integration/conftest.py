@@ -1,4 +1,4 @@
-"""The real command as a subprocess, file systems that refuse, and terminals of a given width."""
+"""The real command as a subprocess, its server, file systems that refuse, and terminals of a given width."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import pytest
+from tests.servers import Servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,13 @@ def disk(tmp_path: Path, unavailable: Callable[[str], NoReturn]) -> Iterator[Dis
     yield mount
     for folder in mounted:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Servers]:
+    """`serve(*options, env=...)` is the URL of a new server over the registry `artifacts` in `tmp_path`."""
+    with Servers(tmp_path) as servers:
+        yield servers
 
 
 SHOP = """\

@@ -46,7 +46,7 @@ def there(tmp_path: Path) -> Flowtime:
 def bundle(here: Flowtime, tmp_path: Path) -> Path:
     (tmp_path / "shop.yaml").write_text(MODEL)
     run = here.run(str(tmp_path / "shop.yaml"), name="shop-run", tags=("monday",))
-    here.tag(run["model_id"], ["prod"], [])
+    here.edit(run["model_id"], ["prod"], [])
     exported = here.export(run["id"], "bundle", str(tmp_path / "out") + "/")
     assert Path(exported["path"]) == tmp_path / "out" / f"{run['id']}.zip"
     assert exported["metadata_path"] is None

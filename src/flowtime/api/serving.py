@@ -21,6 +21,8 @@ __all__ = ["Config", "configured", "is_loopback", "serve"]
 _CONFIG = "FLOWTIME_SERVER_CONFIG"
 _GRACE = 20
 """Seconds that requests under way get to end."""
+_WAITING = 2048
+"""Connections that may wait to be taken."""
 
 
 def serve(
@@ -86,5 +88,7 @@ def _bind(host: str, port: int) -> socket.socket:
             f"{host}:{port} cannot be had: {error.strerror}",
             hint="another server may be there; --port names another one",
         ) from error
+    # Whoever is told the address may come at once, and waits until the application is up.
+    bound.listen(_WAITING)
     bound.set_inheritable(True)
     return bound
