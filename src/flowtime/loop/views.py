@@ -20,7 +20,7 @@ from flowtime.errors import InvalidInput
 from flowtime.loop.exchange import read_series
 from flowtime.loop.models import KINDS, MODEL_FILE
 from flowtime.model import load
-from flowtime.model.drawing import picture
+from flowtime.model.drawing import picture, preview
 from flowtime.model.identity import dependencies
 from flowtime.model.spec import ExprNode, Model, Node, PmfNode
 from flowtime.registry import Registry
@@ -193,6 +193,17 @@ def _content(node: Node) -> JSON:
         return {**said, "pmf": pairs, "mean": node.pmf.expectation, "sampled": node.sampled}
     values = list(getattr(node, "values", ()))
     return {**said, "values": values[:100], "count": len(values)}
+
+
+def preview_of(registry: Registry, id: str, recent: Recent) -> str:
+    """The picture of an artifact's model as an SVG document; raises NotFound (FT501, and FT509 where no model
+    is known).
+    """
+    text = text_of(registry, id)
+    picture: str = recent.get(
+        ("preview", canonical.sha256(text.encode())), lambda: preview(load(text, MODEL_FILE)), len
+    )
+    return picture
 
 
 def text_of(registry: Registry, id: str) -> str:

@@ -27,6 +27,10 @@ class Artifacts(Opened):
         """An artifact's catalog, with its lineage, the paths of its files, and its folder."""
         return self._shown(self.registry.resolve(reference))
 
+    def dependants(self, id: str) -> list[JSON]:
+        """What was made from the artifact with this full id, near ones first, and is still there."""
+        return self.registry.dependants(id)
+
     def stamp(self, id: str) -> str:
         """A text that is another one after every change of the artifact with this full id."""
         return self.registry.stamp(id)

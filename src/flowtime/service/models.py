@@ -140,3 +140,9 @@ class Models(Opened):
         from flowtime.loop import views
 
         return views.text_of(self.registry, self.registry.resolve(reference))
+
+    def preview(self, reference: str) -> str:
+        """The picture of an artifact's model as an SVG document."""
+        from flowtime.loop import views
+
+        return views.preview_of(self.registry, self.registry.resolve(reference), self._recent)

@@ -1,4 +1,4 @@
-"""The addresses of the pages."""
+"""The addresses of pages, and of what they load: start, errors' frame, static files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from flowtime.web.rendering import page
 router = APIRouter()
 
 _FOR_GOOD = "public, max-age=31536000, immutable"
+_PICTURE = {
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+    "Cache-Control": "private, max-age=300",
+}
 
 
 @router.get("/static/{version}/{path:path}")
@@ -33,11 +37,14 @@ def static(request: Request, path: str) -> Response:
 def home(call: Reading) -> Response:
     """What happened lately, what is starred, and the ways in."""
     service = call.service
+    found = service.find(size=6)
     return page(
         call,
         "home.html",
-        recent=service.find(size=8)["artifacts"],
+        recent=found["artifacts"],
+        total=found["total"],
         starred=service.find(size=6, starred=True)["artifacts"],
+        templates=service.templates()[:6],
     )
 
 
@@ -47,3 +54,15 @@ def artifact(call: Reading, id: str) -> Response:
     shown = linked(call.request, call.service.show(id))
     show = viewing.PAGES[shown["kind"]]
     return show(call, shown, frame(call, shown))
+
+
+@router.get("/artifacts/{id}/preview.svg")
+def preview(call: Reading, id: str) -> Response:
+    """The picture of an artifact's model, for cards; an empty one where there is no model."""
+    try:
+        picture = call.service.preview(id)
+    except NotFound as error:
+        if error.code != "FT509":
+            raise
+        picture = '<svg xmlns="http://www.w3.org/2000/svg" width="2" height="1"/>'
+    return Response(picture, headers=_PICTURE, media_type="image/svg+xml")
