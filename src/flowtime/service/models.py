@@ -135,6 +135,10 @@ class Models(Opened):
         id = self.registry.resolve(reference)
         return views.graph_of(self.registry, id, self._recent, nodes=nodes, around=around, depth=depth)
 
+    def versions(self, reference: str) -> list[int]:
+        """The versions of a model, ascending; raises NotFound (FT501)."""
+        return self.registry.versions(self.registry.resolve(reference, ("model",)).partition("@")[0])
+
     def model_text(self, reference: str) -> str:
         """The text of an artifact's model; raises NotFound (FT501, and FT509 where no model is known)."""
         from flowtime.loop import views

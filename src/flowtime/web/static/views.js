@@ -1,6 +1,8 @@
 // @ts-check
 /** What the views of series and graphs share: charts from the server, times of bins, numbers as text. */
 
+import { Problem, root } from "./app.js";
+
 /** @typedef {{bins: number, binSize: number, binUnit: string, start?: string}} Grid */
 /** @typedef {{index: number, component: string, measure: string, unit: string | null}} Series */
 /**
@@ -21,31 +23,15 @@ const LARGE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const TINY = new Intl.NumberFormat("en-GB", { notation: "scientific", maximumSignificantDigits: 3 });
 const COUNT = new Intl.NumberFormat("en-GB");
 
-/** The colours of lines: one class each in views.css, then the same again with other dashes. */
-export const COLOURS = 10;
-export const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3], [1, 6]];
-
-/**
- * A response of the API; an error says what the server says.
- * @param {string} url
- * @param {RequestInit} [options]
- */
-export async function ask(url, options) {
-  const response = await fetch(url, options);
-  if (response.ok) return response;
-  const told = await response.json().catch(() => null);
-  const error = new Error(told?.detail ?? `The server answered ${response.status}.`);
-  throw Object.assign(error, { problem: told, status: response.status });
-}
-
 /**
  * Series as the server packs them: the length of a head, the head as JSON, the values as float32.
- * @param {string} url
+ * @param {string} url without the prefix
  * @param {AbortSignal} [signal]
  * @returns {Promise<Chart>}
  */
 export async function askChart(url, signal) {
-  const response = await ask(url, { headers: { Accept: PACKED }, signal });
+  const response = await fetch(root + url, { headers: { Accept: PACKED }, signal });
+  if (!response.ok) throw new Problem(await response.json());
   const bytes = await response.arrayBuffer();
   const length = new DataView(bytes).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
@@ -101,7 +87,7 @@ export function time(grid, bin) {
 export function short(value) {
   if (Number.isNaN(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e12)) return TINY.format(value).toLowerCase().replace("e", "e");
+  if (size !== 0 && (size < 1e-4 || size >= 1e12)) return TINY.format(value);
   return (size >= 1e4 ? LARGE : SHORT).format(value);
 }
 
@@ -112,11 +98,15 @@ export const count = (value) => COUNT.format(value);
  * How many there are of something.
  * @param {number} value
  * @param {string} noun
+ * @param {string} [many]
  */
-export const counted = (value, noun) => `${COUNT.format(value)} ${noun}${value === 1 ? "" : "s"}`;
+export const counted = (value, noun, many) => `${COUNT.format(value)} ${value === 1 ? noun : (many ?? `${noun}s`)}`;
 
 /** @param {{component: string, measure: string}} series */
 export const nameOf = (series) => `${series.component}.${series.measure}`;
+
+/** The unit of a series; nothing where it has none, or is a mere number. @param {Series} series */
+export const unitOf = (series) => (series.unit && series.unit !== "1" ? series.unit : "");
 
 /**
  * An element with its attributes and children.
