@@ -18,7 +18,7 @@ from flowtime.core.expression import names
 from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.errors import InvalidInput
 from flowtime.loop.exchange import read_series
-from flowtime.loop.models import KINDS, MODEL_FILE
+from flowtime.loop.models import KINDS, MODEL_FILE, PREVIEW_FILE
 from flowtime.model import load
 from flowtime.model.drawing import picture, preview
 from flowtime.model.identity import dependencies
@@ -199,6 +199,9 @@ def preview_of(registry: Registry, id: str, recent: Recent) -> str:
     """The picture of an artifact's model as an SVG document; raises NotFound (FT501, and FT509 where no model
     is known).
     """
+    if registry.catalog(id)["kind"] == "model":
+        with registry.stream(id, PREVIEW_FILE) as file:
+            return file.read().decode("utf-8")
     text = text_of(registry, id)
     picture: str = recent.get(
         ("preview", canonical.sha256(text.encode())), lambda: preview(load(text, MODEL_FILE)), len

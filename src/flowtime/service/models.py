@@ -19,6 +19,16 @@ class Models(Opened):
 
         return [template.to_json() for template in templates.templates(self.settings.templates)]
 
+    def template_preview(self, id: str) -> str:
+        """The picture of the model that a template's defaults give, as an SVG document."""
+        from flowtime.model.drawing import preview
+
+        template = self._template(id)
+        picture: str = self._recent.get(
+            ("template", id, template.document.text), lambda: preview(template.read(template.fill())), len
+        )
+        return picture
+
     def template(self, id: str) -> JSON:
         """One template, with parameters, scenarios and the `layers` of the model that its defaults give."""
         from flowtime.model.drawing import layers
@@ -46,6 +56,14 @@ class Models(Opened):
             self.registry, text, model, self._label(name or template, **label), update=update
         )
         return self._shown(published["id"])
+
+    def template_problems(
+        self, template: str, settings: Iterable[str], scenario: str | None = None
+    ) -> dict[str, list[str]]:
+        """What is wrong with values for a template, by parameter, as `loop.authoring.problems` has it."""
+        from flowtime.loop import authoring
+
+        return authoring.problems(self._template(template), settings, scenario)
 
     def publish_model(
         self, text: bytes, *, name: str | None = None, update: str | None = None, **label: Any

@@ -28,6 +28,7 @@ _WORTH_PACKING = 1400
 def page(
     asked: Call | Request,
     template: str,
+    /,
     *,
     part: str | None = None,
     status: int = 200,

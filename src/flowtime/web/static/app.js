@@ -76,6 +76,22 @@ export function notify(text, options = {}) {
   if (options.kind !== "bad") setTimeout(() => notice.remove(), 12_000);
 }
 
+/**
+ * Shows a notice on the page that is opened next.
+ * @param {string} text
+ * @param {{kind?: "good" | "warn" | "bad" | "", link?: {href: string, text: string}}} [options]
+ */
+export function tell(text, options = {}) {
+  sessionStorage.setItem("flowtime-notice", JSON.stringify([text, options]));
+}
+
+const waiting = sessionStorage.getItem("flowtime-notice");
+if (waiting) {
+  sessionStorage.removeItem("flowtime-notice");
+  const [text, options] = JSON.parse(waiting);
+  notify(text, options);
+}
+
 /** Tells of an error of a request. @param {unknown} error */
 export function complain(error) {
   if (error instanceof DOMException && error.name === "AbortError") return;
@@ -125,6 +141,10 @@ document.addEventListener("click", (event) => {
   const target = /** @type {Element} */ (event.target);
   const star = target.closest("[data-star]");
   if (star instanceof HTMLButtonElement) void toggle(star);
+  const opens = target.closest("[data-open]");
+  if (opens instanceof HTMLElement)
+    /** @type {HTMLDialogElement | null} */ (document.getElementById(opens.dataset.open ?? ""))?.showModal();
+  if (target.closest("[data-close]")) target.closest("dialog")?.close();
   const choice = target.closest("[data-theme-choice]");
   if (choice instanceof HTMLElement) colour(choice.dataset.themeChoice ?? "");
 });
@@ -150,3 +170,18 @@ function colour(theme) {
   for (const button of document.querySelectorAll("[data-theme-choice]"))
     button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.themeChoice === theme));
 }
+
+document.addEventListener("submit", (event) => {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  const text = form.dataset.busy;
+  const button = event.submitter;
+  if (!text || !(button instanceof HTMLButtonElement)) return;
+  // The button's own value has to be sent, so it is not disabled before that.
+  setTimeout(() => {
+    form.setAttribute("aria-busy", "true");
+    button.disabled = true;
+    button.textContent = text;
+  });
+});
+// A page that Back brings up again is not busy any more.
+addEventListener("pageshow", (event) => { if (event.persisted && document.querySelector("form[aria-busy]")) location.reload(); });
