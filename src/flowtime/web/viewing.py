@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 
 from flowtime.api.server import Call, Reading
+from flowtime.errors import NotFound
 from flowtime.web.rendering import page
+from flowtime.web.texts import number
 
 JSON = dict[str, Any]
 
 router = APIRouter()
+
+_SAID = 8
+"""So many values of a distribution are said in words."""
+_VERSIONS = 30
+"""So many versions are listed."""
 
 
 def run_page(call: Call, shown: JSON, frame: JSON) -> Response:
@@ -61,8 +71,146 @@ def series_table(
 
 
 def model_page(call: Call, shown: JSON, frame: JSON) -> Response:
-    """The page of a model."""
-    return page(call, "model.html", **frame)
+    """The page of a model, or of one version of it."""
+    service, query = call.service, call.request.query_params
+    versions = service.versions(shown["id"])
+    newest = shown["model_version"] == versions[-1]
+    reference = shown["id"] if newest else f"{shown['id']}@v{shown['model_version']}"
+    nodes = service.graph(reference, nodes=True)["nodes"]
+    plan = service.explain(reference)
+    context = {
+        "reference": reference,
+        "nodes": _described(nodes, shown),
+        "topology": bool((shown.get("topology") or {}).get("nodes")),
+        "versions": _versions(call, shown["id"], versions),
+        "changes": _changes(call, shown["id"], query.get("before"), query.get("after"), versions),
+        "parameters": _parameters(call, shown["provenance"]),
+        "provenance": {"template": None, **shown["provenance"]},
+        "planned": len(plan["plan"]["steps"]),
+        "plan": plan["text"],
+    }
+    return page(call, "model.html", **context, **frame)
+
+
+def _described(nodes: list[JSON], shown: JSON) -> list[JSON]:
+    """The nodes as the page shows them: formulas in parts, distributions as bars, who reads them."""
+    readers: dict[str, list[str]] = {node["id"]: [] for node in nodes}
+    claims: dict[str, list[tuple[str, str]]] = {}
+    for node in nodes:
+        for source in node["reads"]:
+            readers[source].append(node["id"])
+    for component in (shown.get("topology") or {}).get("nodes", []):
+        for measure, id in component["semantics"].items():
+            claims.setdefault(id, []).append((component["id"], measure))
+    described = []
+    for node in nodes:
+        named = claims.get(node["id"], [])
+        words = [
+            node["id"],
+            node["title_text"] or "",
+            node["unit"] or "",
+            *(".".join(pair) for pair in named),
+        ]
+        more: JSON = {
+            "readers": readers[node["id"]],
+            "components": [component for component, _ in named],
+            "components_named": named,
+            "find": " ".join(words).lower(),
+        }
+        if "formula" in node:
+            more["parts"] = _parts(node["formula"], node["references"])
+        elif "pmf" in node:
+            more["bars"] = _bars(node)
+        described.append({**node, **more})
+    return described
+
+
+def _parts(formula: str, references: list[list[int]]) -> list[JSON]:
+    """A formula in pieces, those that name a node apart."""
+    parts, done = [], 0
+    for begin, end in sorted(references):
+        parts.append({"text": formula[done:begin], "node": False})
+        parts.append({"text": formula[begin:end], "node": True})
+        done = end
+    return [*parts, {"text": formula[done:], "node": False}]
+
+
+def _bars(node: JSON) -> JSON:
+    """A distribution as bars at their values, with the mean: sizes for a small picture."""
+    width, height, base = 200.0, 66.0, 48.0
+    values = [value for value, _ in node["pmf"]]
+    low, high = min(values), max(values)
+    span = high - low or 1.0
+    gaps = [(b - a) / span for a, b in pairwise(sorted(values))]
+    thick = min(16.0, max(1.5, 0.8 * width * min(gaps, default=1.0)))
+    most = max(weight for _, weight in node["pmf"])
+
+    def along(value: float) -> float:
+        return thick / 2 + (width - thick) * ((value - low) / span if high > low else 0.5)
+
+    bars = [
+        {
+            "x": round(along(value) - thick / 2, 1),
+            "y": round(base - 44.0 * weight / most, 1),
+            "width": round(thick, 1),
+            "height": round(44.0 * weight / most, 1),
+        }
+        for value, weight in node["pmf"]
+    ]
+    said = [f"{number(value)} with {weight:.4g}" for value, weight in node["pmf"][:_SAID]]
+    more = f" and {len(values) - _SAID} more" if len(values) > _SAID else ""
+    return {
+        "width": width,
+        "height": height,
+        "base": base,
+        "bars": bars,
+        "mean": round(along(node["mean"]), 1),
+        "first": low,
+        "last": high,
+        "label": f"Distribution of {node['id']}: {', '.join(said)}{more}; mean {number(node['mean'])}",
+    }
+
+
+def _versions(call: Call, id: str, versions: list[int]) -> list[JSON]:
+    """The newest versions of a model, each with the one before it."""
+    pairs = list(zip(versions, [None, *versions[:-1]], strict=True))
+    return [
+        {
+            "number": number,
+            "before": before,
+            "created_utc": call.service.show(f"{id}@v{number}")["created_utc"],
+        }
+        for number, before in pairs[: -_VERSIONS - 1 : -1]
+    ]
+
+
+def _changes(call: Call, id: str, before: str | None, after: str | None, versions: list[int]) -> JSON | None:
+    """What changed between two versions, where the address asks for it; raises NotFound (FT501)."""
+    if before is None and after is None:
+        return None
+    sides = [before or str(versions[0]), after or str(versions[-1])]
+    compared = call.service.compare(f"{id}@v{sides[0]}", f"{id}@v{sides[1]}")
+    return {"before": sides[0], "after": sides[1], "model": compared["model"]}
+
+
+def _parameters(call: Call, provenance: JSON) -> list[JSON]:
+    """The parameters that a model was made with, and what the template says of them where it is here."""
+    said: dict[str, JSON] = {}
+    if isinstance(provenance.get("template"), str):
+        with suppress(NotFound):
+            template = call.service.template(provenance["template"])
+            said = {parameter["name"]: parameter for parameter in template["parameters"]}
+    return [
+        {
+            "unit": None,
+            "description": None,
+            **said.get(name, {}),
+            "name": name,
+            "text": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+            "number": isinstance(value, int | float) and not isinstance(value, bool),
+        }
+        for name, value in (provenance.get("parameters") or {}).items()
+    ]
 
 
 PAGES: dict[str, Callable[[Call, JSON, JSON], Response]] = {
