@@ -174,8 +174,8 @@ class Series(Models):
         """A telemetry artifact from a file: its catalog with `rebuilt`, `conformance` and `import`.
 
         `options` are those of `formats.telemetry.import_file`. With `dry_run` everything is checked and
-        nothing stored; the result then says what was found. `errors` is a CSV file for the rows that are
-        not as they should be.
+        nothing stored; the result then says what was found, with the first rows. `errors` is a CSV file
+        for the rows that are not as they should be.
         """
         from flowtime.formats import FORMATS, format_named
         from flowtime.loop import exchange
@@ -188,7 +188,7 @@ class Series(Models):
         with _problems_in(errors):
             brought = exchange.bring(self.registry, source, belongs, options)
         if dry_run:
-            return brought.to_json()
+            return {**brought.to_json(), **brought.sight()}
         label = self._label(
             name or "telem", tags=tags, description=description, owner=owner, visibility=visibility
         )

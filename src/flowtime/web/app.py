@@ -9,14 +9,14 @@ from flowtime.api import problems
 from flowtime.api.server import Config
 from flowtime.api.serving import configured
 from flowtime.errors import FlowtimeError
-from flowtime.web import lists, making, pages, viewing
+from flowtime.web import lists, making, pages, viewing, working
 from flowtime.web.rendering import address, page
 
 
 def create(config: Config) -> FastAPI:
     """The application for this configuration."""
     app = api.create(config)
-    for part in (lists, making, pages, viewing):
+    for part in (lists, making, pages, viewing, working):
         app.include_router(part.router, include_in_schema=False)
     problems.install(app, _tell)
     return app

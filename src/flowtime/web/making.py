@@ -76,7 +76,10 @@ async def fill_template(call: Writing, id: str) -> Response:
         if problems:
             return _form(call, shown, scenario, dict(_texts(form)), problems, status=422)
         name = str(form.get("name") or "").strip() or id
-        label: JSON = {"tags": words(str(form.get("tags") or "")), "visibility": form.get("visibility") or None}
+        label: JSON = {
+            "tags": words(str(form.get("tags") or "")),
+            "visibility": form.get("visibility") or None,
+        }
         made = call.service.create_model(id, name=name, settings=settings, scenario=scenario or None, **label)
         if form.get("then") != "run":
             return see(call.request, made["id"])

@@ -185,3 +185,26 @@ document.addEventListener("submit", (event) => {
 });
 // A page that Back brings up again is not busy any more.
 addEventListener("pageshow", (event) => { if (event.persisted && document.querySelector("form[aria-busy]")) location.reload(); });
+
+// -- where somebody left off -------------------------------------------------------------------------------
+
+const VISITED = `flowtime-visited:${root}`;
+
+/** The pages of artifacts that were open last, newest first. @returns {{href: string, title: string}[]} */
+export function visited() {
+  try {
+    return JSON.parse(localStorage.getItem(VISITED) ?? "[]");
+  } catch {
+    return [];
+  }
+}
+
+const artifact = document.getElementById("artifact");
+if (artifact)
+  // When the page is left, so that its address has everything that was set on it.
+  addEventListener("pagehide", () => {
+    const { pathname, search } = location;
+    const title = `${artifact.querySelector("h1")?.textContent?.trim()} (${artifact.dataset.kind})`;
+    const others = visited().filter(({ href }) => href.split("?")[0] !== pathname);
+    localStorage.setItem(VISITED, JSON.stringify([{ href: pathname + search, title }, ...others].slice(0, 5)));
+  });
