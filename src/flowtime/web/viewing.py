@@ -78,18 +78,30 @@ def model_page(call: Call, shown: JSON, frame: JSON) -> Response:
     reference = shown["id"] if newest else f"{shown['id']}@v{shown['model_version']}"
     nodes = service.graph(reference, nodes=True)["nodes"]
     plan = service.explain(reference)
+    parameters, scenarios = _parameters(call, shown["provenance"])
     context = {
         "reference": reference,
         "nodes": _described(nodes, shown),
         "topology": bool((shown.get("topology") or {}).get("nodes")),
         "versions": _versions(call, shown["id"], versions),
         "changes": _changes(call, shown["id"], query.get("before"), query.get("after"), versions),
-        "parameters": _parameters(call, shown["provenance"]),
+        "parameters": parameters,
+        "scenarios": scenarios,
         "provenance": {"template": None, **shown["provenance"]},
         "planned": len(plan["plan"]["steps"]),
         "plan": plan["text"],
     }
     return page(call, "model.html", **context, **frame)
+
+
+@router.get("/artifacts/{id}/edit")
+def edit_model(call: Reading, id: str) -> Response:
+    """The text of a model, to be saved as its next version; raises NotFound (FT501)."""
+    service = call.service
+    versions = service.versions(id)
+    return page(
+        call, "editor.html", artifact=service.show(id), text=service.model_text(id), newest=versions[-1]
+    )
 
 
 def _described(nodes: list[JSON], shown: JSON) -> list[JSON]:
@@ -193,14 +205,16 @@ def _changes(call: Call, id: str, before: str | None, after: str | None, version
     return {"before": sides[0], "after": sides[1], "model": compared["model"]}
 
 
-def _parameters(call: Call, provenance: JSON) -> list[JSON]:
-    """The parameters that a model was made with, and what the template says of them where it is here."""
+def _parameters(call: Call, provenance: JSON) -> tuple[list[JSON], list[JSON]]:
+    """The parameters that a model was made with, with what the template says of them, and its scenarios."""
     said: dict[str, JSON] = {}
+    scenarios: list[JSON] = []
     if isinstance(provenance.get("template"), str):
         with suppress(NotFound):
             template = call.service.template(provenance["template"])
             said = {parameter["name"]: parameter for parameter in template["parameters"]}
-    return [
+            scenarios = template["scenarios"]
+    parameters = [
         {
             "unit": None,
             "description": None,
@@ -211,6 +225,7 @@ def _parameters(call: Call, provenance: JSON) -> list[JSON]:
         }
         for name, value in (provenance.get("parameters") or {}).items()
     ]
+    return parameters, scenarios
 
 
 PAGES: dict[str, Callable[[Call, JSON, JSON], Response]] = {
