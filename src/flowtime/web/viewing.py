@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
@@ -12,9 +13,12 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
+from starlette.concurrency import run_in_threadpool
 
+from flowtime.api.models import text_in
+from flowtime.api.responses import answer
 from flowtime.api.server import Call, Reading
-from flowtime.errors import NotFound
+from flowtime.errors import InvalidInput, NotFound
 from flowtime.web.rendering import page
 from flowtime.web.texts import number
 
@@ -26,6 +30,9 @@ _SAID = 8
 """So many values of a distribution are said in words."""
 _VERSIONS = 30
 """So many versions are listed."""
+_ROWS = 200
+"""So many series are in the table of a comparison at first."""
+_FIGURES = ("mean_difference", "max_difference", "rmse", "relative", "first_bin", "first_time_bin")
 
 
 def run_page(call: Call, shown: JSON, frame: JSON) -> Response:
@@ -54,20 +61,8 @@ def series_table(
 ) -> Response:
     """The numbers that the table of a run's page shows, one row a bin and one column a series."""
     chart = call.service.series(id, picked=index, start=from_, stop=to)
-    told = chart.to_json()
-    label = chart.series.grid.label
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    names = [f"{series['component']}.{series['measure']}" for series in told["series"]]
-    table.writerow(["bin", "time_bin", *names])
-    columns = zip(*(series["values"] for series in told["series"]), strict=True)
-    for bin, values in zip(told["bins"], columns, strict=True):
-        table.writerow([bin, label(bin), *values])
-    headers = {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(id)}-series.csv",
-        "Cache-Control": "no-cache",
-    }
-    return Response(text.getvalue(), headers=headers, media_type="text/csv; charset=utf-8")
+    columns = [f"{series['component']}.{series['measure']}" for series in chart.head()["series"]]
+    return _table(chart, f"{id}-series.csv", columns)
 
 
 def model_page(call: Call, shown: JSON, frame: JSON) -> Response:
@@ -102,6 +97,164 @@ def edit_model(call: Reading, id: str) -> Response:
     return page(
         call, "editor.html", artifact=service.show(id), text=service.model_text(id), newest=versions[-1]
     )
+
+
+@router.post("/models/check")
+async def check_model(call: Reading) -> Response:
+    """What is wrong with the text of a model, for sheets that are being written: `{nodes, warnings, errors}`,
+    where the API would refuse a wrong one.
+    """
+    text = await text_in(call.request)
+
+    def check() -> JSON:
+        try:
+            found = call.service.validate_text(text)
+        except InvalidInput as error:
+            told = error.to_json()
+            return {"nodes": 0, "warnings": [], **told, "errors": told["errors"] or [told]}
+        return {"nodes": found["nodes"], "warnings": found["warnings"], "errors": [], "count": 0}
+
+    return answer(call.request, await run_in_threadpool(check))
+
+
+_COLUMNS = (
+    ("", "Baseline"),
+    ("", "Comparison"),
+    ("mean_difference", "Mean"),
+    ("max_difference", "Largest"),
+    ("rmse", "RMSE"),
+    ("relative", "Relative"),
+    ("first_bin", "First bin"),
+)
+"""What the table of a comparison says of each series; it can be sorted by those with a key."""
+
+
+@router.get("/compare")
+def compare_page(
+    call: Reading, a: str = "", b: str = "", sort: str = "relative", series: str = "", all: bool = False
+) -> Response:
+    """Two artifacts side by side, or a way to choose them."""
+    sides = [_side(call, reference) for reference in (a, b)]
+    compared, problem = None, None
+    if a and b:
+        try:
+            compared = call.service.compare(a, b)
+        except (InvalidInput, NotFound) as error:
+            problem = error
+    context: JSON = {"a": a, "b": b, "sort": sort, "asked_sort": "" if sort == "relative" else sort}
+    context |= {
+        "sides": sides,
+        "sides_named": [
+            {"key": key, "title": title, "reference": reference, "shown": side}
+            for key, title, reference, side in zip(
+                "ab", ("Baseline", "Comparison"), (a, b), sides, strict=True
+            )
+        ],
+        "problem": problem,
+        "compared": compared,
+        "model": None if compared is None else compared.get("model"),
+        "series": series,
+        "columns": _COLUMNS,
+    }
+    if compared is not None and "series" in compared:
+        rows = _sorted(compared["series"], sort)
+        context |= {
+            "rows": rows if all else rows[:_ROWS],
+            "total": len(rows),
+            "differing": sum(not row["equal"] for row in rows),
+            "view": _overlay(sides, compared),
+        }
+    return page(call, "compare.html", **context)
+
+
+def _side(call: Call, reference: str) -> JSON | None:
+    """What is compared, or None where it is not known."""
+    try:
+        return call.service.show(reference) if reference else None
+    except (InvalidInput, NotFound):
+        return None
+
+
+def _sorted(rows: list[JSON], sort: str) -> list[JSON]:
+    """The series by how much they differ; those that are the same come last."""
+
+    def weight(row: JSON) -> tuple[bool, float]:
+        value = row.get(sort)
+        if sort == "first_bin":
+            return row["equal"], math.inf if value is None else value
+        # Where the baseline is all zero no share can be told: more than any.
+        return row["equal"], -(math.inf if value is None else abs(value))
+
+    known = sort in {key for key, _ in _COLUMNS if key}
+    return sorted(rows, key=weight) if known else rows
+
+
+def _overlay(sides: list[JSON | None], compared: JSON) -> JSON:
+    """What the charts and the graph of a comparison start from."""
+    first, second = (side or {} for side in sides)
+    held = {content["name"] for content in first["contents"]}
+    aligned = compared["aligned"]
+    return {
+        "a": compared["baseline"],
+        "b": compared["comparison"],
+        "names": [first["name"], second["name"]],
+        "graph": f"/v1/artifacts/{quote(first['id'])}" if "model.yaml" in held else None,
+        "place": f"/v1/{'runs' if first['kind'] == 'run' else 'telemetry'}/{quote(first['id'])}",
+        "bins": aligned["bins"],
+        "first": aligned["baseline_first"],
+        "series": [
+            [row["component"], row["measure"], row["unit"], row["relative"], row["mean_difference"]]
+            for row in compared["series"]
+        ],
+    }
+
+
+@router.get("/compare.csv")
+def compare_table(call: Reading, a: str, b: str) -> Response:
+    """The table of a comparison, one row a series."""
+    rows = call.service.compare(a, b).get("series")
+    if rows is None:
+        raise InvalidInput(
+            "FT822", "two models have no table of series", hint="GET /v1/compare tells of both"
+        )
+    names = ["component", "measure", "unit", "mean_baseline", "mean_comparison", *_FIGURES]
+    return _csv([names, *([row[name] for name in names] for row in rows)], "comparison.csv")
+
+
+@router.get("/compare/series.csv")
+def overlay_table(
+    call: Reading,
+    a: str,
+    b: str,
+    component: str,
+    measure: str,
+    from_: Annotated[int, Query(alias="from", ge=0)] = 0,
+    to: Annotated[int | None, Query(ge=1)] = None,
+) -> Response:
+    """The numbers of an overlay, one row a bin."""
+    chart = call.service.overlay(a, b, component=component, measure=measure, start=from_, stop=to)
+    return _table(
+        chart, f"{component}.{measure}-comparison.csv", [m["measure"] for m in chart.head()["series"]]
+    )
+
+
+def _table(chart: Any, name: str, columns: list[str]) -> Response:
+    """A chart as CSV: one row a bin, one column a series, every value in full."""
+    told = chart.to_json()
+    label = chart.series.grid.label
+    values = zip(*(series["values"] for series in told["series"]), strict=True)
+    rows = ([bin, label(bin), *row] for bin, row in zip(told["bins"], values, strict=True))
+    return _csv([["bin", "time_bin", *columns], *rows], name)
+
+
+def _csv(rows: list[list[Any]], name: str) -> Response:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "Cache-Control": "no-cache",
+    }
+    return Response(text.getvalue(), headers=headers, media_type="text/csv; charset=utf-8")
 
 
 def _described(nodes: list[JSON], shown: JSON) -> list[JSON]:

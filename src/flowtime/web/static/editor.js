@@ -12,6 +12,10 @@ const YAML = { "Content-Type": "application/yaml" };
 /** @typedef {{line?: number, column?: number, code: string, message: string, hint?: string, severity?: string}} Remark */
 
 class ModelEditor extends HTMLElement {
+  lines = 0;
+  /** Whether Tab leaves the text, as it does after Escape. */
+  leave = false;
+
   connectedCallback() {
     /** @type {HTMLTextAreaElement} */
     this.text = /** @type {any} */ (this.querySelector("textarea"));
@@ -107,30 +111,27 @@ class ModelEditor extends HTMLElement {
     this.checking = new AbortController();
     const text = this.text.value;
     try {
-      const told = await api("/v1/models/validate", { method: "POST", body: text, headers: YAML, signal: this.checking.signal });
-      this.remarks = told.warnings;
-      this.state(`${this.changed ? "Changed" : "Not changed"}; ${counted(told.nodes, "node")}${told.warnings.length ? `, ${counted(told.warnings.length, "warning")}` : ", nothing wrong"}.`, told.warnings.length ? "warn" : "good");
+      const told = await api("/models/check", { method: "POST", body: text, headers: YAML, signal: this.checking.signal });
+      this.tell(told.errors, told.warnings, told.count, `${this.changed ? "Changed" : "Not changed"}; ${counted(told.nodes, "node")}, `);
     } catch (error) {
-      if (error instanceof DOMException) return;
-      if (!(error instanceof Problem)) return complain(error);
-      this.wrong(error);
+      complain(error);
     }
-    this.show();
-    return undefined;
   }
 
-  /** @param {Problem} error */
-  wrong(error) {
-    const { body } = error;
-    this.remarks = body.errors.length ? /** @type {any} */ (body.errors) : [{ code: body.code, message: error.message }];
-    this.state(`${counted(body.count || 1, "problem")} to solve.`, "bad");
-  }
-
-  /** @param {string} text @param {string} kind */
-  state(text, kind) {
+  /**
+   * Says how the text is.
+   * @param {Remark[]} errors
+   * @param {Remark[]} warnings
+   * @param {number} count
+   * @param {string} sound What is said before, where nothing is wrong.
+   */
+  tell(errors, warnings, count, sound) {
+    this.remarks = [...errors, ...warnings];
     const state = this.get(".state");
-    if (state.textContent !== text) state.textContent = text;
-    state.className = `state ${kind}`;
+    const said = errors.length ? `${counted(Math.max(1, count), "problem")} to solve.` : `${sound}${warnings.length ? counted(warnings.length, "warning") : "nothing wrong"}.`;
+    if (state.textContent !== said) state.textContent = said;
+    state.className = `state ${errors.length ? "bad" : warnings.length ? "warn" : "good"}`;
+    this.show();
   }
 
   /** Shows the remarks: marks in the margin, a list with everything, the text beside the lines. */
@@ -198,8 +199,8 @@ class ModelEditor extends HTMLElement {
     } catch (error) {
       button.disabled = false;
       if (!(error instanceof Problem)) return complain(error);
-      this.wrong(error);
-      this.show();
+      const { errors, code, message, count } = error.body;
+      this.tell(errors.length ? /** @type {any} */ (errors) : [{ code, message }], [], count, "");
       this.get(".problems button")?.focus();
     }
     return undefined;

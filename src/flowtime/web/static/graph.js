@@ -58,6 +58,9 @@ const roundness = (kind) =>
   ({ source: 19, sink: 19, service: 9, expr: 9, const: 0, pmf: 14, queue: 0, store: 5 })[kind] ?? 3;
 
 export class Graph {
+  /** @type {boolean | undefined} Whether text is too small to be read. */
+  small;
+
   /**
    * @param {HTMLElement} host What it is drawn into; it fills it.
    * @param {(box: Box, add: boolean) => void} pick Told when a box is picked; `add`: besides what was.
@@ -169,15 +172,16 @@ export class Graph {
 
   /**
    * Colours boxes and writes their values.
-   * @param {(box: Box, place: number) => [number, string]} say The step of the scale, -1 for none, and the value as text.
+   * @param {(box: Box, place: number) => [number, string]} say The step of the scale, below 0 for none, and the value as text.
+   * @param {string} among The scale: `heat`, or `gap` for one around nothing.
    */
-  colour(say) {
+  colour(say, among = "heat") {
     this.boxes.forEach((one, place) => {
       const [heat, said] = say(one.box, place);
       if (heat !== one.heat) {
         one.heat = heat;
-        if (heat < 0) one.group.removeAttribute("data-heat");
-        else one.group.setAttribute("data-heat", String(heat));
+        if (heat < 0) one.group.removeAttribute(`data-${among}`);
+        else one.group.setAttribute(`data-${among}`, String(heat));
       }
       if (said !== one.said) {
         one.said = said;
@@ -334,7 +338,7 @@ export function heat(value, low, high) {
  * A scale with its ends in words.
  * @param {string} low
  * @param {string} high
- * @param {string} [among] `heat`, or `gap` for one around nothing.
+ * @param {string} [among] The scale, as for colours.
  */
 export function legend(low, high, among = "heat") {
   const bars = element("span", { class: "ramp", "aria-hidden": "true" });

@@ -6,6 +6,9 @@ import { Graph } from "./graph.js";
 import { address, counted, element } from "./views.js";
 
 class ModelView extends HTMLElement {
+  /** @type {string | undefined} The component whose nodes are shown. */
+  component;
+
   connectedCallback() {
     this.reference = this.dataset.id ?? "";
     /** @type {HTMLElement[]} */
@@ -41,6 +44,8 @@ class ModelView extends HTMLElement {
       button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.view === view));
     try {
       const picture = await api(address(`/v1/models/${encodeURIComponent(this.reference ?? "")}/graph`, { nodes: view === "nodes" ? "true" : null }));
+      // A model without a topology has nothing but nodes to draw.
+      if (view === "components" && picture.noun === "node") this.get("[data-view]").parentElement.hidden = true;
       this.graph?.draw(picture, `Graph of ${this.dataset.name}`);
       this.mark();
     } catch (error) {

@@ -4,7 +4,7 @@
 import { api, complain, root } from "./app.js";
 import { Charts, line, MOST, swatch, told } from "./chart.js";
 import { Graph, heat, legend } from "./graph.js";
-import { address, askChart, count, counted, element, nameOf, short, Stretches, time, unitOf } from "./views.js";
+import { address, askChart, count, counted, element, least, most, nameOf, numbers, PAGE, short, Stretches, time, unitOf } from "./views.js";
 
 /** @typedef {import("./views.js").Chart} Chart */
 /** @typedef {import("./views.js").Series} Series */
@@ -22,7 +22,6 @@ import { address, askChart, count, counted, element, nameOf, short, Stretches, t
  * @property {string} show `chart` or `table`.
  */
 
-const PAGE = 50;
 const LISTED = 100;
 /** Of a graph with more boxes, the part around one can be shown. */
 const MANY = 200;
@@ -30,6 +29,9 @@ const MANY = 200;
 const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"];
 
 class RunView extends HTMLElement {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  noting;
+
   connectedCallback() {
     const data = JSON.parse(/** @type {any} */ (this.querySelector("script")).textContent);
     /** @type {string} */
@@ -247,6 +249,8 @@ class RunView extends HTMLElement {
       const picture = await api(address(`${this.path}/graph`, { nodes: view === "nodes" ? "true" : null, ...near }));
       if (asked !== this.asked) return;
       this.noun = picture.noun;
+      // A model without a topology has nothing but nodes to draw.
+      if (view === "components" && picture.noun === "node") this.get("[data-view]").parentElement.hidden = true;
       this.graph.draw(picture, `Graph of ${this.about}`);
       const around = this.get(".around");
       around.hidden = picture.total <= MANY && !depth;
@@ -327,7 +331,7 @@ class RunView extends HTMLElement {
 
   /** The scale of the colours in words. */
   explain() {
-    const { ends, unit } = /** @type {any} */ (this.scaled);
+    const { ends, unit } = /** @type {{ends: number[][], unit: string | null}} */ (this.scaled);
     const own = this.measure === "*";
     const [low, high] = ends.find(([value]) => !Number.isNaN(value)) ?? [NaN, NaN];
     const name = own ? "Each node from its least to its greatest value" : `${this.measure}${unit ? `, ${unit}` : ""}`;
@@ -498,31 +502,9 @@ class RunView extends HTMLElement {
     try {
       const query = { index: drawn.map((series) => series.index), from, to };
       const exact = await api(address(`${this.path}/series`, query), { signal: this.loading.signal });
-      /** @type {Map<number, any>} */
-      const rows = new Map(exact.series.map((/** @type {any} */ series) => [series.index, series.values]));
-      const head = drawn.map((series) => element("th", { scope: "col", class: "num" }, series.component, element("small", {}, series.measure, unitOf(series) ? ` · ${unitOf(series)}` : "")));
-      const body = exact.bins.map((/** @type {number} */ bin, /** @type {number} */ at) =>
-        element(
-          "tr",
-          { "data-bin": bin, "aria-current": bin === this.state.bin },
-          element("th", { scope: "row", class: "num" }, count(bin)),
-          ...(this.grid.start === undefined ? [] : [element("td", {}, time(this.grid, bin))]),
-          ...drawn.map((series) => element("td", { class: "num" }, String(rows.get(series.index)[at] ?? "–"))),
-        ),
-      );
-      const columns = [element("th", { scope: "col", class: "num" }, "Bin"), ...(this.grid.start === undefined ? [] : [element("th", { scope: "col" }, "Begins (UTC)")])];
-      const table = element(
-        "table",
-        { "aria-label": `Exact values of ${counted(drawn.length, "series", "series")}` },
-        element("thead", {}, element("tr", {}, ...columns, ...head)),
-        element("tbody", {}, ...body),
-      );
-      const turn = (/** @type {string} */ text, /** @type {number} */ to) =>
-        element("button", { type: "button", class: "button small", "data-turn": text, disabled: to < 0 || to >= bins, onclick: () => this.turn(text, to) }, text);
-      this.get(".numbers").replaceChildren(
-        element("div", { class: "table", tabindex: 0, role: "region", "aria-label": "Exact values" }, table),
-        element("div", { class: "bar" }, element("span", { class: "quiet" }, `Bins ${count(from)} to ${count(to - 1)} of ${count(bins)}`), turn("Earlier", from - PAGE), element("span", { class: "quiet" }, `Page ${count(page + 1)} of ${count(Math.ceil(bins / PAGE))}`), turn("Later", from + PAGE)),
-      );
+      const places = new Map(exact.series.map((/** @type {Series} */ series, /** @type {number} */ place) => [series.index, place]));
+      const order = drawn.map((series) => places.get(series.index));
+      this.get(".numbers").replaceChildren(...numbers(exact, order, bins, this.state.bin, (bin, button) => this.turn(button, bin)));
       if (this.turned) this.get(`[data-turn=${this.turned}]:enabled`)?.focus();
       this.turned = null;
       this.get(".told").textContent = "Every value, as it is kept.";
@@ -556,20 +538,6 @@ class RunView extends HTMLElement {
     if (this.paged !== Math.floor(bin / PAGE)) void this.tabulate();
     else for (const row of this.querySelectorAll(".numbers tbody tr")) row.setAttribute("aria-current", String(Number(/** @type {HTMLElement} */ (row).dataset.bin) === bin));
   }
-}
-
-/** @param {ArrayLike<number>} values */
-function least(values) {
-  let found = NaN;
-  for (let i = 0; i < values.length; i++) if (!(values[i] >= found)) found = Number.isNaN(values[i]) ? found : values[i];
-  return found;
-}
-
-/** @param {ArrayLike<number>} values */
-function most(values) {
-  let found = NaN;
-  for (let i = 0; i < values.length; i++) if (!(values[i] <= found)) found = Number.isNaN(values[i]) ? found : values[i];
-  return found;
 }
 
 /** The unit of all these series, or nothing where they have several. @param {Series[]} series */

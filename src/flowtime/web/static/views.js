@@ -17,6 +17,7 @@ import { Problem, root } from "./app.js";
  */
 
 const PACKED = "application/vnd.flowtime.chart";
+/** @type {Record<string, number>} */
 const SECONDS = { seconds: 1, minutes: 60, hours: 3600, days: 86400, weeks: 604800 };
 const SHORT = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 4 });
 const LARGE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
@@ -57,7 +58,7 @@ export function address(path, parameters) {
 }
 
 /** @param {Grid} grid Seconds that a bin lasts. */
-export const step = (grid) => grid.binSize * SECONDS[/** @type {keyof SECONDS} */ (grid.binUnit)];
+export const step = (grid) => grid.binSize * SECONDS[grid.binUnit];
 
 /**
  * The place of a bin on the axis of a chart: seconds since 1970, or its number where the grid has no start.
@@ -123,6 +124,69 @@ export function element(tag, attributes = {}, ...children) {
   }
   made.append(...children.filter((child) => child !== null));
   return made;
+}
+
+/** How many bins a page of a table has. */
+export const PAGE = 50;
+
+/**
+ * A page of a table: every value as it is kept, one row a bin.
+ * @param {{grid: Grid, bins: number[], series: (Series & {values: (number | null)[]})[]}} exact
+ * @param {number[]} order The columns, as places in the series.
+ * @param {number} bins How many bins there are in all.
+ * @param {number} current The bin that is marked.
+ * @param {(bin: number, button: string) => void} turn Told of the first bin of another page.
+ * @returns {HTMLElement[]}
+ */
+export function numbers(exact, order, bins, current, turn) {
+  const { grid } = exact;
+  const [from, to] = [exact.bins[0], exact.bins[exact.bins.length - 1] + 1];
+  const columns = order.map((place) => exact.series[place]);
+  const dated = grid.start !== undefined;
+  const head = columns.map((series) => {
+    const unit = unitOf(series) ? ` · ${unitOf(series)}` : "";
+    return element("th", { scope: "col", class: "num" }, series.component, element("small", {}, series.measure, unit));
+  });
+  const body = exact.bins.map((bin, at) =>
+    element(
+      "tr",
+      { "data-bin": bin, "aria-current": bin === current },
+      element("th", { scope: "row", class: "num" }, count(bin)),
+      dated ? element("td", {}, time(grid, bin)) : null,
+      ...columns.map((series) => element("td", { class: "num" }, String(series.values[at] ?? "–"))),
+    ),
+  );
+  const first = element("tr", {}, element("th", { scope: "col", class: "num" }, "Bin"), dated ? element("th", { scope: "col" }, "Begins (UTC)") : null, ...head);
+  const name = `Exact values of ${counted(columns.length, "series", "series")}`;
+  const table = element("table", { "aria-label": name }, element("thead", {}, first), element("tbody", {}, ...body));
+  const button = (/** @type {string} */ text, /** @type {number} */ to) =>
+    element("button", { type: "button", class: "button small", "data-turn": text, disabled: to < 0 || to >= bins, onclick: () => turn(to, text) }, text);
+  const page = `Page ${count(Math.floor(from / PAGE) + 1)} of ${count(Math.ceil(bins / PAGE))}`;
+  return [
+    element("div", { class: "table", tabindex: 0, role: "region", "aria-label": name }, table),
+    element(
+      "div",
+      { class: "bar" },
+      button("Earlier", from - PAGE),
+      element("span", { class: "quiet" }, page),
+      button("Later", from + PAGE),
+      element("span", { class: "quiet end" }, `Bins ${count(from)} to ${count(to - 1)} of ${count(bins)}`),
+    ),
+  ];
+}
+
+/** @param {ArrayLike<number>} values The least of them that is not missing. */
+export function least(values) {
+  let found = NaN;
+  for (let i = 0; i < values.length; i++) if (!(values[i] >= found) && !Number.isNaN(values[i])) found = values[i];
+  return found;
+}
+
+/** @param {ArrayLike<number>} values The greatest of them that is not missing. */
+export function most(values) {
+  let found = NaN;
+  for (let i = 0; i < values.length; i++) if (!(values[i] <= found) && !Number.isNaN(values[i])) found = values[i];
+  return found;
 }
 
 /**
