@@ -151,7 +151,8 @@ function show(found) {
 function refuse(problem) {
   const rows = problem.errors.map((each) => make("tr", {},
     make("td", { class: "num" }, each.line ? String(each.line) : ""), make("td", { class: "wrap" }, each.message)));
-  const text = make("div", {}, make("strong", {}, problem.message), problem.hint ? make("p", {}, problem.hint) : "", make("p", { class: "quiet" }, "Nothing was stored."));
+  const text = make("div", {}, make("strong", {}, problem.message), problem.hint ? make("p", {}, problem.hint) : "",
+    problem.errors.length ? "" : make("p", { class: "quiet" }, "Nothing was stored."));
   const parts = [make("div", { class: "notice bad", role: "alert" }, make("span"), text)];
   if (rows.length) {
     const kept = rows.length < problem.count ? `The first ${rows.length.toLocaleString("en")} of ${problem.count.toLocaleString("en")} rows that are wrong` : count(problem.count, "wrong row");
