@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,11 @@ OPTIONS = (
 )
 WIDTHS = (1280, 390)
 THEMES = ("light", "dark")
+
+
+@cache
+def _axe() -> str:
+    return AXE.read_text(encoding="utf-8")
 
 
 @contextmanager
@@ -71,14 +77,14 @@ class Watched:
             self.complaints.append(text)
 
     def open(self, path: str) -> Page:
-        """The page at a path, when everything that it loads has come."""
-        self.page.goto(self.base + path, wait_until="networkidle")
+        """The page at a path, when everything has come that its document names."""
+        self.page.goto(self.base + path, wait_until="load")
         return self.page
 
     def violations(self) -> list[str]:
         """What axe-core finds wrong with the page as it is, one line each."""
         # The policy of the pages keeps scripts of others out; evaluated code comes from the browser itself.
-        self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        self.page.evaluate(_axe())
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
             f"{each['id']}: {node['html'][:160]} {node['failureSummary'][:200]}"

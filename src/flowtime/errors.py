@@ -443,6 +443,9 @@ CODES: dict[str, Code] = {
         "invalid", "no model to run", "The telemetry came without a model, and none was named to run with it."
     ),
     "FT813": Code("invalid", "no such view", "A chart shows bins that there are, and not too many numbers."),
+    "FT814": Code(
+        "unavailable", "library not installed", "What was asked for takes a Python library that is not here."
+    ),
     # FT82x to FT84x: requests over HTTP
     "FT820": Code("not_found", "no such address", "The server has nothing at this address."),
     "FT821": Code("invalid", "method not allowed", "The address is there, but not for this method."),
@@ -468,6 +471,8 @@ CODES: dict[str, Code] = {
     "FT833": Code("not_found", "no such job", "The server knows no job of this user with this id."),
     "FT834": Code("conflict", "cancelled", "The work was cancelled, and nothing of it was kept."),
     "FT835": Code("invalid", "not an access file", "The file of tokens and issuers cannot be used."),
+    "FT838": Code("unavailable", "too many jobs", "The server takes no more long work at the moment."),
+    "FT839": Code("unavailable", "server is stopping", "The work was given up because the server stops."),
     "FT840": Code("unavailable", "address in use", "The server cannot listen at this host and port."),
     "FT851": Code(
         None, "units differ", "A series has another unit than the model; values are not converted."

@@ -53,7 +53,9 @@ def prints(command: Command, output: str) -> bool:
     return all(any(re.fullmatch(pattern, line.rstrip()) for line in lines) for pattern in patterns)
 
 
-@pytest.mark.parametrize("guide", ["export-import-loop", "data-formats", "bring-your-telemetry"])
+@pytest.mark.parametrize(
+    "guide", ["export-import-loop", "data-formats", "bring-your-telemetry", "use-from-python"]
+)
 def test_everything_in_the_guide_runs_as_shown(
     guide: str, tmp_path: Path, unavailable: Callable[[str], NoReturn]
 ) -> None:

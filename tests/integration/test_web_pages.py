@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -132,9 +131,7 @@ def test_pages_forbid_code_and_say_what_may_be_kept(base: str) -> None:
     (script,) = re.findall(r'src="([^"]*/app\.js)"', page.text)
     file = httpx.get(base + script)
     assert "immutable" in file.headers["cache-control"]
-    raw = httpx.stream("GET", base + script, headers={"Accept-Encoding": "gzip"})
-    with raw as packed:
-        assert gzip.decompress(b"".join(packed.iter_raw())) == file.content
+    assert file.headers["content-encoding"] in ("gzip", "zstd")
 
 
 def test_errors_are_pages_for_browsers_and_problems_for_programs(base: str) -> None:
@@ -335,10 +332,17 @@ def test_a_verification_is_a_job_that_survives_a_reload(
 
 
 def test_long_runs_can_be_cancelled(own: Flowtime, serve: Servers, watched: Callable[..., Watched]) -> None:
-    page = watched(serve()).open(f"/artifacts/{own.newest('model')}")
+    model = own.publish_model(b"""
+grid: {bins: 200, binSize: 1, binUnit: hours}
+nodes:
+  - {id: orders, kind: pmf, pmf: {"10": 0.5, "30": 0.5}, mode: sample}
+  - {id: served, kind: expr, expr: "MIN(orders + SHIFT(waiting, 1), 21)"}
+  - {id: waiting, kind: expr, expr: "orders + SHIFT(waiting, 1) - served"}
+""")
+    page = watched(serve()).open(f"/artifacts/{model['id']}")
     page.get_by_role("button", name="Run…").click()
     page.get_by_text("Chance").click()
-    page.get_by_label("Samples").fill("2000000")
+    page.get_by_label("Samples").fill("100000")
     page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_url("**/jobs/*")
     page.get_by_role("button", name="Cancel").click()

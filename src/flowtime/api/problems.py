@@ -10,6 +10,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from flowtime.errors import (
     CODES,
@@ -45,8 +46,14 @@ _STATUS_OF_CODE = {
 }
 """Codes of the HTTP layer whose status is not that of their kind."""
 
+_LATER = ("FT832", "FT838", "FT839")
+"""What a caller may try again after a minute."""
+
 _FRAMEWORK = {404: ("FT820", NotFound), 405: ("FT821", InvalidInput), 416: ("FT825", InvalidInput)}
 """What the framework raises by itself, by status; anything else is a bad request."""
+
+Show = Callable[[FlowtimeError, Request], Response | None]
+"""Makes a response of an error for callers who want no problem, None for all others."""
 
 _log = logging.getLogger("flowtime.api")
 
@@ -68,59 +75,72 @@ def problem(error: FlowtimeError, root_path: str = "") -> dict[str, Any]:
 
 
 def respond(error: FlowtimeError, request: Request) -> Response:
-    """The response that tells of an error."""
+    """The response that tells of an error: a problem, or what the application's `show_error` makes of it."""
+    show: Show | None = getattr(request.app.state, "show_error", None)
+    shown = None if show is None else show(error, request)
+    return _problem(error, request) if shown is None else shown
+
+
+def _problem(error: FlowtimeError, request: Request) -> Response:
     headers = {"Cache-Control": "no-store"}
     if error.code == "FT828":
         headers["WWW-Authenticate"] = 'Bearer realm="flowtime"'
-    if error.code == "FT832":
+    if error.code in _LATER:
         headers["Retry-After"] = "60"
+    if error.code == "FT825":
+        headers["Content-Range"] = f"bytes */{request.state.size}"
     body = msgspec.json.encode(problem(error, request.scope.get("root_path", "")))
     return Response(body, status_of(error), headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI, tell: Callable[[FlowtimeError, Request], Response] = respond) -> None:
-    """Makes every error of the application a FlowtimeError, and a response by `tell`."""
-
-    def known(request: Request, error: Exception) -> Response:
-        assert isinstance(error, FlowtimeError)
-        return tell(error, request)
-
-    def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return tell(_invalid(error), request)
-
-    def defect(request: Request, error: Exception) -> Response:
-        return tell(_defect(request, error), request)
-
-    def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        response = tell(_refused(request, error), request)
-        response.headers.update(error.headers or {})
-        return response
-
-    app.add_exception_handler(FlowtimeError, known)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(Exception, defect)
+def install(app: FastAPI, methods_at: Callable[[str], set[str]]) -> None:
+    """Makes every error of the application a problem of this shape. `methods_at` tells what a path allows."""
+    app.state.methods_at = methods_at
+    app.add_exception_handler(FlowtimeError, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _defect)
 
 
-def _invalid(error: RequestValidationError) -> FlowtimeError:
+def _known(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FlowtimeError)
+    return respond(error, request)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
     """What the framework finds wrong in parameters and bodies, each with where it stands."""
+    assert isinstance(error, RequestValidationError)
     errors = [
         Diagnostic("FT822", str(found["msg"]), source=".".join(map(str, found["loc"])))
         for found in error.errors()
     ]
     first = errors[0]
-    return InvalidInput("FT822", f"{first.source}: {first.message}", errors=errors, hint="see /docs")
+    return respond(
+        InvalidInput("FT822", f"{first.source}: {first.message}", errors=errors, hint="see /docs"), request
+    )
 
 
-def _refused(request: Request, error: HTTPException) -> FlowtimeError:
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
     code, kind = _FRAMEWORK.get(error.status_code, ("FT822", InvalidInput))
-    return kind(code, f"{request.method} {request.url.path}: {error.detail}")
+    response = respond(kind(code, f"{request.method} {request.url.path}: {error.detail}"), request)
+    response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        # The framework names the methods of the first function at the address alone.
+        response.headers["Allow"] = ", ".join(sorted(request.app.state.methods_at(path)))
+    return response
 
 
-def _defect(request: Request, error: Exception) -> FlowtimeError:
+def _gone(_: Request, error: Exception) -> Response:
+    """Nobody reads this; the log tells of it by a status of its own, as other servers do."""
+    assert isinstance(error, ClientDisconnect)
+    return Response(status_code=499)
+
+
+def _defect(request: Request, error: Exception) -> Response:
     # The server logs the traceback; the caller gets nothing that could tell of the inside.
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     hint = "the server's log has the details; please report it"
-    return InternalError("FT900", type(error).__name__, hint=hint)
+    return respond(InternalError("FT900", type(error).__name__, hint=hint), request)

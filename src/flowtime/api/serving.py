@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
 import socket
+import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -54,11 +56,20 @@ def serve(
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=30,
+        timeout_worker_healthcheck=60,
     )
-    if workers > 1:
-        Multiprocess(settings, sockets=[bound]).run()
-    else:
-        uvicorn.Server(settings).run(sockets=[bound])
+    # The web server ends in good order at a signal, and raises it again then.
+    signals = (signal.SIGINT, signal.SIGTERM)
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals if main}
+    try:
+        if workers > 1:
+            Multiprocess(settings, sockets=[bound]).run()
+        else:
+            uvicorn.Server(settings).run(sockets=[bound])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def configured() -> Config:
@@ -77,7 +88,8 @@ def is_loopback(host: str) -> bool:
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns Nagle's algorithm off, which costs 40 ms a response, for sockets that name TCP only.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))

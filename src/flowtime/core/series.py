@@ -76,6 +76,11 @@ class SeriesSet:
         )
 
 
+def floats(values: Iterable[float | None]) -> FloatArray:
+    """Numbers as a float64 array, None as missing. Raises TypeError or ValueError where some are none."""
+    return np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.float64)
+
+
 def same_bits(a: FloatArray, b: FloatArray) -> bool:
     """Whether both arrays hold the same doubles bit for bit, any missing equal to any missing."""
     if a.shape != b.shape:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from flowtime.registry.query import SORTS, moment
 from flowtime.service.artifacts import Artifacts
 from flowtime.service.series import Series
+from flowtime.service.values import Values
 
 __all__ = ["SORTS", "Flowtime", "moment"]
 
 
-class Flowtime(Artifacts, Series):
+class Flowtime(Artifacts, Series, Values):
     """All use cases over one registry."""

@@ -18,7 +18,7 @@ def create(config: Config) -> FastAPI:
     app = api.create(config)
     for part in (lists, making, pages, viewing, working):
         app.include_router(part.router, include_in_schema=False)
-    problems.install(app, _tell)
+    app.state.show_error = _show
     return app
 
 
@@ -27,12 +27,12 @@ def application() -> FastAPI:
     return create(configured())
 
 
-def _tell(error: FlowtimeError, request: Request) -> Response:
-    """An error as a page for a browser that opens one; as a problem for everybody else."""
+def _show(error: FlowtimeError, request: Request) -> Response | None:
+    """An error as a page, for a browser that opens one."""
     if "text/html" not in request.headers.get("accept", "") or "hx-request" in request.headers:
-        return problems.respond(error, request)
+        return None
     status = problems.status_of(error)
     if error.code == "FT828":
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return Response(status_code=303, headers={"Location": address(request, "/login", next=asked)})
-    return page(request, "error.html", status=status, error=problems.problem(error), status_code=status)
+    return page(request, "error.html", status=status, error=problems.problem(error))

@@ -1,4 +1,4 @@
-"""The files that pages load: read once, compressed once, kept by browsers for good.
+"""The files that pages load: read once, kept by browsers for good.
 
 Their addresses hold a hash over all of them, so that a new version of the package has new addresses. Modules
 import each other by relative paths, which keeps that hash.
@@ -6,7 +6,6 @@ import each other by relative paths, which keeps that hash.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cache
@@ -24,10 +23,9 @@ _MEDIA = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file: its bytes as they are and compressed, and what they are."""
+    """A file: its bytes, and what they are."""
 
-    plain: bytes
-    packed: bytes
+    data: bytes
     media: str
 
 
@@ -36,9 +34,7 @@ def assets() -> dict[str, Asset]:
     """All files by their path under `static`."""
     found = {}
     for path, entry in _walk(files("flowtime.web") / "static", ""):
-        data = entry.read_bytes()
-        media = _MEDIA["." + path.rpartition(".")[2]]
-        found[path] = Asset(data, gzip.compress(data, 9, mtime=0), media)
+        found[path] = Asset(entry.read_bytes(), _MEDIA["." + path.rpartition(".")[2]])
     return found
 
 
@@ -47,7 +43,7 @@ def fingerprint() -> str:
     """A hash over all files, as it stands in their addresses."""
     hashed = hashlib.sha256()
     for path, asset in sorted(assets().items()):
-        hashed.update(path.encode() + b"\0" + hashlib.sha256(asset.plain).digest())
+        hashed.update(path.encode() + b"\0" + hashlib.sha256(asset.data).digest())
     return hashed.hexdigest()[:16]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from flowtime.api.responses import linked
 from flowtime.api.server import Reading
@@ -22,15 +22,12 @@ _PICTURE = {
 
 
 @router.get("/static/{version}/{path:path}")
-def static(request: Request, path: str) -> Response:
+def static(path: str) -> Response:
     """A file that pages load. Its address changes with its content, so browsers keep it."""
     asset = assets().get(path)
     if asset is None:
         raise NotFound("FT820", f"there is no file {path!r}")
-    headers = {"Cache-Control": _FOR_GOOD, "Vary": "Accept-Encoding"}
-    if "gzip" not in request.headers.get("accept-encoding", ""):
-        return Response(asset.plain, headers=headers, media_type=asset.media)
-    return Response(asset.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=asset.media)
+    return Response(asset.data, headers={"Cache-Control": _FOR_GOOD}, media_type=asset.media)
 
 
 @router.get("/")

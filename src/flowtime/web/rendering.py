@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from functools import cache
 from typing import Any
@@ -22,7 +21,6 @@ _POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "img-src 'self' data:; object-src 'none'"
 )
-_WORTH_PACKING = 1400
 
 
 def page(
@@ -50,12 +48,9 @@ def page(
     sent = {
         "Content-Security-Policy": _POLICY,
         "Cache-Control": "no-cache",
-        "Vary": "HX-Request, Accept-Encoding, Cookie",
+        "Vary": "HX-Request, Cookie",
         **(headers or {}),
     }
-    if len(body) >= _WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
-        body = gzip.compress(body, 5, mtime=0)
-        sent["Content-Encoding"] = "gzip"
     return Response(body, status, sent, "text/html; charset=utf-8")
 
 

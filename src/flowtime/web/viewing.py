@@ -265,7 +265,7 @@ def _described(nodes: list[JSON], shown: JSON) -> list[JSON]:
         for source in node["reads"]:
             readers[source].append(node["id"])
     for component in (shown.get("topology") or {}).get("nodes", []):
-        for measure, id in component["semantics"].items():
+        for measure, id in (component.get("semantics") or {}).items():
             claims.setdefault(id, []).append((component["id"], measure))
     described = []
     for node in nodes:

@@ -1,0 +1,68 @@
+"""Use cases of programs in Python: models and series as values, with a registry or without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowtime.errors import InvalidInput
+from flowtime.service.opened import Opened
+
+
+class Values(Opened):
+    """What can be had as a value of Python."""
+
+    @staticmethod
+    def read_model(path: Path) -> Any:
+        """A model file as a StoredModel that no registry has. Raises as `loop.models.read_file`."""
+        from flowtime.loop import models
+
+        text, model = models.read_file(path)
+        return models.StoredModel(None, None, model.metadata.id or path.stem, text, model)
+
+    def model_of(self, reference: str) -> Any:
+        """The model that an artifact is, or came with, as a StoredModel.
+
+        Raises NotFound (FT501), or InvalidInput (FT812) for telemetry that came without one.
+        """
+        from flowtime.loop import exchange, models
+
+        id = self.registry.resolve(reference)
+        if self.registry.catalog(id)["kind"] == "model":
+            return models.read(self.registry, reference)
+        return exchange.read_telemetry(self.registry, id)
+
+    @staticmethod
+    def evaluate_model(
+        model: Any, *, seed: int | None = None, inputs: Mapping[str, Iterable[float | None]] | None = None
+    ) -> Any:
+        """The engine's Evaluation of a StoredModel; `inputs` take the place of nodes, by node id.
+
+        Raises InvalidInput (FT214, FT303).
+        """
+        from flowtime.core.series import floats
+        from flowtime.engine import compile, evaluate
+
+        given = {}
+        for node, values in (inputs or {}).items():
+            try:
+                given[node] = floats(values)
+            except (TypeError, ValueError) as error:
+                raise InvalidInput(
+                    "FT303", f'the series for node "{node}" is not of numbers: {error}'
+                ) from error
+        return evaluate(compile(model.model), seed=seed, inputs=given)
+
+    def values(self, reference: str) -> Any:
+        """The SeriesSet of a run or telemetry. Raises NotFound (FT501), Unavailable (FT805)."""
+        from flowtime.loop import exchange
+
+        return exchange.read_series(self.registry, self.registry.resolve(reference, ("run", "telemetry")))
+
+    @staticmethod
+    def frame(series: Any, *, wide: bool = False) -> Any:
+        """A SeriesSet as a polars data frame, see `formats.frame`."""
+        from flowtime.formats.frame import frame
+
+        return frame(series, wide=wide)
