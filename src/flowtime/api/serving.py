@@ -10,11 +10,13 @@ import socket
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from flowtime.api import access_file
 from flowtime.api.server import Config
 from flowtime.errors import InvalidInput, Unavailable
 
@@ -33,8 +35,8 @@ def serve(
     """Serves until a signal ends it. `ready` is told the address when the socket is bound; `application`
     names the function, as `module:name`, by which each worker process makes what it serves.
 
-    Raises InvalidInput (FT803) for a host that others reach without `auth`, Unavailable (FT840) where the
-    address cannot be had.
+    Raises InvalidInput (FT803) for a host that others reach without `auth`, InvalidInput (FT835) where that
+    cannot be used, Unavailable (FT840) where the address cannot be had.
     """
     if config.auth is None and not is_loopback(host):
         raise InvalidInput(
@@ -42,9 +44,12 @@ def serve(
             f"--host {host} lets others in, and there is no --auth to say who they are",
             hint="make a token with flowtime token new, and name its file with --auth",
         )
+    if config.auth is not None:
+        access_file.read(config.auth)
     bound = _bind(host, port)
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{bound.getsockname()[1]}{config.root_path}")
+    config = replace(config, hosts=(*config.hosts, shown))
     os.environ[_CONFIG] = b64encode(pickle.dumps(config)).decode()
     settings = uvicorn.Config(
         application,
@@ -53,7 +58,8 @@ def serve(
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(config.proxies),
+        forwarded_allow_ips=list(config.proxies),
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=30,
         timeout_worker_healthcheck=60,

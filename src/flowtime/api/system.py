@@ -32,10 +32,11 @@ def health(request: Request) -> Response:
     tags=["system"],
     response_class=PlainTextResponse,
 )
-def metrics(request: Request) -> Response:
-    """Requests by route and status, their times, running jobs: in the text format of Prometheus."""
-    server: Server = request.app.state.server
-    return Response(generate_latest(server.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+def metrics(call: Reading) -> Response:
+    """Requests by route and status, their times, running jobs: in the text format of Prometheus. Any known
+    caller may ask; a token of a reader is enough.
+    """
+    return Response(generate_latest(call.server.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get(

@@ -52,9 +52,8 @@ class Models(Opened):
 
         text, model = authoring.fill(self._template(template), settings, params, scenario, None)
         update = None if update is None else self.registry.resolve(update, ("model",))
-        published = models.publish(
-            self.registry, text, model, self._label(name or template, **label), update=update
-        )
+        named = self._label(name or template, update, **label)
+        published = models.publish(self.registry, text, model, named, update=update)
         return self._shown(published["id"])
 
     def template_problems(
@@ -74,7 +73,7 @@ class Models(Opened):
 
         model = load(text, "the model")
         update = None if update is None else self.registry.resolve(update, ("model",))
-        named = self._label(name or model.metadata.id or "model", **label)
+        named = self._label(name or model.metadata.id or "model", update, **label)
         published = models.publish(self.registry, text.decode("utf-8"), model, named, update=update)
         return self._shown(published["id"])
 
@@ -94,12 +93,11 @@ class Models(Opened):
 
         parent = self._model(source, publish=True)
         text, model = authoring.derive(parent, settings, params, scenario, self.settings.templates)
+        older = parent.id if update else None
         named = self._label(
-            name or (parent.name if update else f"{parent.name}-{scenario or 'derived'}"), **label
+            name or (parent.name if update else f"{parent.name}-{scenario or 'derived'}"), older, **label
         )
-        published = models.publish(
-            self.registry, text, model, named, update=parent.id if update else None, parents=parent.parents
-        )
+        published = models.publish(self.registry, text, model, named, update=older, parents=parent.parents)
         return self._shown(published["id"])
 
     def write_template(

@@ -258,7 +258,9 @@ class Series(Models):
         return report
 
     def _record(self, id: str, report: JSON) -> None:
-        """Notes the formats whose loop closed in the model's catalog."""
+        """Notes the formats whose loop closed in the model's catalog, where that may be changed."""
+        if not self.registry.may_change(id):
+            return
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         for name, verdict in report["formats"].items():
             if verdict["ok"]:
