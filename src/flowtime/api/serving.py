@@ -7,6 +7,8 @@ import os
 import pickle
 import signal
 import socket
+import sys
+import tempfile
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable
@@ -14,15 +16,14 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from flowtime.api import access_file
-from flowtime.api.app import create
+from flowtime.api.metrics import SHARED
 from flowtime.api.server import Config
 from flowtime.errors import InvalidInput, Unavailable
 
-__all__ = ["Config", "application", "is_loopback", "serve"]
+__all__ = ["Config", "configured", "is_loopback", "serve"]
 
 _CONFIG = "FLOWTIME_SERVER_CONFIG"
 _GRACE = 20
@@ -31,8 +32,11 @@ _WAITING = 2048
 """Connections that may wait to be taken."""
 
 
-def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[str], object]) -> None:
-    """Serves until a signal ends it. `ready` is told the address when the socket is bound.
+def serve(
+    config: Config, host: str, port: int, workers: int, ready: Callable[[str], object], *, application: str
+) -> None:
+    """Serves until a signal ends it. `ready` is told the address when the socket is bound; `application`
+    names the function, as `module:name`, by which each worker process makes what it serves.
 
     Raises InvalidInput (FT803) for a host that others reach without `auth`, InvalidInput (FT835) where that
     cannot be used, Unavailable (FT840) where the address cannot be had.
@@ -51,7 +55,7 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
     config = replace(config, hosts=(*config.hosts, shown))
     os.environ[_CONFIG] = b64encode(pickle.dumps(config)).decode()
     settings = uvicorn.Config(
-        "flowtime.api.serving:application",
+        application,
         factory=True,
         workers=workers,
         log_level=logging.WARNING,
@@ -69,18 +73,27 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
     before = {number: signal.signal(number, signal.SIG_IGN) for number in signals if main}
     try:
         if workers > 1:
-            Multiprocess(settings, sockets=[bound]).run()
+            with tempfile.TemporaryDirectory(prefix="flowtime-metrics-") as folder:
+                os.environ[SHARED] = folder
+                Multiprocess(settings, sockets=[bound]).run()
         else:
             uvicorn.Server(settings).run(sockets=[bound])
     finally:
+        os.environ.pop(SHARED, None)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def application() -> FastAPI:
-    """The application of a worker process, as the process that started it configured it."""
+def configured() -> Config:
+    """The configuration of a worker process, from the process that started it; sets up its access log."""
     config: Config = pickle.loads(b64decode(os.environ[_CONFIG]))  # noqa: S301 - written by `serve` above
-    return create(config)
+    if config.access_log:
+        log = logging.getLogger("flowtime.access")
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        # A line is a JSON document as it is.
+        log.handlers = [logging.StreamHandler(sys.stderr)]
+    return config
 
 
 def is_loopback(host: str) -> bool:
