@@ -307,7 +307,7 @@ class RunView extends HTMLElement {
     /** @type {Record<string, any>} */
     const query = known.length <= 200 ? { index: known } : own ? {} : { measure: this.measure };
     const held = known.length <= 200 ? known.length : own ? this.series.length : this.series.filter((one) => one.measure === this.measure).length;
-    this.colours = new Stretches(`${this.path}/series`, query, held, this.grid.bins, () => this.paint(), complain);
+    this.colours = new Stretches(`${this.path}/series`, query, held, this.grid.bins, 400_000, () => this.paint(), complain);
     const colours = this.colours;
     colours.at(this.state.bin);
     try {
@@ -410,17 +410,24 @@ class RunView extends HTMLElement {
       this.get(".told").textContent = "";
       return;
     }
-    this.values = new Stretches(`${this.path}/series`, query, drawn.length, this.grid.bins, () => this.say(), complain);
-    this.say();
-    if (show === "table") return this.tabulate();
-    this.loading = new AbortController();
+    const values = () => {
+      this.values = new Stretches(`${this.path}/series`, query, drawn.length, this.grid.bins, 50_000, () => this.say(), complain);
+      this.say();
+    };
+    if (show === "table") {
+      values();
+      return this.tabulate();
+    }
+    const loading = (this.loading = new AbortController());
     try {
       const wanted = { ...query, from, to, points: this.charts?.points };
-      const chart = await askChart(address(`${this.path}/series`, wanted), this.loading.signal);
+      const chart = await askChart(address(`${this.path}/series`, wanted), loading.signal);
       const places = new Map(drawn.map((series, place) => [series.index, place]));
       if (this.charts) this.charts.bin = this.state.bin;
       await this.charts?.draw(chart, chart.series.map((series) => places.get(series.index) ?? 0), `${counted(to - from, "bin")} from ${time(this.grid, from)}`);
+      if (loading.signal.aborted) return;
       this.get(".told").textContent = told(chart);
+      values();
     } catch (error) {
       complain(error);
     }
