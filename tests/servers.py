@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+import httpx
 import pytest
+
+from flowtime.api import access_file
 
 _STARTS = 60.0
 _ENDS = 30.0
@@ -90,3 +93,21 @@ class Servers:
         finally:
             assert process.stdout is not None
             process.stdout.close()
+
+
+def new_token(auth: Path, user: str, role: access_file.Role = "writer", *teams: str) -> dict[str, str]:
+    """The header that a user sends whose token is new in the access file."""
+    return bearer(access_file.add(auth, user, teams=teams, role=role, lifetime=None)[1])
+
+
+def bearer(text: str) -> dict[str, str]:
+    """The header that holds a token."""
+    return {"Authorization": f"Bearer {text}"}
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """The status and code of a response that must be a problem."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    said = answer.json()
+    assert said["status"] == answer.status_code
+    return answer.status_code, said["code"]

@@ -471,6 +471,10 @@ CODES: dict[str, Code] = {
     "FT833": Code("not_found", "no such job", "The server knows no job of this user with this id."),
     "FT834": Code("conflict", "cancelled", "The work was cancelled, and nothing of it was kept."),
     "FT835": Code("invalid", "not an access file", "The file of tokens and issuers cannot be used."),
+    "FT836": Code("not_found", "no such token", "The access file has no token with this id."),
+    "FT837": Code(
+        "unavailable", "issuer not reachable", "The OIDC issuer does not answer, or not as it should."
+    ),
     "FT838": Code("unavailable", "too many jobs", "The server takes no more long work at the moment."),
     "FT839": Code("unavailable", "server is stopping", "The work was given up because the server stops."),
     "FT840": Code("unavailable", "address in use", "The server cannot listen at this host and port."),

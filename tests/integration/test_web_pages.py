@@ -481,3 +481,48 @@ def test_behind_a_prefix_every_address_has_it(
     time.sleep(0.2)
     assert [path for path in window.asked if not path.startswith("/tools/flow/")] == []
     assert own.show(own.newest("run"))["star"]
+
+
+# -- who may do what ---------------------------------------------------------------------------------------
+
+
+def test_people_log_in_with_a_token_and_see_what_they_may(
+    own: Flowtime, serve: Servers, flowtime: Command, browser: Browser, tmp_path: Path
+) -> None:
+    tokens = {
+        user: flowtime("token", "new", "--auth", "auth.toml", "--user", user, "--role", role, "--json").json[
+            "token"
+        ]
+        for user, role in (("ada", "writer"), ("ben", "reader"))
+    }
+    own.edit(own.newest("model"), owner="ada", visibility="public")
+    own.edit(own.newest("run"), owner="ada", visibility="private")
+    base = serve("--auth", tmp_path / "auth.toml")
+    window = Watched(browser, base)
+    page = window.open("/artifacts?view=table")
+    assert page.url.startswith(f"{base}/login?next=")
+    assert window.violations() == []
+    page.get_by_label("Token").fill("not a token")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("Login needed")
+    page.get_by_label("Token").fill(tokens["ada"])
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{base}/artifacts?view=table")
+    assert sorted(names(page)) == ["shop", "tuesday"]
+    assert page.locator("#list .seen").all_inner_texts() == ["private", "public"]
+    page.get_by_role("button", name="Log out").click()
+
+    page.get_by_label("Token").fill(tokens["ben"])
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="Artifacts", exact=True).click()
+    assert names(page) == ["shop"]
+    assert page.get_by_role("checkbox", name="Select shop").count() == 0
+    page.get_by_role("link", name="shop", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("shop")
+    assert [page.get_by_role("button", name=name).count() for name in ("Edit…", "Run…", "Delete shop")] == [
+        0,
+        0,
+        0,
+    ]
+    assert page.goto(f"{base}/artifacts/{own.newest('run')}").status == 404
+    window.close()

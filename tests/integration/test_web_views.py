@@ -208,6 +208,10 @@ def test_a_pick_in_the_graph_draws_its_series_and_back_undoes_it(page: Callable[
     assert len(orders) == 10 and all(one.startswith("Orders.") for one in orders)
     view.locator(".graph .box", has_text="Completed").click(modifiers=["Shift"])
     assert drawn(view) == [*orders, "Completed.arrivals", "Completed.completion", "Completed.revenue"]
+    view.get_by_role("slider", name="Bin").fill("9")
+    expect(view).to_have_url(re.compile("bin=9&"))
+    view.get_by_role("slider", name="Bin").fill("7")
+    expect(view).to_have_url(re.compile("bin=7&"))
     shared = view.url
     view.go_back()
     assert drawn(view) == orders
@@ -218,6 +222,15 @@ def test_a_pick_in_the_graph_draws_its_series_and_back_undoes_it(page: Callable[
     view.goto(shared)
     expect(view.locator(".drawn li")).to_have_count(13)
     expect(view.locator(".graph [aria-pressed=true]")).to_have_text(re.compile("Completed"))
+
+
+def test_an_address_with_a_node_alone_draws_the_series_of_that_node(page: Callable[[str], Page]) -> None:
+    view = page("/artifacts/monday?view=nodes&node=web_served")
+    expect(view.locator(".drawn li")).to_have_count(1)
+    assert drawn(view) == ["Web.served"]
+    expect(view.locator(".said")).to_contain_text("MIN(web_capacity, web_offered)")
+    view = page("/artifacts/monday?node=Completed")
+    assert drawn(view) == ["Completed.arrivals", "Completed.completion", "Completed.revenue"]
 
 
 def test_arrow_keys_follow_the_edges_of_the_graph(page: Callable[[str], Page]) -> None:

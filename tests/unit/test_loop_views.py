@@ -77,6 +77,18 @@ def test_a_graph_of_components_leads_to_their_series_and_nodes(service: Flowtime
             assert (told["component"], told["measure"]) == (box["id"], measure)
 
 
+def test_the_graph_of_a_sampled_run_leads_to_the_statistics_of_each_series(service: Flowtime) -> None:
+    drawn = SHOP.replace(b"pmf: {", b"mode: sample, pmf: {")
+    service.run(service.publish_model(drawn, name="drawn")["id"], name="many", samples=3, seed=1, workers=1)
+    measures = service.show("many")["measures"]
+    for nodes, id in ((False, "Till"), (True, "served")):
+        (box,) = (box for box in service.graph("many", nodes=nodes)["nodes"] if box["id"] == id)
+        told = [
+            (measures[place]["component"], measures[place]["measure"]) for place in box["series"].values()
+        ]
+        assert told[:4] == [("Till", f"served.{name}") for name in ("mean", "p05", "p50", "p95")]
+
+
 def test_a_graph_of_nodes_says_what_each_node_is(service: Flowtime) -> None:
     nodes = {node["id"]: node for node in service.graph("shop", nodes=True)["nodes"]}
     assert nodes["arrivals"]["values"] == [1, 2, 3, 4, 5, 6]

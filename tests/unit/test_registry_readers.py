@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from flowtime.errors import NotFound
+from flowtime.errors import Denied, NotFound
 from flowtime.registry import Query, Reader, Registry
 from flowtime.registry.catalog import Catalog, Data, Parent
+from flowtime.registry.verify import verify
 
 HASH = "sha256:" + "c2c6abcd" * 8
+NOON = "2026-11-21T12:00:00.000Z"
 ADA, BOB, EVE = Reader("ada", ("ops",)), Reader("bob", ("ops", "lab")), Reader("eve")
 READERS = {"ada": ADA, "bob": BOB, "eve": EVE, "nobody": Reader(""), "root": Reader("root", admin=True)}
 
@@ -164,22 +166,119 @@ def test_a_digest_is_recognised_among_what_may_be_read(registry: Registry) -> No
     assert registry.seen_by(ADA).find_digest(HASH) == hidden
 
 
-def test_content_derived_ids_are_found_among_what_may_be_read_else_the_suffix_is_random(
-    registry: Registry,
+CONTENT: list[tuple[str, dict[str, Any]]] = [
+    ("model", {"model_hash": HASH}),
+    ("run", {"inputs_hash": HASH, "deterministic": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields"), CONTENT, ids=("model", "run"))
+def test_content_derived_ids_are_found_among_what_may_be_read(
+    registry: Registry, kind: str, fields: dict[str, Any]
 ) -> None:
-    for kind, fields in (
-        ("model", {"model_hash": HASH}),
-        ("run", {"inputs_hash": HASH, "deterministic": True}),
-    ):
-        mine = publish(registry.seen_by(ADA), kind, **fields)
-        assert mine.endswith("_c2c6abcd")
-        theirs = publish(registry.seen_by(EVE), kind, owner="eve", **fields)
-        assert theirs != mine
-        assert not theirs.endswith("_c2c6abcd")
-        assert publish(registry.seen_by(ADA), kind, **fields) == mine
-        again = publish(registry.seen_by(EVE), kind, owner="eve", **fields)
-        assert (again == theirs) == (kind == "model")
+    hidden = publish(registry, kind, **fields)
+    assert hidden.endswith("_c2c6abcd")
+    assert publish(registry.seen_by(ADA), kind, **fields) == hidden
+    theirs = publish(registry.seen_by(EVE), kind, owner="eve", **fields)
+    assert theirs != hidden
+    assert publish(registry.seen_by(EVE), kind, owner="eve", **fields) == theirs
     assert {item["owner"] for item in registry.seen_by(EVE).find(Query()).artifacts} == {"eve"}
+
+
+@pytest.mark.parametrize(("kind", "fields"), CONTENT, ids=("model", "run"))
+def test_an_id_does_not_tell_that_others_have_the_same(
+    tmp_path: Path, kind: str, fields: dict[str, Any]
+) -> None:
+    ids = []
+    for name in ("without", "with"):
+        with Registry.open(tmp_path / name, cache_dir=tmp_path / "cache") as registry:
+            if name == "with":
+                publish(registry, kind, **fields)
+                publish(registry.seen_by(ADA), kind, owner="ada", **fields)
+            ids.append(publish(registry.seen_by(EVE), kind, owner="eve", created_utc=NOON, **fields))
+    assert ids[0] == ids[1]
+
+
+def test_a_model_keeps_its_id_from_elsewhere_for_who_sees_all(registry: Registry) -> None:
+    catalog = Catalog(kind="model", name="one", owner="eve", source="sim", engine_version="1")
+    for reader in (EVE, READERS["root"]):
+        with registry.seen_by(reader).stage("model") as staging:
+            restored = staging.restore(catalog, "one_12345678", 1)
+        assert (restored is not None) == reader.admin
+    assert registry.versions("one_12345678") == [1]
+
+
+CHANGES: dict[str, Callable[[Registry, str], object]] = {
+    "edit": lambda registry, run: registry.edit(run, description="seen"),
+    "tag": lambda registry, run: registry.tag(run, ["seen"]),
+    "loop": lambda registry, run: registry.record_loop(run, "gold", HASH, NOON),
+    "version": lambda registry, run: publish(registry, "model", run, model_hash="sha256:22"),
+    "delete": lambda registry, run: registry.delete(run),
+}
+MAY = {"private": {"ada", "root"}, "team": {"ada", "bob", "root"}, "public": {"ada", "root"}}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("visibility", MAY)
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_readable_is_not_changeable_by_all(
+    registry: Registry, name: str, visibility: str, change: str
+) -> None:
+    id = publish(registry, "model", visibility=visibility, team="ops", model_hash=HASH)
+    before = registry.catalog(id)
+    seen = registry.seen_by(READERS[name])
+    if name in MAY[visibility]:
+        assert seen.may_change(id)
+        CHANGES[change](seen, id)
+        return
+    with pytest.raises(Denied if visibility in SEEN[name] else NotFound):
+        CHANGES[change](seen, id)
+    assert registry.catalog(id) == before
+
+
+@pytest.mark.parametrize("fields", [{"owner": "bob"}, {"team": "lab"}, {"visibility": "private"}], ids=str)
+def test_whose_it_is_only_its_owner_changes(registry: Registry, fields: dict[str, str]) -> None:
+    id = publish(registry, visibility="team", team="ops")
+    with pytest.raises(Denied):
+        registry.seen_by(BOB).edit(id, **fields)
+    assert registry.seen_by(ADA).edit(id, **fields).items() >= fields.items()
+
+
+def test_a_version_leaves_the_model_whose_it_is(registry: Registry) -> None:
+    id = publish(registry, "model", visibility="team", team="ops", model_hash=HASH)
+    publish(registry.seen_by(BOB), "model", id, owner="bob", model_hash="sha256:22", visibility="private")
+    newest = registry.catalog(id)
+    assert (newest["model_version"], newest["owner"], newest["team"]) == (2, "ada", "ops")
+    assert newest["visibility"] == "team"
+    publish(registry.seen_by(ADA), "model", id, owner="ada", model_hash="sha256:33", visibility="public")
+    assert registry.catalog(id)["visibility"] == "public"
+
+
+def test_the_trash_is_changed_by_who_may_change_what_is_in_it(registry: Registry) -> None:
+    ids = {visibility: publish(registry, visibility=visibility, team="ops") for visibility in MAY}
+    for id in ids.values():
+        registry.delete(id)
+    eve = registry.seen_by(EVE)
+    for change in (eve.restore, eve.purge):
+        with pytest.raises(Denied):
+            change(ids["public"])
+        with pytest.raises(NotFound):
+            change(ids["team"])
+    assert eve.purge() == []
+    assert registry.seen_by(BOB).purge() == [ids["team"]]
+    assert registry.seen_by(ADA).restore(ids["public"]) == ids["public"]
+    assert registry.seen_by(READERS["root"]).purge() == [ids["private"]]
+
+
+def test_the_whole_registry_is_an_admins(registry: Registry) -> None:
+    publish(registry)
+    for work in (Registry.rebuild, verify):
+        with pytest.raises(Denied):
+            work(registry.seen_by(ADA))
+        work(registry.seen_by(READERS["root"]))
+    assert registry.seen_by(ADA).status()["root"] is None
+    assert registry.seen_by(ADA).status()["index"] is None
+    assert registry.status()["root"]
 
 
 def test_a_version_of_a_hidden_model_cannot_be_published(registry: Registry) -> None:

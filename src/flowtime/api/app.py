@@ -12,7 +12,7 @@ from types import FrameType
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from flowtime.api import artifacts, imports, models, openapi, problems, runs, system
+from flowtime.api import artifacts, imports, login, models, openapi, problems, runs, system
 from flowtime.api.access import Access
 from flowtime.api.compression import Compression
 from flowtime.api.guard import Guard
@@ -33,16 +33,18 @@ _PATIENCE = 10.0
 
 def create(config: Config) -> FastAPI:
     """The application for this configuration."""
-    service = Flowtime(config.settings, takes_files=False)
-    key = hashlib.sha256(service.place.encode()).hexdigest()[:16]
-    folder = config.settings.cache / f"server-{key}"
+    service, cache = Flowtime(config.settings, takes_files=False), config.settings.cache
+    # Servers of one user share the cache folder, and neither each other's jobs nor each other's sessions.
+    folder = cache / f"server-{_key(service.place)}"
+    auth = "" if config.auth is None else str(config.auth.resolve())
     presence = Presence(folder / "processes")
+    jobs = Jobs(folder / "jobs", presence)
     server = Server(
         config,
         service=service,
-        access=Access(config.auth),
-        jobs=Jobs(folder / "jobs", presence),
-        metrics=Metrics(),
+        access=Access(config.auth, cache / "sessions" / _key(auth)),
+        jobs=jobs,
+        metrics=Metrics(lambda: jobs.running),
         presence=presence,
     )
 
@@ -68,12 +70,16 @@ def create(config: Config) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.server = server
-    routers = [part.router for part in (artifacts, models, runs, imports, system)]
+    routers = [part.router for part in (artifacts, models, runs, imports, system, login)]
     openapi.install(app, routers)
     problems.install(app, lambda path: openapi.methods_at(routers, path))
     app.add_middleware(Compression, places=server.threads.pieces)
     app.add_middleware(Guard, server=server)
     return app
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @contextmanager

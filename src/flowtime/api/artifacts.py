@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from flowtime.api import schemas
 from flowtime.api.files import is_unchanged, stream_file
 from flowtime.api.responses import answer, linked, paging, stamp_in
-from flowtime.api.server import Call, Reading, Writing
+from flowtime.api.server import Administering, Call, Reading, Writing
 from flowtime.api.work import perform
 from flowtime.service import moment
 
@@ -153,7 +153,7 @@ def purge_trash(call: Writing, id: str | None = None, confirm: bool = False) -> 
 
 
 @router.post("/artifacts/index", responses=schemas.work(schemas.Rebuilt), summary="Rebuild the index")
-async def rebuild_index(call: Writing) -> Response:
+async def rebuild_index(call: Administering) -> Response:
     """Makes the index anew from storage: the counts, and what could not be read."""
 
     def work(call: Call, tell: Any) -> JSON:
@@ -165,7 +165,7 @@ async def rebuild_index(call: Writing) -> Response:
 @router.post(
     "/artifacts/verify", responses=schemas.work(schemas.Verified), summary="Hash every artifact again"
 )
-async def verify_index(call: Writing) -> Response:
+async def verify_index(call: Administering) -> Response:
     """Compares every file with the hash in its catalog, and tells of what differs, lacks or is left over."""
 
     def work(call: Call, tell: Any) -> JSON:

@@ -43,6 +43,7 @@ _STATUS_OF_CODE = {
     "FT828": 401,
     "FT831": 421,
     "FT832": 429,
+    "FT835": 503,
 }
 """Codes of the HTTP layer whose status is not that of their kind."""
 
@@ -100,7 +101,7 @@ def install(app: FastAPI, methods_at: Callable[[str], set[str]]) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _defect)
+    app.add_exception_handler(Exception, defect)
 
 
 def _known(request: Request, error: Exception) -> Response:
@@ -139,7 +140,8 @@ def _gone(_: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-def _defect(request: Request, error: Exception) -> Response:
+def defect(request: Request, error: Exception) -> Response:
+    """The response to a request in which flowtime itself failed."""
     # The server logs the traceback; the caller gets nothing that could tell of the inside.
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     hint = "the server's log has the details; please report it"

@@ -67,6 +67,7 @@ class Change(_Request):
     name: str = Field("", min_length=1, examples=["baseline"])
     description: str = ""
     owner: str = ""
+    team: str = ""
     visibility: Visibility = "private"
     star: bool = False
     tags: list[str] = Field([], description="All tags, in place of those it has")
@@ -424,6 +425,7 @@ class Loop(_Response):
 
     model_id: str | None
     run_id: str
+    kept: bool
     ok: bool
     formats: dict[str, Any]
 

@@ -35,13 +35,17 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Config:
     """How a server was started. `auth` is the file of tokens and issuers, None for an open server;
-    `hosts` are the names under which it is known, besides those of this machine.
+    `hosts` are the names under which it is known, besides those of this machine; `proxies` the addresses
+    from which it believes who the caller is (X-Forwarded-For) and how they came (X-Forwarded-Proto).
     """
 
     settings: Settings
     auth: Path | None = None
     root_path: str = ""
     hosts: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+    access_log: bool = False
+    """Whether every request is a line of JSON on stderr."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -100,5 +104,17 @@ def writing(call: Annotated[Call, Depends(reading)]) -> Call:
     return call
 
 
+def administering(call: Annotated[Call, Depends(reading)]) -> Call:
+    """A request that takes in what belongs to all; raises Denied (FT829) for all but an admin."""
+    if call.caller is not None and call.caller.role != "admin":
+        raise Denied(
+            "FT829",
+            f"{call.caller.user} is no admin, and this takes in what belongs to others",
+            hint="ask an admin to do it",
+        )
+    return call
+
+
 Reading = Annotated[Call, Depends(reading)]
 Writing = Annotated[Call, Depends(writing)]
+Administering = Annotated[Call, Depends(administering)]

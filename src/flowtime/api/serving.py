@@ -7,14 +7,19 @@ import os
 import pickle
 import signal
 import socket
+import sys
+import tempfile
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from flowtime.api import access_file
+from flowtime.api.metrics import SHARED
 from flowtime.api.server import Config
 from flowtime.errors import InvalidInput, Unavailable
 
@@ -33,8 +38,8 @@ def serve(
     """Serves until a signal ends it. `ready` is told the address when the socket is bound; `application`
     names the function, as `module:name`, by which each worker process makes what it serves.
 
-    Raises InvalidInput (FT803) for a host that others reach without `auth`, Unavailable (FT840) where the
-    address cannot be had.
+    Raises InvalidInput (FT803) for a host that others reach without `auth`, InvalidInput (FT835) where that
+    cannot be used, Unavailable (FT840) where the address cannot be had.
     """
     if config.auth is None and not is_loopback(host):
         raise InvalidInput(
@@ -42,9 +47,12 @@ def serve(
             f"--host {host} lets others in, and there is no --auth to say who they are",
             hint="make a token with flowtime token new, and name its file with --auth",
         )
+    if config.auth is not None:
+        access_file.read(config.auth)
     bound = _bind(host, port)
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{bound.getsockname()[1]}{config.root_path}")
+    config = replace(config, hosts=(*config.hosts, shown))
     os.environ[_CONFIG] = b64encode(pickle.dumps(config)).decode()
     settings = uvicorn.Config(
         application,
@@ -53,7 +61,8 @@ def serve(
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(config.proxies),
+        forwarded_allow_ips=list(config.proxies),
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=30,
         timeout_worker_healthcheck=60,
@@ -64,17 +73,26 @@ def serve(
     before = {number: signal.signal(number, signal.SIG_IGN) for number in signals if main}
     try:
         if workers > 1:
-            Multiprocess(settings, sockets=[bound]).run()
+            with tempfile.TemporaryDirectory(prefix="flowtime-metrics-") as folder:
+                os.environ[SHARED] = folder
+                Multiprocess(settings, sockets=[bound]).run()
         else:
             uvicorn.Server(settings).run(sockets=[bound])
     finally:
+        os.environ.pop(SHARED, None)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def configured() -> Config:
-    """The configuration of a worker process, from the process that started it."""
+    """The configuration of a worker process, from the process that started it; sets up its access log."""
     config: Config = pickle.loads(b64decode(os.environ[_CONFIG]))  # noqa: S301 - written by `serve` above
+    if config.access_log:
+        log = logging.getLogger("flowtime.access")
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        # A line is a JSON document as it is.
+        log.handlers = [logging.StreamHandler(sys.stderr)]
     return config
 
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "purge": "artifacts",
     "index": "artifacts",
     "serve": "serve",
+    "token": "token",
 }
 """Each command and the module of this package that holds it, in the order of `flowtime --help`."""
 

@@ -43,10 +43,11 @@ class Staging:
         """Makes the artifact of the files in the folder and the catalog, durably, and returns its catalog.
 
         A model whose name and model hash are there already is returned as it is, not made again. `update`
-        publishes the next version of that model, unless its newest version has the model hash already.
+        publishes the next version of that model, unless its newest version has the model hash already;
+        it keeps its owner, team and, unless the reader is the owner or an admin, its visibility.
         `deterministic` takes the end of the id from the inputs hash, and returns the artifact that did so
         before where there is one. Raises InvalidInput (FT508) on values that are not allowed, NotFound
-        (FT501) where there is no model to update.
+        (FT501) where there is no model to update, Denied (FT829) where the reader may not change it.
         """
         document = catalog.to_json()
         if document.get("kind") != self._kind:
@@ -64,11 +65,15 @@ class Staging:
     def restore(self, catalog: Document, id: str, version: int) -> JSON | None:
         """Publishes a model under the id and version that it has in another registry.
 
-        Returns its catalog, or None where the id is in use here, which is left as it is. Raises
-        InvalidInput (FT502, FT508) on an id or values that are not allowed.
+        Returns its catalog, or None where the id is in use here, which is left as it is, and for a reader
+        who may not read everything. Raises InvalidInput (FT502, FT508) on what is not allowed.
         """
         document = catalog.to_json()
         documents.check(document)
+        if self._reader is not None and not self._reader.admin:
+            # That an id is taken would tell of an artifact that the reader may not know of.
+            documents.check_id(id)
+            return None
         if self._artifacts.path(id) is not None:
             return None
         document |= {"id": id, "model_id": id, "model_version": version}
@@ -76,8 +81,9 @@ class Staging:
         return document if self._put(document, f"models/{id}/v{version}") else None
 
     def _publish_data(self, document: JSON, *, deterministic: bool) -> JSON:
-        digits = _digits(document.get("inputs_hash")) if deterministic else None
-        found = self._same("inputs_hash", document, f"_{digits}") if digits else None
+        digits = self._digits(document.get("inputs_hash")) if deterministic else None
+        endings = (f"_{digits}", f"_{_tail(document.get('inputs_hash'))}")
+        found = self._same("inputs_hash", document, endings) if digits else None
         if found is not None:
             return found
         stem = documents.slug(document["name"]) or {"run": "run", "telemetry": "telem"}[self._kind]
@@ -89,11 +95,11 @@ class Staging:
             digits = None
 
     def _publish_model(self, document: JSON) -> JSON:
-        found = self._same("model_hash", document, "")
+        found = self._same("model_hash", document, ("",))
         if found is not None:
             return found
         stem = documents.slug(document["name"]) or "model"
-        digits = _digits(document.get("model_hash"))
+        digits = self._digits(document.get("model_hash"))
         document["model_version"] = 1
         while True:
             document["id"] = document["model_id"] = f"{stem}_{digits or os.urandom(4).hex()}"
@@ -113,6 +119,10 @@ class Staging:
             if not versions or not self._is_readable(id):
                 raise self._follower.unknown(id)
             newest = self._artifacts.catalog(f"{path}/v{versions[-1]}")
+            if self._reader is not None:
+                self._reader.hold(id, newest)
+                kept = {"owner", "team"} if self._reader.owns(newest) else {"owner", "team", "visibility"}
+                document |= {field: newest[field] for field in kept if field in newest}
             if newest.get("model_hash") == document.get("model_hash") is not None:
                 return newest
             # A number that was lost to a writer who then died shows no version.
@@ -120,17 +130,27 @@ class Staging:
             if self._put(document, f"{path}/v{taken}"):
                 return document
 
-    def _same(self, column: str, document: JSON, ending: str) -> JSON | None:
+    def _same(self, column: str, document: JSON, endings: tuple[str, ...]) -> JSON | None:
         """The newest artifact of this kind and name with the same hash and an id that ends so."""
         digest = document.get(column)
         if not digest:
             return None
         rows = self._follower.ask(lambda view: view.published(self._kind, document["name"], column, digest))
         for row in rows:
-            prefix = self._artifacts.prefix(row["id"]) if row["id"].endswith(ending) else None
+            prefix = self._artifacts.prefix(row["id"]) if row["id"].endswith(endings) else None
             if prefix is not None:
                 return self._artifacts.catalog(prefix)
         return None
+
+    def _digits(self, digest: str | None) -> str | None:
+        """The end of an id, from a hash of the content.
+
+        Of a reader who may not read everything, from their name too: were it the same for all, one who
+        publishes what somebody else keeps private would see from the id that it is there.
+        """
+        if digest is None or self._reader is None or self._reader.admin:
+            return _tail(digest)
+        return hashlib.sha256(f"{digest} {self._reader.user}".encode()).hexdigest()[:8]
 
     def _first_version(self, id: str, document: JSON) -> JSON | None:
         try:
@@ -175,5 +195,5 @@ class Staging:
         return contents
 
 
-def _digits(digest: str | None) -> str | None:
+def _tail(digest: str | None) -> str | None:
     return digest.rpartition(":")[2][:8] if digest else None

@@ -1,10 +1,15 @@
-"""Who asks, and what they may read."""
+"""Who asks, and what they may read and change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from flowtime.errors import Denied
+
+_OWNERS = frozenset({"owner", "team", "visibility"})
+"""What says whose an artifact is and who may read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +34,33 @@ class Reader:
             or bool(self.user and catalog.get("owner") == self.user)
             or (visibility == "team" and catalog.get("team") in self.teams)
         )
+
+    def may_change(self, catalog: Mapping[str, Any]) -> bool:
+        """Whether this reader may change or delete the artifact: their own, or their team's where its
+        visibility is `team`.
+        """
+        return self.owns(catalog) or (
+            catalog.get("visibility") == "team" and catalog.get("team") in self.teams
+        )
+
+    def owns(self, catalog: Mapping[str, Any]) -> bool:
+        """Whether the artifact is this reader's own, as every one is an admin's."""
+        return self.admin or bool(self.user and catalog.get("owner") == self.user)
+
+    def hold(self, id: str, catalog: Mapping[str, Any], fields: Iterable[str] = ()) -> None:
+        """Raises Denied (FT829) where this reader may not change these fields of the artifact, or the whole
+        of it. Owner, team and visibility are its owner's to change.
+        """
+        if not self.may_change(catalog):
+            raise Denied(
+                "FT829",
+                f'"{id}" is {catalog.get("owner")}\'s',
+                hint="only its owner, an admin, and with visibility team its team may change it",
+            )
+        kept = sorted(_OWNERS.intersection(fields))
+        if kept and not self.owns(catalog):
+            raise Denied(
+                "FT829",
+                f'{", ".join(kept)} of "{id}" cannot be changed by {self.user}',
+                hint=f"{catalog.get('owner')}, its owner, or an admin may",
+            )

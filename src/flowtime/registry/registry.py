@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
-from flowtime.errors import Conflict, InvalidInput, NotFound, did_you_mean
+from flowtime.errors import Conflict, Denied, InvalidInput, NotFound, did_you_mean
 from flowtime.registry import document as documents
 from flowtime.registry.artifacts import FORMAT, OURS, TRASH, Artifacts, artifact_of, split_version, versioned
 from flowtime.registry.document import CATALOG, FOLDERS, JSON, Kind, Problem
@@ -98,8 +98,8 @@ class Registry:
         """The same registry as this reader sees it; None, as at first, is the user of an embedded registry.
 
         What the reader may not read is as if it were not there: it is not listed, counted, found, named
-        as a relative, suggested, recognised, changed or deleted. A published artifact without a team gets
-        the reader's first one.
+        as a relative, suggested, recognised, changed or deleted. What the reader may read and not change
+        raises Denied (FT829) on every change. What is published without a team gets the reader's first one.
         """
         other = copy.copy(self)
         vars(other).update(_reader=reader, _follower=self._follower.seen_by(reader))
@@ -214,6 +214,10 @@ class Registry:
 
     # Changing
 
+    def may_change(self, id: str) -> bool:
+        """Whether the reader may change or delete the artifact; raises NotFound (FT501)."""
+        return self._reader is None or self._reader.may_change(self.catalog(split_version(id)[0]))
+
     def stamp(self, id: str) -> str:
         """A text that is another one after every change of the artifact; raises NotFound (FT501)."""
         return _stamp(self._file(id, CATALOG, self.store.get))
@@ -232,7 +236,7 @@ class Registry:
         tags, keeping the order of the others; returns the catalog.
 
         Raises InvalidInput (FT508) on any other field or a value that is not allowed, NotFound (FT501),
-        Conflict (FT823) where the artifact's stamp is not `seen` any more.
+        Denied (FT829), Conflict (FT823) where the artifact's stamp is not `seen` any more.
         """
         fixed = [field for field in fields if field not in _EDITABLE]
         if fixed:
@@ -241,6 +245,7 @@ class Registry:
                 f"{', '.join(fixed)} cannot be changed after publication",
                 hint=f"can be changed: {', '.join(_EDITABLE)}",
             )
+        self._hold(id, fields)
         added, removed = tuple(add), frozenset(remove)
 
         def change(catalog: JSON) -> None:
@@ -256,7 +261,11 @@ class Registry:
         return self.edit(id, add, remove)
 
     def record_loop(self, id: str, format: str, digest: str, time: str) -> JSON:
-        """Notes that the loop through a format closed with this digest at this time (ISO 8601, UTC)."""
+        """Notes that the loop through a format closed with this digest at this time (ISO 8601, UTC).
+
+        Raises NotFound (FT501), Denied (FT829).
+        """
+        self._hold(id)
         seen = {format: {"digest": digest, "verified_utc": time}}
         return self._change(
             id, "loop", lambda catalog: catalog.update(loop={**(catalog.get("loop") or {}), **seen})
@@ -292,12 +301,13 @@ class Registry:
     def delete(self, id: str, *, force: bool = False) -> list[JSON]:
         """Moves an artifact, a model with all its versions, to the trash; returns what depends on it.
 
-        Raises NotFound (FT501) on anything but a full id, Conflict (FT505) where others were made from it
-        and `force` is not given.
+        Raises NotFound (FT501) on anything but a full id, Denied (FT829), Conflict (FT505) where others were
+        made from it and `force` is not given.
         """
         path = self.artifacts.path(id)
         if path is None or not self._is_readable(id):
             raise self._follower.unknown(id)
+        self._hold(id)
         dependants = self.dependants(id)
         if dependants and not force:
             names = ", ".join(str(child["id"]) for child in dependants[:_LISTED])
@@ -329,11 +339,15 @@ class Registry:
     def restore(self, id: str) -> str:
         """Brings back what was last deleted under a full id, and returns the id.
 
-        Raises NotFound (FT501) where the trash has no such id, Conflict (FT506) where the id is in use.
+        Raises NotFound (FT501) where the trash has no such id, Denied (FT829), Conflict (FT506) where the id
+        is in use.
         """
         for folder in FOLDERS.values():
-            if self._trashed(folder, documents.check_id(id)) is None:
+            trashed = self._trashed(folder, documents.check_id(id))
+            if trashed is None:
                 continue
+            if self._reader is not None:
+                self._reader.hold(id, trashed)
             path, slot = f"{folder}/{id}", self.artifacts.deleted(folder, id)[-1]
             with self.artifacts.changing("restore", path, hint=True):
                 if self.artifacts.path(id) or not self.store.move(f"{TRASH}/{path}/{slot}", path, CATALOG):
@@ -342,22 +356,31 @@ class Registry:
         raise self._not_in_trash(id)
 
     def purge(self, id: str | None = None) -> list[str]:
-        """Removes one full id, or everything, from the trash for good; returns the ids.
+        """Removes one full id, or everything that the reader may change, from the trash for good; returns
+        the ids.
 
-        Raises NotFound (FT501) where the trash has no such id.
+        Raises NotFound (FT501) where the trash has no such id, Denied (FT829).
         """
         if id is None and self._sees_all():
             ids = sorted(item["id"] for item in self.trash())
             self.store.remove(TRASH, CATALOG)
             return ids
-        ids = sorted(item["id"] for item in self.trash())
-        if id is not None and documents.check_id(id) not in ids:
+        there = sorted({item["id"] for item in self.trash()})
+        if id is not None and documents.check_id(id) not in there:
             raise self._not_in_trash(id)
-        ids = ids if id is None else [id]
+        purged = set()
         for folder in FOLDERS.values():
-            for each in ids:
+            for each in there if id is None else [id]:
+                catalog = self._trashed(folder, each)
+                if catalog is None:
+                    continue
+                if self._reader is not None and not self._reader.may_change(catalog):
+                    if id is None:
+                        continue
+                    self._reader.hold(id, catalog)
                 self.store.remove(f"{TRASH}/{folder}/{each}", CATALOG)
-        return ids
+                purged.add(each)
+        return sorted(purged)
 
     def _trashed(self, folder: str, id: str) -> JSON | None:
         """The catalog of what was last deleted under an id, empty where it is broken; None where there is
@@ -383,7 +406,8 @@ class Registry:
     # The index
 
     def rebuild(self, progress: Progress | None = None) -> Rebuilt:
-        """Makes the index anew from the catalogs in storage."""
+        """Makes the index anew from the catalogs in storage; raises Denied (FT829) for all but an admin."""
+        self.hold_all()
         began = time.perf_counter()
         self._follower.begin_anew(progress)
         return Rebuilt(
@@ -392,20 +416,26 @@ class Registry:
             **_by_origin(self._follower.problems()),
         )
 
+    def hold_all(self) -> None:
+        """Raises Denied (FT829) unless the reader may read and change everything."""
+        if not self._sees_all():
+            raise Denied("FT829", "this takes in what belongs to others", hint="ask an admin to do it")
+
     def status(self) -> JSON:
         """The registry and its index in numbers, and what the index could not take in, looked at again;
-        the latter only for those who may read everything.
+        the latter, and where things lie, only for those who may read everything.
         """
-        problems = self._follower.problems() if self._sees_all() else []
+        everything = self._sees_all()
+        problems = self._follower.problems() if everything else []
         counts = self._follower.ask(View.counts)
         return {
-            "root": self.store.location(""),
+            "root": self.store.location("") if everything else None,
             "registry": self.artifacts.registry_id() or None,
             "format": FORMAT,
-            "index": None if self._index.path is None else str(self._index.path),
+            "index": str(self._index.path) if everything and self._index.path is not None else None,
             "artifacts": {kind: counts.get(kind, 0) for kind in FOLDERS},
             "trash": len(self.trash()),
-            **_by_origin([*problems, *(self._strangers() if self._sees_all() else ())]),
+            **_by_origin([*problems, *(self._strangers() if everything else ())]),
         }
 
     def _strangers(self) -> Iterator[Problem]:
@@ -417,6 +447,13 @@ class Registry:
 
     def _sees_all(self) -> bool:
         return self._reader is None or self._reader.admin
+
+    def _hold(self, id: str, fields: Iterable[str] = ()) -> None:
+        """Raises Denied (FT829) where the reader may not change these fields of the artifact, whose newest
+        version says whose it is; NotFound (FT501).
+        """
+        if not self._sees_all() and self._reader is not None:
+            self._reader.hold(id, self.catalog(split_version(id)[0]), fields)
 
     def _is_readable(self, id: str) -> bool:
         """Whether the reader may read the artifact; who sees all need not ask the index."""

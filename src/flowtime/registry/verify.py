@@ -56,8 +56,9 @@ def verify(registry: Registry, progress: Progress | None = None) -> Verified:
     """Hashes every file, the data, the lists in `details.json` and the catalogs themselves.
 
     Changes nothing. An artifact that is edited or deleted meanwhile is no finding. Raises Unavailable
-    (FT6xx) where storage cannot be read at all.
+    (FT6xx) where storage cannot be read at all, Denied (FT829) for a reader who is no admin.
     """
+    registry.hold_all()
     began = time.perf_counter()
     store = registry.store
     artifacts = registry.artifacts

@@ -31,6 +31,10 @@ class Artifacts(Opened):
         """What was made from the artifact with this full id, near ones first, and is still there."""
         return self.registry.dependants(id)
 
+    def may_change(self, id: str) -> bool:
+        """Whether the user may change or delete the artifact with this full id."""
+        return self.registry.may_change(id)
+
     def stamp(self, id: str) -> str:
         """A text that is another one after every change of the artifact with this full id."""
         return self.registry.stamp(id)
@@ -67,9 +71,9 @@ class Artifacts(Opened):
         seen: str | None = None,
         **fields: Any,
     ) -> JSON:
-        """Changes name, description, owner, visibility, star or tags; shows the artifact.
+        """Changes name, description, owner, team, visibility, star or tags; shows the artifact.
 
-        Raises Conflict (FT823) where its stamp is not `seen` any more.
+        Raises Denied (FT829), Conflict (FT823) where its stamp is not `seen` any more.
         """
         id = self.registry.resolve(reference)
         self.registry.edit(id, add, remove, seen=seen, **fields)

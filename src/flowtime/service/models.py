@@ -52,9 +52,8 @@ class Models(Opened):
 
         text, model = authoring.fill(self._template(template), settings, params, scenario, None)
         update = None if update is None else self.registry.resolve(update, ("model",))
-        published = models.publish(
-            self.registry, text, model, self._label(name or template, **label), update=update
-        )
+        named = self._label(name or template, update, **label)
+        published = models.publish(self.registry, text, model, named, update=update)
         return self._shown(published["id"])
 
     def template_problems(
@@ -75,7 +74,7 @@ class Models(Opened):
         model = load(text, "the model")
         update = None if update is None else self.registry.resolve(update, ("model",))
         known = model.metadata.id if update is None else self.registry.catalog(update)["name"]
-        named = self._label(name or known or "model", **label)
+        named = self._label(name or known or "model", update, **label)
         published = models.publish(self.registry, text.decode("utf-8"), model, named, update=update)
         return self._shown(published["id"])
 
@@ -95,12 +94,11 @@ class Models(Opened):
 
         parent = self._model(source, publish=True)
         text, model = authoring.derive(parent, settings, params, scenario, self.settings.templates)
+        older = parent.id if update else None
         named = self._label(
-            name or (parent.name if update else f"{parent.name}-{scenario or 'derived'}"), **label
+            name or (parent.name if update else f"{parent.name}-{scenario or 'derived'}"), older, **label
         )
-        published = models.publish(
-            self.registry, text, model, named, update=parent.id if update else None, parents=parent.parents
-        )
+        published = models.publish(self.registry, text, model, named, update=older, parents=parent.parents)
         return self._shown(published["id"])
 
     def write_template(

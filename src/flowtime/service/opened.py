@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -82,11 +81,15 @@ class Opened:
         published = models.publish(self.registry, text, model, self._label(name))
         return models.StoredModel(published["id"], published["model_version"], published["name"], text, model)
 
-    def _label(self, name: str, **given: Any) -> Any:
-        """What a new artifact is labelled with: what was given, else the settings."""
+    def _label(self, name: str, update: str | None = None, **given: Any) -> Any:
+        """What a new artifact is labelled with: what was given, else the settings. The next version of the
+        model `update` is as visible as that.
+        """
         from flowtime.loop.models import Label
 
-        defaults: Mapping[str, Any] = {"owner": self.settings.owner, "visibility": self.settings.visibility}
+        defaults: dict[str, Any] = {"owner": self.settings.owner, "visibility": self.settings.visibility}
+        if update is not None:
+            defaults["visibility"] = self.registry.catalog(update).get("visibility") or "private"
         return Label(
             name, **{**defaults, **{key: value for key, value in given.items() if value is not None}}
         )

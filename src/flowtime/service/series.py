@@ -238,9 +238,10 @@ class Series(Models):
         keep: bool = False,
         progress: Callable[[int, int], object] | None = None,
     ) -> JSON:
-        """Run, export, import, verify: `{model_id, run_id, ok, formats: {name: {ok, checks, problems}}}`.
+        """Run, export, import, verify: `{model_id, run_id, kept, ok, formats: {NAME: {ok, checks, ...}}}`.
 
-        Works in a scratch registry, and leaves only its verdict in the model's catalog, unless `keep`.
+        Works in a scratch registry, and leaves only its verdict in the model's catalog, unless `keep`: the
+        run with the id `run_id` exists afterwards only where it was `kept`.
         `progress` is told of the steps done and of all.
         """
         from flowtime.loop import models, verify
@@ -255,10 +256,12 @@ class Series(Models):
                 )
         if not models.is_file(model) or keep:
             self._record(f"{stored.id}@v{stored.version}", report)
-        return report
+        return {"model_id": report["model_id"], "run_id": report["run_id"], "kept": keep} | report
 
     def _record(self, id: str, report: JSON) -> None:
-        """Notes the formats whose loop closed in the model's catalog."""
+        """Notes the formats whose loop closed in the model's catalog, where that may be changed."""
+        if not self.registry.may_change(id):
+            return
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         for name, verdict in report["formats"].items():
             if verdict["ok"]:

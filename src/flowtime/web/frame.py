@@ -28,6 +28,7 @@ def frame(call: Call, shown: JSON) -> JSON:
     lineage = shown["lineage"]
     return {
         "artifact": shown,
+        "editable": _may_change(call, shown["id"]),
         "stamp": call.service.stamp(shown["id"]),
         "ancestors": list(reversed(lineage["parents"])),
         "descendants": lineage["children"],
@@ -35,6 +36,12 @@ def frame(call: Call, shown: JSON) -> JSON:
         "formats": [] if shown["kind"] == "model" else _exports(base(request), shown),
         "export_now": request.query_params.get("export"),
     }
+
+
+def _may_change(call: Call, id: str) -> bool:
+    """Whether the caller may change or delete the artifact."""
+    reads_only = call.caller is not None and call.caller.role == "reader"
+    return not reads_only and call.service.may_change(id)
 
 
 def _exports(root: str, shown: JSON) -> list[JSON]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 
 from flowtime.api.responses import linked
-from flowtime.api.server import Reading
-from flowtime.errors import NotFound
+from flowtime.api.server import Reading, Server
+from flowtime.errors import CODES, NotFound
 from flowtime.web import viewing
 from flowtime.web.assets import assets
 from flowtime.web.frame import frame
-from flowtime.web.rendering import page
+from flowtime.web.rendering import address, page
 
 router = APIRouter()
 
@@ -42,6 +44,21 @@ def home(call: Reading) -> Response:
         total=found["total"],
         starred=service.find(size=6, starred=True)["artifacts"],
         templates=service.templates()[:6],
+    )
+
+
+@router.get("/login")
+def login(request: Request, next_: Annotated[str, Query(alias="next")] = "", error: str = "") -> Response:
+    """Where a browser logs in; on an open server there is nothing to log in to."""
+    server: Server = request.app.state.server
+    if not server.access.logs_in:
+        return Response(status_code=303, headers={"Location": address(request, "/")})
+    return page(
+        request,
+        "login.html",
+        ways=server.access.logs_in,
+        onward=next_ or address(request, "/"),
+        problem=CODES.get(error),
     )
 
 

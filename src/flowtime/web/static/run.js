@@ -26,7 +26,7 @@ const LISTED = 100;
 /** Of a graph with more boxes, the part around one can be shown. */
 const MANY = 200;
 /** Measures that say most of how a system fares, the best first. */
-const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"];
+const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"].flatMap((name) => [name, `${name}.mean`]);
 
 class RunView extends HTMLElement {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -48,6 +48,7 @@ class RunView extends HTMLElement {
     this.topology = data.topology;
     this.about = data.name;
     /** @type {State} */
+    this.chosen = new URLSearchParams(location.search).has("series");
     this.state = this.read();
     this.charts = new Charts(this.get(".charts"), (bin) => this.go({ bin }, true), (from, to) => this.go({ from, to }, true));
     this.graph = data.graph ? new Graph(this.get(".graph"), (box, add) => this.picked(box, add)) : null;
@@ -100,8 +101,11 @@ class RunView extends HTMLElement {
 
   /** What is drawn before anything was picked: one measure of the first components. @param {string | null} node */
   first(node) {
-    const own = this.series.filter((series) => series.component === node);
-    if (own.length) return own.slice(0, 6).map(nameOf);
+    if (node) {
+      const own = this.series.filter((series) => series.component === node);
+      // Of a node that is no component the graph knows the series, once it is there.
+      if (own.length || this.querySelector(".graph")) return own.slice(0, 12).map(nameOf);
+    }
     const measure = TELLING.find((name) => this.series.some((series) => series.measure === name));
     const chosen = measure ? this.series.filter((series) => series.measure === measure) : this.series;
     return chosen.slice(0, 6).map(nameOf);
@@ -259,13 +263,27 @@ class RunView extends HTMLElement {
       for (const button of this.querySelectorAll("[data-view]"))
         button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.view === view));
       this.measures(picture.nodes);
-      if (node) this.graph.show(node);
+      if (node) this.arrive(node);
       this.mark();
       await this.scale();
     } catch (error) {
       this.get(".graph").replaceChildren(element("p", { class: "quiet waiting" }, error instanceof Error ? error.message : String(error)));
       if (error instanceof TypeError) complain(error);
     }
+  }
+
+  /** Shows a node that the address names, with its series where it names none. @param {string} node */
+  arrive(node) {
+    this.graph?.show(node);
+    const box = this.graph?.boxes.find((one) => one.box.id === node)?.box;
+    if (!box || this.chosen || this.state.series.length) return;
+    this.state = { ...this.state, series: this.own(box).slice(0, MOST) };
+    void this.drawSeries();
+  }
+
+  /** The names of a box's series. @param {Box} box */
+  own(box) {
+    return Object.values(box.series).sort((a, b) => a - b).map((index) => nameOf(this.series[index]));
   }
 
   /** Offers the measures that can colour the graph. @param {Box[]} boxes */
@@ -360,7 +378,7 @@ class RunView extends HTMLElement {
 
   /** @param {Box} box @param {boolean} add */
   picked(box, add) {
-    const own = Object.values(box.series).sort((a, b) => a - b).map((index) => nameOf(this.series[index]));
+    const own = this.own(box);
     const series = add ? [...new Set([...this.state.series, ...own])].slice(0, MOST) : own.slice(0, MOST);
     this.go({ node: box.id, ...(series.length ? { series } : {}) }, true);
   }
