@@ -184,6 +184,7 @@ export class Graph {
         else one.group.setAttribute(`data-${among}`, String(heat));
       }
       if (said !== one.said) {
+        if (!said !== !one.said) one.group.classList.toggle("told", said !== "");
         one.said = said;
         if (!this.small) one.text.textContent = said;
       }
