@@ -15,6 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, Request, expect
 from tests.browser import AXE, CHROMIUM, THEMES, WIDTHS, Watched, chromium
+from tests.integration.conftest import Command
 from tests.servers import Servers
 
 from flowtime.service import Flowtime
@@ -513,6 +514,36 @@ def test_changes_are_not_lost_without_a_question(page: Callable[[str], Page]) ->
     view.evaluate("location.assign('/artifacts')")
     expect(view).to_have_url(re.compile("/artifacts$"))
     assert asked == ["beforeunload"]
+
+
+def test_a_reader_sees_a_model_and_its_text_and_changes_nothing(
+    serve: Servers, flowtime: Command, watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    made = Flowtime(load({"artifacts": str(tmp_path / "artifacts")}))
+    made.create_model("checkout", name="open", owner="ada", visibility="public")
+    made.create_model("checkout", name="hidden", owner="ada", visibility="private", params={"web_workers": 7})
+    made.run("hidden", name="secret", owner="ada", visibility="private")
+    words = ("token", "new", "--auth", "auth.toml", "--user", "ben", "--role", "reader", "--json")
+    token = flowtime(*words).json["token"]
+    window = watched(serve("--auth", tmp_path / "auth.toml", "--root-path", "/tools"))
+    view = window.open("/artifacts/open")
+    view.get_by_label("Token").fill(token)
+    view.get_by_role("button", name="Log in").click()
+    expect(view.locator(".graph .box")).to_have_count(7)
+    expect(view.get_by_role("button", name="Derive")).to_have_count(0)
+    view.get_by_role("link", name="The text").click()
+    expect(view.get_by_label("Text of the model")).to_have_attribute("readonly", "")
+    expect(view.locator(".state")).to_have_text("Not changed; 59 nodes, nothing wrong.")
+    expect(view.get_by_role("button", name="Save as version 2")).to_be_disabled()
+    window.open("/compare?a=open&b=hidden")
+    expect(view.get_by_role("alert")).to_contain_text("hidden")
+    expect(view.locator(".differences")).to_have_count(0)
+    view.get_by_role("combobox", name="Comparison").fill("o")
+    expect(view.get_by_role("option")).to_have_count(1)
+    assert view.request.get(f"{window.base}/artifacts/secret/series.csv").status == 404
+    view = window.open("/compare?a=open&b=open")
+    expect(view.locator(".pair")).to_be_visible()
+    assert [path for path in window.asked if not path.startswith("/tools/")] == []
 
 
 # -- comparisons -------------------------------------------------------------------------------------------
