@@ -52,7 +52,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "validate_model": Example(body=MODEL_TEXT, kind="application/yaml"),
     "derive_model": Example(
-        {"id": "baseline-v1"}, body={"name": "busy-day", "scenario": "sale-peak", "tags": ["what-if"]}
+        {"id": "baseline-v1"}, body={"name": "busy-day", "scenario": "black-friday", "tags": ["what-if"]}
     ),
     "explain_model": Example({"id": "baseline-v1"}),
     "model_graph": Example({"id": "baseline-v1"}),

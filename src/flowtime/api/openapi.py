@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import warnings
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,6 +20,10 @@ JSON = dict[str, Any]
 
 ADDRESS = "http://127.0.0.1:8765"
 """Where a server listens unless told otherwise; the examples speak to it."""
+
+
+_PROGRAMS = ("/v1/", "/export", "/healthz", "/metrics")
+"""Where the addresses for programs begin; the others are those of the pages."""
 
 
 def operation_id(route: APIRoute) -> str:
@@ -52,14 +57,19 @@ def methods_at(routers: Sequence[APIRouter], path: str) -> set[str]:
 def describe(app: FastAPI) -> JSON:
     """The OpenAPI document, made once."""
     if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            openapi_version=app.openapi_version,
-            description=app.description,
-            routes=app.routes,
-            tags=app.openapi_tags,
-        )
+        with warnings.catch_warnings():
+            # HEAD has the name of its GET, and is taken out below.
+            warnings.filterwarnings("ignore", "Duplicate Operation ID")
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                openapi_version=app.openapi_version,
+                description=app.description,
+                routes=app.routes,
+            )
+        document["paths"] = {
+            path: operations for path, operations in document["paths"].items() if path.startswith(_PROGRAMS)
+        }
         for path, operations in document["paths"].items():
             operations.pop("head", None)
             for method, operation in operations.items():
