@@ -189,7 +189,7 @@ def exports(
 
 def busy(client: httpx.Client, service: Flowtime, streams: int, seconds: float) -> Row:
     """The list, while many exports and imports are under way."""
-    run = service.run(service.create_model("network", name="busy")["id"])["id"]
+    run = service.run(service.create_model("warehouse-waves", name="busy")["id"])["id"]
     data = client.get(f"/v1/runs/{run}/export/ndjson").content
     end, failed, done = time.monotonic() + seconds + 2, [], []
 

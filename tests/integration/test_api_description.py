@@ -83,7 +83,7 @@ def test_what_the_description_allows_breaks_nothing(url: str, world: Path) -> No
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         "--config-file", str(world / "schemathesis.toml"),
-        "run", f"{url}/openapi.json", "--max-time", str(SECONDS),
+        "run", f"{url}/openapi.json", "--max-time", str(SECONDS), "--request-timeout", "60",
         "--phases", "examples,coverage,fuzzing", "--seed", "1", "--generation-database", "none",
         "--checks", ",".join(CHECKS),
         # It would empty the trash and stop the server's work for the others.
