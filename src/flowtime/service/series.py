@@ -44,7 +44,11 @@ class Series(Models):
 
         bindings = tuple(bind)
         if telemetry is None and (model is None or bindings):
-            raise InvalidInput("FT803", "a run needs --model or --telemetry, and --bind needs --telemetry")
+            raise InvalidInput(
+                "FT803",
+                "a run needs a model or telemetry (--model, --telemetry), and --bind needs --telemetry",
+                hint="flowtime run --help shows an example",
+            )
         if telemetry is not None and samples is not None:
             raise InvalidInput(
                 "FT803", "--telemetry gives the inputs, --samples draws them; take one of them"

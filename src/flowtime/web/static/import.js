@@ -123,7 +123,7 @@ function show(found) {
   const fact = (name, ...text) => facts.append(make("dt", {}, name), make("dd", {}, ...text));
   const origin = recognised.id ? make("a", { href: `${root}/artifacts/${recognised.id}` }, recognised.id) : "another program's data";
   fact("What it is", `${found.import.format === "gold" ? "CSV" : found.import.format}, `, origin, recognised.by ? ` (by its ${recognised.by})` : "");
-  fact("Grid", `${count(grid.bins, "bin")} of ${grid.binSize} ${grid.binUnit}${grid.start ? `, from ${grid.start.replace("T", " ").replace("Z", " UTC")}` : ""}${found.import.grid === "inferred" ? " (inferred)" : ""}`);
+  fact("Grid", `${count(grid.bins, "bin")} of ${count(grid.binSize, grid.binUnit.replace(/s$/, ""))}${grid.start ? `, from ${grid.start.replace("T", " ").replace("Z", " UTC")}` : ""}${found.import.grid === "inferred" ? " (inferred)" : ""}`);
   fact("Data", `${count(found.data.series, "series", "series")}, ${count(found.data.rows, "row")}`);
   fact("Model", found.rebuilt ? "comes back with the data" : "none");
   if (conformance) {
