@@ -27,7 +27,7 @@ COMMANDS = {
     "list": "artifacts",
     "search": "artifacts",
     "show": "artifacts",
-    "open": "artifacts",
+    "open": "open",
     "tag": "artifacts",
     "star": "artifacts",
     "edit": "artifacts",

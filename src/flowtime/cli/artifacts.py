@@ -242,20 +242,6 @@ def measures_table(measures: list[dict[str, Any]]) -> str:
     return render.table(header, render.grouped(rows), right=(3, 4, 5))
 
 
-@click.command("open", epilog="Example: flowtime open --id baseline-v1 --print")
-@click.option("--id", "ref", required=True, metavar="ID", help="An id, a name or the beginning of an id.")
-@click.option("--print", is_flag=True, expose_value=False, help="Only print the link, as without a server.")
-@registry_command("--artifacts", "--out")
-def open_command(service: Flowtime, as_json: bool, ref: str) -> None:
-    """Print the link of an artifact's page."""
-    link = service.link(ref)
-    if as_json:
-        render.echo_json(link)
-        return
-    click.echo(link["url"])
-    click.echo(render.dim("this flowtime serves no pages; the link is for a server there"), err=True)
-
-
 @click.command(
     "tag",
     epilog="Example: flowtime tag baseline-v1 +weekly -draft",
@@ -417,7 +403,6 @@ commands: dict[str, click.Command] = {
     "list": list_command,
     "search": search_command,
     "show": show_command,
-    "open": open_command,
     "tag": tag_command,
     "star": star_command,
     "edit": edit_command,
