@@ -47,8 +47,8 @@ class RunView extends HTMLElement {
     this.named = new Map(this.series.map((series) => [nameOf(series), series]));
     this.topology = data.topology;
     this.about = data.name;
-    /** @type {State} */
     this.chosen = new URLSearchParams(location.search).has("series");
+    /** @type {State} */
     this.state = this.read();
     this.charts = new Charts(this.get(".charts"), (bin) => this.go({ bin }, true), (from, to) => this.go({ from, to }, true));
     this.graph = data.graph ? new Graph(this.get(".graph"), (box, add) => this.picked(box, add)) : null;
