@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from playwright.sync_api import Page
 from tests.browser import chromium
 from tests.servers import Servers
 
@@ -16,7 +17,6 @@ from flowtime.service import Flowtime
 from flowtime.settings import load
 
 IMAGES = Path(__file__).parents[1] / "docs/images"
-SIZE = {"width": 1280, "height": 860}
 
 
 def prepare(folder: Path) -> dict[str, str]:
@@ -55,15 +55,18 @@ def main() -> None:
         pages = prepare(Path(place))
         with Servers(Path(place)) as servers, chromium() as browser:
             base = servers("--artifacts", str(Path(place, "artifacts")))
-            for theme, names in (("light", tuple(pages)), ("dark", ("run",))):
-                context = browser.new_context(viewport=SIZE, color_scheme=theme)
-                page = context.new_page()
-                for name in names:
-                    page.goto(base + pages[name], wait_until="networkidle")
-                    page.wait_for_timeout(800)
-                    suffix = "" if theme == "light" else f"-{theme}"
-                    page.screenshot(path=IMAGES / f"{name}{suffix}.png")
-                context.close()
+            page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light")
+            for name, path in pages.items():
+                take(page, base + path, name)
+            page.emulate_media(color_scheme="dark")
+            take(page, base + pages["run"], "run-dark")
+
+
+def take(page: Page, address: str, name: str) -> None:
+    """Takes one picture, when everything that the page fetches is there and drawn."""
+    page.goto(address, wait_until="networkidle")
+    page.wait_for_timeout(800)
+    page.screenshot(path=IMAGES / f"{name}.png")
 
 
 if __name__ == "__main__":
