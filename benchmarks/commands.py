@@ -4,8 +4,9 @@
 
 A run of a big model, YAML in and artifact out, is measured in wall time against polars writing the same
 table as CSV from a frame that is already in memory, and in peak memory against the matrix of its values;
-the cold commands in CPU time against a Python that does nothing. Modules are compiled before, as they are
-after an installation.
+the cold commands in CPU time against a Python that does nothing. Variables of Python's own are taken out of
+the environment, PYTHONDONTWRITEBYTECODE among them, and each command runs once before it counts, so that
+modules are compiled, as they are after an installation.
 """
 
 from __future__ import annotations

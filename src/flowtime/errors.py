@@ -259,6 +259,9 @@ CODES: dict[str, Code] = {
     "FT308": Code(
         None, "missing_samples", "Statistics leave out samples that are missing; the bin has others."
     ),
+    "FT309": Code(
+        "invalid", "too many values", "An evaluation holds at most 100,000,000 values: nodes times bins."
+    ),
     # FT4xx: data files
     "FT401": Code(
         "invalid", "unknown format", "The formats are gold (csv), ndjson, parquet, bundle and xlsx."
@@ -475,6 +478,8 @@ CODES: dict[str, Code] = {
     "FT837": Code(
         "unavailable", "issuer not reachable", "The OIDC issuer does not answer, or not as it should."
     ),
+    "FT838": Code("unavailable", "too many jobs", "The server takes no more long work at the moment."),
+    "FT839": Code("unavailable", "server is stopping", "The work was given up because the server stops."),
     "FT840": Code("unavailable", "address in use", "The server cannot listen at this host and port."),
     "FT851": Code(
         None, "units differ", "A series has another unit than the model; values are not converted."

@@ -59,12 +59,12 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def starts(process: subprocess.Popen[bytes]) -> None:
-    """Waits until the command, and no longer the starting interpreter, answers signals."""
-    mask = 1 << (signal.SIGTERM - 1)
+def catches(process: subprocess.Popen[bytes], number: signal.Signals, wanted: bool = True) -> None:
+    """Waits until the process has a handler for a signal of its own, or has none."""
+    mask = 1 << (number - 1)
     while process.poll() is None:
         caught = re.search(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{process.pid}/status").read_text())
-        if caught and int(caught[1], 16) & mask:
+        if caught and bool(int(caught[1], 16) & mask) == wanted:
             return
         time.sleep(0.001)
 
@@ -78,7 +78,7 @@ def stopped(words: tuple[str, ...], folder: Path, after: float, by: signal.Signa
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    starts(process)
+    catches(process, signal.SIGTERM)  # the command, and no longer the starting interpreter
     time.sleep(after)
     if process.poll() is None:
         process.send_signal(by)
@@ -142,3 +142,27 @@ def test_a_stopped_command_leaves_nothing_behind(
     assert {re.sub(r"-\d+$", "", path) for path in made} <= {"cache", "flowtime-demo"}
     flowtime("list", cwd=folder)
     flowtime(*words, cwd=folder)
+
+
+def test_ctrl_c_while_a_command_starts_prints_no_traceback(
+    tmp_path: Path, unavailable: Callable[[str], NoReturn]
+) -> None:
+    if sys.platform != "linux":
+        unavailable("the moment when a process answers signals is read from /proc")
+    codes = []
+    for after in range(0, 50, 5):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flowtime", "list"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        catches(process, signal.SIGINT)  # the interpreter's own handler, which is replaced at once
+        catches(process, signal.SIGINT, False)
+        time.sleep(after / 1000)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1].decode()
+        codes.append(process.returncode)
+        assert said.strip() in ("", "stopped; nothing half done was kept")
+    assert set(codes) <= {-signal.SIGINT, CODES[signal.SIGINT], 0}
+    assert codes[0] == -signal.SIGINT

@@ -42,9 +42,10 @@ NARROWER = {
 """What these parts may import at most: stores know no models, engine and formats never meet."""
 
 FENCES = {
-    "backports": {"flowtime.formats.opening"},
+    "anyio": {"flowtime.api"},
+    "backports": {"flowtime.formats.opening", "flowtime.api.compression"},
     "click": {"flowtime.cli"},
-    "compression": {"flowtime.formats.opening"},
+    "compression": {"flowtime.formats.opening", "flowtime.api.compression"},
     "argon2": {"flowtime.api.access_file"},
     "fastapi": {"flowtime.api"},
     "hypothesis": {"flowtime.testing"},
@@ -61,6 +62,7 @@ FENCES = {
     "prometheus_client": {"flowtime.api"},
     "pydantic": {"flowtime.api"},
     "pytest": {"flowtime.testing"},
+    "python_multipart": {"flowtime.api.uploads"},
     "sqlite3": {"flowtime.registry.index"},
     "starlette": {"flowtime.api", "flowtime.web"},
     "uvicorn": {"flowtime.api"},
@@ -72,11 +74,13 @@ FENCES = {
 DEFERRED = "flowtime.service"
 """Only this package imports inside functions: it keeps the start of a command free of heavy modules."""
 
-BY_NAME = {"flowtime", "flowtime.library", "flowtime.storage"} | {
-    f"flowtime.cli{part}" for part in ("", ".serve", ".token")
-}
-"""Only these import modules by name when asked: the public names, the commands of the faces, the server,
-the libraries of users that are no dependencies, the stores in buckets with their library."""
+BY_NAME = {
+    "flowtime", "flowtime.__main__", "flowtime.cli", "flowtime.cli.serve", "flowtime.library",
+    "flowtime.cli.token", "flowtime.storage",
+}  # fmt: skip
+"""Only these import modules by name when asked: the public names, the command once the process is set up for
+it, the commands of the faces, the server, the libraries of users that are no dependencies, the stores in
+buckets with their library."""
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 
-from flowtime.api import artifacts, imports, login, models, problems, runs, system
+from flowtime.api import artifacts, imports, login, models, openapi, problems, runs, system
 from flowtime.api.access import Access
+from flowtime.api.compression import Compression
 from flowtime.api.guard import Guard
 from flowtime.api.jobs import Jobs
 from flowtime.api.metrics import Metrics
+from flowtime.api.presence import Presence
 from flowtime.api.server import Config, Server
 from flowtime.service import Flowtime
 from flowtime.version import __version__
@@ -22,27 +28,31 @@ Everything that the `flowtime` command does, over HTTP. JSON responses are what 
 `--json`, with links in place of paths. Errors are problems (RFC 9457) of one shape.
 """
 _PATIENCE = 10.0
-"""Seconds that running jobs get to end when the server stops."""
+"""Seconds that requests and jobs under way get to end when the server stops."""
 
 
 def create(config: Config) -> FastAPI:
     """The application for this configuration."""
-    service, cache = Flowtime(config.settings, takes_files=False), config.settings.cache
-    # Servers of one user share the cache folder, and neither each other's jobs nor each other's sessions.
+    service = Flowtime(config.settings, takes_files=False)
+    folder = config.settings.cache / f"server-{_key(service.place)}"
     auth = "" if config.auth is None else str(config.auth.resolve())
+    presence = Presence(folder / "processes")
     server = Server(
         config,
         service=service,
-        access=Access(config.auth, cache / "sessions" / _key(auth)),
-        jobs=Jobs(cache / "jobs" / _key(service.registry.store.url)),
+        access=Access(config.auth, folder / f"sessions-{_key(auth)}"),
+        jobs=Jobs(folder / "jobs", presence),
         metrics=Metrics(),
+        presence=presence,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        server.jobs.recover()
-        yield
-        server.jobs.stop(_PATIENCE)
+        presence.enter()
+        with _told_of_the_end(server):
+            yield
+        await run_in_threadpool(server.jobs.stop, _PATIENCE)
+        presence.leave()
         server.service.registry.close()
 
     app = FastAPI(
@@ -54,14 +64,51 @@ def create(config: Config) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        generate_unique_id_function=openapi.operation_id,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.server = server
-    for part in (artifacts, models, runs, imports, system, login):
-        app.include_router(part.router)
-    problems.install(app)
+    routers = [part.router for part in (artifacts, models, runs, imports, system, login)]
+    openapi.install(app, routers)
+    problems.install(app, lambda path: openapi.methods_at(routers, path))
+    app.add_middleware(Compression, places=server.threads.pieces)
     app.add_middleware(Guard, server=server)
     return app
 
 
 def _key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _told_of_the_end(server: Server) -> Iterator[None]:
+    """Within the block, work under way is told to stop some seconds after a signal has asked for the end.
+
+    The web server stops listening at the signal, and tells the application only when all requests have
+    ended, of which some may take long.
+    """
+    timer = threading.Timer(_PATIENCE, server.stopping.set)
+    timer.daemon = True
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            timer.start()
+        before = handlers[signal.Signals(number)]
+        if callable(before):
+            before(number, frame)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    for number in handlers:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

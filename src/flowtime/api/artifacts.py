@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
-from starlette.background import BackgroundTask
+from fastapi import APIRouter, Header, Query, Response
+from starlette.concurrency import run_in_threadpool
 
 from flowtime.api import schemas
+from flowtime.api.files import is_unchanged, stream_file
 from flowtime.api.responses import answer, linked, paging, stamp_in
 from flowtime.api.server import Administering, Call, Reading, Writing
 from flowtime.api.work import perform
-from flowtime.errors import InvalidInput
 from flowtime.service import moment
 
 JSON = dict[str, Any]
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 
-_PIECE = 1 << 20
+_LAST_PAGE = 10**9
 _SHOWN_IN_PAGES = {"text/csv; charset=utf-8", "application/json", "application/yaml", "image/svg+xml"}
 _MEDIA = {
     ".csv": "text/csv; charset=utf-8",
@@ -44,8 +42,8 @@ def list_artifacts(
     from_: Annotated[str | None, Query(alias="from", description="ISO 8601 date or instant")] = None,
     to: Annotated[str | None, Query(description="ISO 8601; a date includes its whole day")] = None,
     starred: bool = False,
-    page: int = 1,
-    size: int = 20,
+    page: Annotated[int, Query(ge=1, le=_LAST_PAGE)] = 1,
+    size: Annotated[int, Query(ge=1, le=1000)] = 20,
     sort: Annotated[str, Query(description="such as created_desc, name_asc")] = "created_desc",
     ranked: Annotated[bool, Query(description="Best match first, where there is a query")] = False,
 ) -> Response:
@@ -84,72 +82,28 @@ def _state(id: str, shown: JSON) -> str:
 
 @router.get(
     "/artifacts/{id}/files/{name}",
-    responses=schemas.file("The bytes of the file, or of the range of it that was asked for"),
+    responses=schemas.file("The file", *schemas.STORED),
     summary="A file of an artifact",
 )
-def artifact_file(
-    call: Reading, id: str, name: str, range_: Annotated[str | None, Header(alias="Range")] = None
-) -> Response:
-    """A file that the catalog names under `contents`, or the catalog itself; it never changes, so its ETag
-    is its hash. Ranges of bytes are served.
+async def artifact_file(call: Reading, id: str, name: str) -> Response:
+    """A file that the catalog names under `contents`, or the catalog itself; its ETag is its hash. Ranges of
+    bytes are served.
     """
-    stream, content = call.service.file(id, name)
-    suffix = "." + name.rpartition(".")[2]
-    media = _MEDIA.get(suffix, "application/octet-stream")
+    file, content = await run_in_threadpool(call.service.file, id, name)
+    media = _MEDIA.get("." + name.rpartition(".")[2], "application/octet-stream")
     headers = {
-        "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
+        "Content-Type": media,
         # Whatever a file holds, a browser runs nothing of it.
         "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
         "Content-Disposition": f'{"inline" if media in _SHOWN_IN_PAGES else "attachment"}; filename="{name}"',
     }
     if content["sha256"]:
         headers["ETag"] = f'"{content["sha256"]}"'
-        if call.request.headers.get("if-none-match") == headers["ETag"]:
-            stream.close()
-            return Response(status_code=304, headers=headers)
-    first, last = _range(range_, content["bytes"], headers.get("ETag"), call.request)
-    headers["Content-Length"] = str(last - first + 1)
-    partial = (first, last) != (0, content["bytes"] - 1)
-    if partial:
-        headers["Content-Range"] = f"bytes {first}-{last}/{content['bytes']}"
-    return StreamingResponse(
-        _pieces(stream, first, last + 1 - first),
-        status_code=206 if partial else 200,
-        headers=headers,
-        media_type=media,
-        background=BackgroundTask(stream.close),
-    )
-
-
-def _range(header: str | None, size: int, etag: str | None, request: Request) -> tuple[int, int]:
-    """The first and last byte that are asked for (RFC 9110 section 14); raises InvalidInput (FT825)."""
-    whole = (0, size - 1)
-    condition = request.headers.get("if-range")
-    unit, _, spec = (header or "").partition("=")
-    if not header or unit.strip() != "bytes" or "," in spec or (condition is not None and condition != etag):
-        return whole
-    begin, _, end = (part.strip() for part in spec.partition("-"))
-    try:
-        if not begin:
-            first, last = max(size - int(end), 0), size - 1
-            empty = int(end) == 0
-        else:
-            first, last = int(begin), min(int(end), size - 1) if end else size - 1
-            empty = bool(end) and int(end) < first
-    except ValueError:
-        return whole
-    if first >= size or empty:
-        raise InvalidInput("FT825", f"{header} is outside the {size:,} bytes of the file")
-    return first, last
-
-
-def _pieces(stream: BinaryIO, start: int, length: int) -> Iterator[bytes]:
-    with stream:
-        stream.seek(start)
-        while length > 0 and (piece := stream.read(min(_PIECE, length))):
-            length -= len(piece)
-            yield piece
+    if is_unchanged(call, headers.get("ETag")):
+        file.close()
+        return Response(status_code=304, headers=headers)
+    return stream_file(call, file, content["bytes"], headers)
 
 
 @router.patch(
@@ -199,25 +153,25 @@ def purge_trash(call: Writing, id: str | None = None, confirm: bool = False) -> 
 
 
 @router.post("/artifacts/index", responses=schemas.work(schemas.Rebuilt), summary="Rebuild the index")
-def rebuild_index(call: Administering) -> Response:
+async def rebuild_index(call: Administering) -> Response:
     """Makes the index anew from storage: the counts, and what could not be read."""
 
     def work(call: Call, tell: Any) -> JSON:
         return call.service.telling(tell).rebuild_index()
 
-    return perform(call, "index rebuild", work)
+    return await perform(call, "index rebuild", work)
 
 
 @router.post(
     "/artifacts/verify", responses=schemas.work(schemas.Verified), summary="Hash every artifact again"
 )
-def verify_index(call: Administering) -> Response:
+async def verify_index(call: Administering) -> Response:
     """Compares every file with the hash in its catalog, and tells of what differs, lacks or is left over."""
 
     def work(call: Call, tell: Any) -> JSON:
         return call.service.telling(tell).verify_index()
 
-    return perform(call, "index verify", work)
+    return await perform(call, "index verify", work)
 
 
 def _words(text: str) -> tuple[str, ...]:

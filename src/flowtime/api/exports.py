@@ -1,103 +1,151 @@
-"""Exports as streams: what the writer writes goes out at once, and the writer waits for a slow reader."""
+"""Exports as streams: in little memory, from the first row on, and only while somebody reads."""
 
 from __future__ import annotations
 
-import queue
-import threading
+import asyncio
+import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
+import anyio
 from fastapi import Response
-from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
+from flowtime.api.files import stream_file
 from flowtime.api.responses import base, names_etag
 from flowtime.api.server import Call
-from flowtime.errors import FlowtimeError
+from flowtime.api.streams import Push, Stream
+from flowtime.api.threads import run_in
+from flowtime.errors import Conflict, FlowtimeError
 
-_AHEAD = 4
-"""How many pieces the writer may be ahead of the reader."""
 _PIECE = 1 << 18
 
 
-def stream_export(call: Call, reference: str, format: str, *, embed: bool) -> Response:
-    """The response that streams an export; raises as `Flowtime.export_to` does, before the first byte."""
-    described = call.service.describe_export(reference, format)
+async def stream_export(call: Call, reference: str, format: str, *, embed: bool) -> Response:
+    """The response that streams an export; raises as `Flowtime.describe_export` does.
+
+    Plain CSV is what the artifact keeps: its bytes are sent as they are, with their number, and ranges of
+    them. NDJSON is made while it is read. A Parquet file is sent while it is written; it, bundles and
+    workbooks wait in a temporary file.
+    """
+    described = await run_in_threadpool(call.service.describe_export, reference, format)
     id, place = described["id"], "telemetry" if described["kind"] == "telemetry" else "runs"
+    plain = described["sidecar"] and not embed
     etag = f'"{described["etag"]}{"-embedded" if embed else ""}"'
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "X-Flowtime-Rows": str(described["rows"])}
-    headers["Content-Disposition"] = f'attachment; filename="{id}{described["extension"]}"'
-    if described["sidecar"] and not embed:
+    headers = {
+        "ETag": etag,
+        "Cache-Control": "private, no-cache",
+        "Content-Type": _media_type(described["media_type"]),
+        "Content-Disposition": f'attachment; filename="{id}{described["extension"]}"',
+        "X-Flowtime-Rows": str(described["rows"]),
+        "X-Flowtime-Digest": described["digest"],
+    }
+    if plain:
         path = f"{base(call.request)}/v1/{place}/{quote(id)}/export/{described['format']}/metadata"
         headers["Link"] = f'<{path}>; rel="describedby"; type="application/json"'
     if names_etag(call.request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
+    if plain and described["bytes"] is not None:
+        if call.request.headers.get("range") is not None:
+            stream, content = await run_in_threadpool(call.service.file, id, described["file"])
+            return stream_file(call, stream, content["bytes"], headers)
+        headers |= {"Content-Length": str(described["bytes"]), "Accept-Ranges": "bytes"}
     if call.request.method == "HEAD":
-        return Response(headers=headers, media_type=described["media_type"])
+        response = Response(headers=headers)
+        if "Content-Length" not in headers:
+            del response.headers["content-length"]
+        return response
+    if plain:
+        return Stream(lambda push: _pulled(call, id, described["format"], push), 200, headers)
     options: dict[str, Any] = {"embed": True} if embed else {}
-    pieces = _Pipe(lambda pipe: call.service.export_to(id, format, pipe, **options))
-    return StreamingResponse(pieces.started(), headers=headers, media_type=described["media_type"])
+    return Stream(lambda push: _written(call, id, described["format"], options, push), 200, headers)
 
 
-class _Pipe:
-    """A stream that one thread writes and another one reads, with a bounded number of pieces between."""
+def _media_type(plain: str) -> str:
+    return f"{plain}; charset=utf-8" if plain.startswith("text/") else plain
 
-    def __init__(self, write: Any) -> None:
-        self._write = write
-        self._pieces: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
-        self._gone = threading.Event()
-        self._held = bytearray()
 
-    def write(self, data: Any) -> int:
-        """Takes bytes; raises BrokenPipeError when nobody reads any more."""
-        self._held += data
-        if len(self._held) >= _PIECE:
-            self._put(bytes(self._held))
-            self._held.clear()
-        return len(data)
+async def _pulled(call: Call, id: str, format: str, push: Push) -> None:
+    """Pieces made one after the other, each when the one before has left."""
+    pieces = call.service.export_pieces(id, format)
+    try:
+        while (piece := await run_in(call.server.threads.pieces, partial(_next, pieces))) is not None:
+            await push(piece)
+    finally:
+        pieces.close()
 
-    def flush(self) -> None:
-        """Does nothing: pieces leave when they are large enough."""
 
-    def started(self) -> Iterator[bytes]:
-        """The pieces, once there is a first one; raises what stopped the writer before that."""
-        thread = threading.Thread(target=self._run, name="export", daemon=True)
-        thread.start()
-        first = self._pieces.get()
-        if isinstance(first, FlowtimeError):
-            raise first
-        return self._rest(first)
+def _next(pieces: Iterator[bytes | memoryview]) -> bytes | None:
+    piece = next(pieces, None)
+    return None if piece is None else bytes(piece)
 
-    def _rest(self, piece: bytes | BaseException | None) -> Iterator[bytes]:
-        try:
-            while piece is not None:
-                if isinstance(piece, BaseException):
-                    # The status is sent already: the connection breaks, so that nobody takes a part for all.
-                    raise piece
-                yield piece
-                piece = self._pieces.get()
-        finally:
-            self._gone.set()
 
-    def _run(self) -> None:
-        end: BaseException | None = None
-        try:
-            self._write(self)
-            if self._held:
-                self._put(bytes(self._held))
-        except BrokenPipeError:
-            return
-        except Exception as error:  # noqa: BLE001 - raised again in the thread that reads
-            end = error
-        with suppress(BrokenPipeError):
-            self._put(end)
+async def _written(call: Call, id: str, format: str, options: dict[str, Any], push: Push) -> None:
+    """A file that one thread writes; what of it does not change any more is sent meanwhile."""
+    state, loop = _Writing(), asyncio.get_running_loop()
+    with tempfile.TemporaryFile() as file:
 
-    def _put(self, piece: bytes | BaseException | None) -> None:
-        while True:
-            if self._gone.is_set():
-                raise BrokenPipeError
+        def told(*_: object) -> None:
+            if state.gone:
+                raise Conflict("FT834", "the caller has gone", hint="nothing was kept")
+            if format == "parquet" and hasattr(os, "pread"):
+                # The table library calls this from a thread of its own.
+                loop.call_soon_threadsafe(state.tell, os.fstat(file.fileno()).st_size, False)
+
+        def write() -> int:
+            call.service.export_into(id, format, file, progress=told, **options)
+            return file.seek(0, 2)
+
+        async def writing() -> None:
             try:
-                return self._pieces.put(piece, timeout=0.5)
-            except queue.Full:
-                continue
+                state.tell(await run_in(call.server.threads.files, write), True)
+            except FlowtimeError as error:
+                state.failed = error
+                state.tell(0, True)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(writing)
+            try:
+                sent = 0
+                while not state.done or sent < state.settled:
+                    news = state.news
+                    while sent < state.settled:
+                        size = min(_PIECE, state.settled - sent)
+                        piece = await run_in(call.server.threads.pieces, partial(_read, file, size, sent))
+                        sent += size
+                        await push(piece)
+                    if not state.done:
+                        await news.wait()
+            finally:
+                state.gone = True
+    if state.failed is not None:
+        raise state.failed
+
+
+@dataclass(slots=True)
+class _Writing:
+    """How far a file is. Only `gone` is looked at by the thread that writes it."""
+
+    settled: int = 0
+    done: bool = False
+    gone: bool = False
+    failed: FlowtimeError | None = None
+    news: anyio.Event = field(default_factory=anyio.Event)
+
+    def tell(self, settled: int, done: bool) -> None:
+        """Notes how many bytes do not change any more, and wakes who waits for more."""
+        self.settled, self.done = max(settled, self.settled), done
+        news, self.news = self.news, anyio.Event()
+        news.set()
+
+
+def _read(file: BinaryIO, size: int, start: int) -> bytes:
+    if hasattr(os, "pread"):
+        # The thread that writes goes on where it is.
+        return os.pread(file.fileno(), size, start)
+    file.seek(start)
+    return file.read(size)

@@ -1,26 +1,27 @@
 """Long work that goes on after its request: progress, cancelling, a result that survives a reload.
 
 A job is a JSON file in the cache folder, so that every worker of a server can tell of it. Its work happens
-in threads of the worker that took the request; jobs of a worker that has gone are marked as interrupted.
+in threads of the process that took the request; a job whose process has gone is interrupted, and said so.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 import re
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from flowtime.errors import Conflict, FlowtimeError, InternalError, NotFound
+from flowtime.api.presence import Presence
+from flowtime.errors import Conflict, FlowtimeError, InternalError, NotFound, Unavailable
 
 JSON = dict[str, Any]
 Tell = Callable[[int, float | None], None]
@@ -30,21 +31,44 @@ work is to stop."""
 _ID = re.compile(r"job_[0-9a-f]{24}")
 _OFTEN = 0.25
 _KEPT = 7 * 24 * 3600.0
+_MOST = 1000
+"""How many jobs that ended are kept at most; a week's worth where that is fewer."""
 _THREADS = 2
+_WAITING = 100
+"""How many jobs may be under way in one process, waiting ones included."""
+
+_log = logging.getLogger("flowtime.api")
 
 
 class Jobs:
-    """The jobs of one server. Threads may share it."""
+    """The jobs of one registry, seen by one server process. Threads may share it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, presence: Presence) -> None:
         """`folder` is where jobs are told of; it is made when there is one."""
         self._folder = folder
+        self._presence = presence
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="job")
         self._stopping = threading.Event()
+        self._own: set[str] = set()
+        self._turn = threading.Lock()
 
-    def begin(self, kind: str, owner: str, work: Callable[[Tell], JSON]) -> JSON:
-        """Puts work in the queue and tells of its job. What `work` returns becomes the result."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+    @property
+    def running(self) -> int:
+        """How many jobs are under way in this process, waiting ones included."""
+        return len(self._own)
+
+    def begin(
+        self,
+        kind: str,
+        owner: str,
+        work: Callable[[Tell], JSON],
+        after: Callable[[], object] = lambda: None,
+    ) -> JSON:
+        """Puts work in the queue and tells of its job. What `work` returns becomes the result; `after` is
+        called at its end, also where it did not begin.
+
+        Raises Unavailable (FT838) where too many are under way.
+        """
         job: JSON = {
             "id": f"job_{secrets.token_hex(12)}",
             "kind": kind,
@@ -55,10 +79,19 @@ class Jobs:
             "progress": {"done": 0, "total": None},
             "result": None,
             "error": None,
-            "process": os.getpid(),
+            "process": self._presence.name,
         }
-        self._write(job)
-        self._pool.submit(self._work, job, work)
+        with ExitStack() as stack:
+            stack.callback(after)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._forget()
+            with self._turn:
+                if len(self._own) >= _WAITING or self._stopping.is_set():
+                    what = f"{len(self._own)} jobs are under way" if self._own else "the server is stopping"
+                    raise Unavailable("FT838", what, hint="wait until some have ended, and ask again")
+                self._own.add(job["id"])
+            self._write(job)
+            self._pool.submit(self._work, dict(job), work, stack.pop_all())
         return _shown(job)
 
     def get(self, id: str, owner: str | None) -> JSON:
@@ -80,29 +113,28 @@ class Jobs:
             self._path(id, "cancel").touch()
         return _shown(job)
 
-    def recover(self) -> None:
-        """Marks the jobs of processes that have gone, and forgets those that ended a week ago."""
-        for path in self._folder.glob("job_*.json"):
-            with suppress(NotFound, OSError):
-                job = self._read(path.stem, None)
-                if job["finished_utc"] is None and not _lives(job["process"]):
-                    self._finish(job, "interrupted")
-                elif job["finished_utc"] is not None and time.time() - path.stat().st_mtime > _KEPT:
-                    path.unlink()
-
     def stop(self, patience: float) -> None:
-        """Lets running work end for `patience` seconds, then asks it to stop."""
+        """Lets running work end for `patience` seconds, then asks it to stop; what waits is interrupted."""
         waiting = threading.Timer(patience, self._stopping.set)
         waiting.start()
         self._pool.shutdown(wait=True, cancel_futures=True)
         waiting.cancel()
-        for path in self._folder.glob("job_*.json"):
+        for id in tuple(self._own):
             with suppress(NotFound):
-                job = self._read(path.stem, None)
-                if job["finished_utc"] is None and job["process"] == os.getpid():
-                    self._finish(job, "interrupted")
+                self._finish(self._load(id), "interrupted")
 
-    def _work(self, job: JSON, work: Callable[[Tell], JSON]) -> None:
+    def _forget(self) -> None:
+        """Removes what ended a week ago, and the oldest where there are too many."""
+        found = []
+        for path in self._folder.glob("job_*"):
+            with suppress(FileNotFoundError):
+                found.append((path.stat().st_mtime, path))
+        found.sort(reverse=True)
+        for number, (changed, path) in enumerate(found):
+            if path.stem not in self._own and (number >= _MOST or time.time() - changed > _KEPT):
+                path.unlink(missing_ok=True)
+
+    def _work(self, job: JSON, work: Callable[[Tell], JSON], after: ExitStack) -> None:
         told = 0.0
 
         def tell(done: int, total: float | None) -> None:
@@ -116,16 +148,21 @@ class Jobs:
                 self._write(job)
 
         try:
-            tell(0, None)
-            job["status"] = "running"
-            self._write(job)
-            told = 0.0
-            job["result"] = work(tell)
+            with after:
+                tell(0, None)
+                job["status"] = "running"
+                self._write(job)
+                told = 0.0
+                job["result"] = work(tell)
         except FlowtimeError as error:
             job["error"] = error.to_json()
-            self._finish(job, "cancelled" if error.code == "FT834" else "failed")
-        except Exception as error:
-            job["error"] = InternalError("FT900", type(error).__name__).to_json()
+            stopped = "interrupted" if self._stopping.is_set() else "cancelled"
+            self._finish(job, stopped if error.code == "FT834" else "failed")
+        except BaseException as error:
+            # The caller gets nothing that could tell of the inside.
+            _log.exception("%s %s failed", job["kind"], job["id"])
+            hint = "the server's log has the details; please report it"
+            job["error"] = InternalError("FT900", type(error).__name__, hint=hint).to_json()
             self._finish(job, "failed")
             raise
         else:
@@ -135,19 +172,31 @@ class Jobs:
         job.update(status=status, finished_utc=_now())
         self._write(job)
         self._path(job["id"], "cancel").unlink(missing_ok=True)
+        with self._turn:
+            self._own.discard(job["id"])
 
     def _path(self, id: str, suffix: str) -> Path:
         return self._folder / f"{id}.{suffix}"
 
     def _read(self, id: str, owner: str | None) -> JSON:
+        """A job, interrupted where its process has gone."""
+        job = self._load(id)
+        if owner not in (None, job["owner"]):
+            raise _unknown(id)
+        if job["finished_utc"] is None and not self._presence.is_alive(job["process"]):
+            # Its process may have ended it and gone since it was read.
+            job = self._load(id)
+            if job["finished_utc"] is None:
+                self._finish(job, "interrupted")
+        return job
+
+    def _load(self, id: str) -> JSON:
+        if not _ID.fullmatch(id):
+            raise _unknown(id)
         try:
-            if not _ID.fullmatch(id):
-                raise FileNotFoundError(id)
             job: JSON = msgspec.json.decode(self._path(id, "json").read_bytes())
-        except (OSError, ValueError):
-            job = {}
-        if not job or owner not in (None, job["owner"]):
-            raise NotFound("FT833", f"there is no job {id!r}", hint="jobs that ended are kept for a week")
+        except (OSError, msgspec.DecodeError) as error:
+            raise _unknown(id) from error
         return job
 
     def _write(self, job: JSON) -> None:
@@ -157,19 +206,13 @@ class Jobs:
         beside.replace(path)
 
 
+def _unknown(id: str) -> NotFound:
+    return NotFound("FT833", f"there is no job {id!r}", hint="jobs that ended are kept for a week")
+
+
 def _shown(job: JSON) -> JSON:
     return {key: value for key, value in job.items() if key != "process"}
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from flowtime.api import schemas
 from flowtime.api.responses import address, answer, linked
 from flowtime.api.server import Call, Reading, Writing
+from flowtime.api.threads import run_in
 from flowtime.errors import InvalidInput
 
 JSON = dict[str, Any]
@@ -82,7 +82,7 @@ async def make_model(
         )
         return created(call, shown)
 
-    return await run_in_threadpool(make)
+    return await run_in(call.server.threads.work, make)
 
 
 @router.post(
@@ -97,7 +97,9 @@ async def validate_model(call: Reading) -> Response:
     its line and column.
     """
     text = await _text(call.request)
-    return answer(call.request, await run_in_threadpool(call.service.validate_text, text))
+    return answer(
+        call.request, await run_in(call.server.threads.work, lambda: call.service.validate_text(text))
+    )
 
 
 @router.post(
@@ -128,9 +130,10 @@ def derive_model(call: Writing, id: str, wanted: schemas.Derive) -> Response:
     summary="How a model is computed",
     tags=["models"],
 )
-def explain_model(call: Reading, id: str) -> Response:
+async def explain_model(call: Reading, id: str) -> Response:
     """The steps of the evaluation, with the feedback groups, as data and as text."""
-    return answer(call.request, call.service.explain(id))
+    plan = await run_in(call.server.threads.work, lambda: call.service.explain(id))
+    return answer(call.request, plan)
 
 
 @router.get(
@@ -139,9 +142,10 @@ def explain_model(call: Reading, id: str) -> Response:
     summary="The graph of a model with positions",
     tags=["models"],
 )
-def model_graph(call: Reading, id: str, nodes: bool = False) -> Response:
+async def model_graph(call: Reading, id: str, nodes: bool = False) -> Response:
     """Components and flows, or with `nodes` the nodes and what they read, placed for a picture."""
-    return answer(call.request, call.service.graph(id, nodes=nodes))
+    drawn = await run_in(call.server.threads.work, lambda: call.service.graph(id, nodes=nodes))
+    return answer(call.request, drawn)
 
 
 @router.get(

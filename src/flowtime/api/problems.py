@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from flowtime.errors import (
     CODES,
@@ -45,6 +47,9 @@ _STATUS_OF_CODE = {
 }
 """Codes of the HTTP layer whose status is not that of their kind."""
 
+_LATER = ("FT832", "FT838", "FT839")
+"""What a caller may try again after a minute."""
+
 _FRAMEWORK = {404: ("FT820", NotFound), 405: ("FT821", InvalidInput), 416: ("FT825", InvalidInput)}
 """What the framework raises by itself, by status; anything else is a bad request."""
 
@@ -72,17 +77,21 @@ def respond(error: FlowtimeError, request: Request) -> Response:
     headers = {"Cache-Control": "no-store"}
     if error.code == "FT828":
         headers["WWW-Authenticate"] = 'Bearer realm="flowtime"'
-    if error.code == "FT832":
+    if error.code in _LATER:
         headers["Retry-After"] = "60"
+    if error.code == "FT825":
+        headers["Content-Range"] = f"bytes */{request.state.size}"
     body = msgspec.json.encode(problem(error, request.scope.get("root_path", "")))
     return Response(body, status_of(error), headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Makes every error of the application a problem of this shape."""
+def install(app: FastAPI, methods_at: Callable[[str], set[str]]) -> None:
+    """Makes every error of the application a problem of this shape. `methods_at` tells what a path allows."""
+    app.state.methods_at = methods_at
     app.add_exception_handler(FlowtimeError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, defect)
 
 
@@ -109,7 +118,17 @@ def _refused(request: Request, error: Exception) -> Response:
     code, kind = _FRAMEWORK.get(error.status_code, ("FT822", InvalidInput))
     response = respond(kind(code, f"{request.method} {request.url.path}: {error.detail}"), request)
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        # The framework names the methods of the first function at the address alone.
+        response.headers["Allow"] = ", ".join(sorted(request.app.state.methods_at(path)))
     return response
+
+
+def _gone(_: Request, error: Exception) -> Response:
+    """Nobody reads this; the log tells of it by a status of its own, as other servers do."""
+    assert isinstance(error, ClientDisconnect)
+    return Response(status_code=499)
 
 
 def defect(request: Request, error: Exception) -> Response:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
+from starlette.concurrency import run_in_threadpool
 
 from flowtime.api import schemas
 from flowtime.api.exports import stream_export
 from flowtime.api.jobs import Tell
 from flowtime.api.responses import address, answer, base, linked
 from flowtime.api.server import Call, Reading, Writing
+from flowtime.api.threads import run_in
 from flowtime.api.work import perform
 from flowtime.errors import InvalidInput
 
@@ -29,7 +31,7 @@ BINARY = "application/vnd.flowtime.chart"
     summary="Run",
     tags=["runs"],
 )
-def make_run(call: Writing, wanted: schemas.Run) -> Response:
+async def make_run(call: Writing, wanted: schemas.Run) -> Response:
     """Runs a model, by its id or as text (which becomes a model artifact first); telemetry together with it
     takes the place of its inputs, and alone runs the model that came with it.
     """
@@ -55,7 +57,9 @@ def make_run(call: Writing, wanted: schemas.Run) -> Response:
         )
         return linked(call.request, shown)
 
-    return perform(call, "run", work, status=201, headers=lambda made: {"Location": _address(call, made)})
+    return await perform(
+        call, "run", work, status=201, headers=lambda made: {"Location": _address(call, made)}
+    )
 
 
 def _address(call: Call, made: JSON) -> str:
@@ -66,7 +70,7 @@ def _address(call: Call, made: JSON) -> str:
 @router.get(
     "/v1/telemetry/{id}/series", responses=schemas.chart(), summary="Series for charts", tags=["runs"]
 )
-def series(
+async def series(
     call: Reading,
     id: str,
     component: Annotated[list[str], Query(description="Of these components only; repeatable")] = [],  # noqa: B006
@@ -84,8 +88,10 @@ def series(
     bins, and `decimated` says so. Accept `application/vnd.flowtime.chart` for float32: the length of a JSON
     head as 4 bytes, the head, then the values, little-endian.
     """
-    chart = call.service.series(
-        id, components=component, measures=measure, picked=index, start=from_, stop=to, points=points
+    wanted = {"components": component, "measures": measure, "picked": index}
+    chart = await run_in(
+        call.server.threads.work,
+        lambda: call.service.series(id, **wanted, start=from_, stop=to, points=points),
     )
     if BINARY in call.request.headers.get("accept", ""):
         return Response(
@@ -103,30 +109,31 @@ def series(
     summary="Graph of telemetry",
     tags=["runs"],
 )
-def graph(call: Reading, id: str, nodes: bool = False) -> Response:
+async def graph(call: Reading, id: str, nodes: bool = False) -> Response:
     """The components and flows of its model, or with `nodes` the nodes and what they read, placed for a
     picture, each with the places of its series in the catalog.
     """
-    return answer(call.request, call.service.graph(id, nodes=nodes))
+    drawn = await run_in(call.server.threads.work, lambda: call.service.graph(id, nodes=nodes))
+    return answer(call.request, drawn)
 
 
 @router.get(
     "/v1/runs/{id}/export/{format}",
-    responses=schemas.file("The file"),
+    responses=schemas.file("The file", *schemas.EXPORTED),
     summary="Export a run",
     tags=["exports"],
 )
 @router.get(
     "/v1/telemetry/{id}/export/{format}",
-    responses=schemas.file("The file"),
+    responses=schemas.file("The file", *schemas.EXPORTED),
     summary="Export telemetry",
     tags=["exports"],
 )
-def export(call: Reading, id: str, format: str, embed_metadata: bool = False) -> Response:
+async def export(call: Reading, id: str, format: str, embed_metadata: bool = False) -> Response:
     """The series as a file: gold (csv), ndjson, parquet, bundle or xlsx. It has the digest of the series as
     its ETag, and names its metadata in a Link with rel="describedby" where that is not inside.
     """
-    return stream_export(call, id, format, embed=embed_metadata)
+    return await stream_export(call, id, format, embed=embed_metadata)
 
 
 @router.get(
@@ -141,9 +148,10 @@ def export(call: Reading, id: str, format: str, embed_metadata: bool = False) ->
     summary="The metadata beside an export of telemetry",
     tags=["exports"],
 )
-def export_metadata(call: Reading, id: str, format: str) -> Response:
+async def export_metadata(call: Reading, id: str, format: str) -> Response:
     """What stands beside an exported CSV or NDJSON file: enough to bring the model back with it."""
-    return answer(call.request, call.service.export_metadata(id, format))
+    described = await run_in(call.server.threads.work, lambda: call.service.export_metadata(id, format))
+    return answer(call.request, described)
 
 
 @router.post(
@@ -167,15 +175,17 @@ def export_newest(call: Reading, wanted: schemas.ExportRequest | None = None) ->
 
 @router.get(
     "/export/{format}",
-    responses=schemas.file("The file"),
+    responses=schemas.file("The file", *schemas.EXPORTED),
     summary="Export the newest run in a format (first milestone)",
     tags=["exports"],
 )
-def export_newest_as(
+async def export_newest_as(
     call: Reading, format: str, run: Annotated[str | None, Query(alias="runId")] = None
 ) -> Response:
     """The newest run, or `runId`, as csv, ndjson or parquet. Kept for callers of the first milestone."""
-    return stream_export(call, run or call.service.newest("run"), format, embed=False)
+    if run is None:
+        run = await run_in_threadpool(call.service.newest, "run")
+    return await stream_export(call, run, format, embed=False)
 
 
 @router.get(
@@ -184,7 +194,7 @@ def export_newest_as(
     summary="Compare two artifacts",
     tags=["comparison"],
 )
-def compare(
+async def compare(
     call: Reading,
     baseline: str,
     comparison: str,
@@ -193,7 +203,10 @@ def compare(
     ] = None,
 ) -> Response:
     """Runs or telemetry series by series, models node by node."""
-    return answer(call.request, call.service.compare(baseline, comparison, threshold))
+    compared = await run_in(
+        call.server.threads.work, lambda: call.service.compare(baseline, comparison, threshold)
+    )
+    return answer(call.request, compared)
 
 
 @router.post(
@@ -202,12 +215,14 @@ def compare(
     summary="Verify the loop of a model",
     tags=["comparison"],
 )
-def verify_loop(call: Writing, wanted: schemas.LoopRequest) -> Response:
+async def verify_loop(call: Writing, wanted: schemas.LoopRequest) -> Response:
     """Runs a model, exports it in each format, imports that again and compares: what `flowtime test-loop`
     does. What it makes on the way is not kept; the verdict stands in the model's catalog.
     """
 
-    def work(call: Call, _: Tell) -> JSON:
-        return call.service.test_loop(wanted.model_id, formats=wanted.formats, seed=wanted.seed)
+    def work(call: Call, tell: Tell) -> JSON:
+        return call.service.test_loop(
+            wanted.model_id, formats=wanted.formats, seed=wanted.seed, progress=tell
+        )
 
-    return perform(call, "loop", work)
+    return await perform(call, "loop", work)

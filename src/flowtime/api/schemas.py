@@ -464,8 +464,8 @@ class ErrorCode(_Response):
 
 # -- how addresses declare their responses -----------------------------------------------------------------
 
-_PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}, "description": "What went wrong"}
-_ERRORS: Responses = dict.fromkeys(("4XX", "5XX"), _PROBLEM)
+_ERRORS: Responses = {status: {"description": "What went wrong"} for status in ("4XX", "5XX")}
+"""Described in `flowtime.api.openapi`, once for all."""
 _UNCHANGED: Responses = {304: {"description": "The caller has this already (If-None-Match)"}}
 
 
@@ -494,15 +494,32 @@ def made_or_work(model: type[BaseModel]) -> Responses:
     return {200: {"model": model}, **made(model), **_job()}
 
 
-def file(description: str) -> Responses:
-    """200 with bytes, or 206 with some of them."""
-    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+def file(description: str, *kinds: str) -> Responses:
+    """200 with bytes of one of these media types, or 206 with some of them."""
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
     return {
         200: {"description": description, "content": content},
         206: {"description": "Some of the bytes", "content": content},
         **_UNCHANGED,
         **_ERRORS,
     }
+
+
+def text(description: str, kind: str) -> Responses:
+    """200 with text of this media type."""
+    return {200: {"description": description, "content": {kind: {"schema": {"type": "string"}}}}, **_ERRORS}
+
+
+EXPORTED = (
+    "text/csv",
+    "application/x-ndjson",
+    "application/vnd.apache.parquet",
+    "application/zip",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
+"""The media types of exports."""
+STORED = ("text/csv", "application/json", "application/yaml", "image/svg+xml", "application/octet-stream")
+"""The media types of the files of artifacts."""
 
 
 def chart() -> Responses:

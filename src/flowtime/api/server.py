@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from flowtime.api.access import Access, Caller
 from flowtime.api.jobs import Jobs
 from flowtime.api.metrics import Metrics
+from flowtime.api.presence import Presence
+from flowtime.api.threads import Threads
 from flowtime.errors import Denied
 from flowtime.service import Flowtime
 from flowtime.settings import Settings
@@ -22,7 +25,7 @@ class Limits:
     """What one request may cost. Sizes are in bytes, times in seconds."""
 
     body: int = 2 << 30
-    document: int = 64 << 20
+    document: int = 16 << 20
     """A model as text, or any other JSON body."""
     silence: float = 30.0
     """How long a body may pause."""
@@ -53,6 +56,10 @@ class Server:
     access: Access
     jobs: Jobs
     metrics: Metrics
+    presence: Presence
+    threads: Threads = field(default_factory=Threads)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when requests had their time to end."""
 
 
 @dataclass(frozen=True, slots=True)

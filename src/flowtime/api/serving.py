@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
 import socket
+import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,11 +61,20 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
         forwarded_allow_ips=list(config.proxies),
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=30,
+        timeout_worker_healthcheck=60,
     )
-    if workers > 1:
-        Multiprocess(settings, sockets=[bound]).run()
-    else:
-        uvicorn.Server(settings).run(sockets=[bound])
+    # The web server ends in good order at a signal, and raises it again then.
+    signals = (signal.SIGINT, signal.SIGTERM)
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals if main}
+    try:
+        if workers > 1:
+            Multiprocess(settings, sockets=[bound]).run()
+        else:
+            uvicorn.Server(settings).run(sockets=[bound])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def application() -> FastAPI:

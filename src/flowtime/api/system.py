@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from flowtime.api import schemas
@@ -24,7 +25,13 @@ def health(request: Request) -> Response:
     return answer(request, {"status": "ok", "version": __version__, "registry": registry})
 
 
-@router.get("/metrics", responses=schemas.file("Numbers in the text format of Prometheus"), tags=["system"])
+@router.get(
+    "/metrics",
+    responses=schemas.text("Numbers in the text format of Prometheus", "text/plain"),
+    summary="Numbers for monitoring",
+    tags=["system"],
+    response_class=PlainTextResponse,
+)
 def metrics(call: Reading) -> Response:
     """Requests by route and status, their times, running jobs: in the text format of Prometheus. Any known
     caller may ask; a token of a reader is enough.

@@ -2,37 +2,75 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from fastapi import Response
+from anyio import CapacityLimiter
+from fastapi import Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from flowtime.api.jobs import Tell
 from flowtime.api.responses import answer, base
 from flowtime.api.server import Call
+from flowtime.api.threads import run_in
+from flowtime.errors import Conflict, Unavailable
 
 JSON = dict[str, Any]
 
 
-def perform(
+async def perform(
     call: Call,
     kind: str,
     work: Callable[[Call, Tell], JSON],
     *,
     status: int = 200,
     headers: Callable[[JSON], dict[str, str]] = lambda result: {},
+    places: CapacityLimiter | None = None,
+    after: Callable[[], object] = lambda: None,
 ) -> Response:
-    """The result of `work`; with `Prefer: respond-async` (RFC 7240) a job that will have it, as 202."""
-    preferred = call.request.headers.get("prefer", "").lower()
-    if "respond-async" not in (word.strip() for word in preferred.split(",")):
-        result = work(call, _nobody)
-        return answer(call.request, result, status=status, headers=headers(result))
-    job = call.server.jobs.begin(kind, call.owner, lambda tell: work(call, tell))
-    place = f"{base(call.request)}/v1/jobs/{job['id']}"
-    return answer(
-        call.request, job, status=202, headers={"Location": place, "Preference-Applied": "respond-async"}
-    )
+    """The result of `work`; with `Prefer: respond-async` (RFC 7240) a job that will have it, as 202.
+
+    `work` tells of its progress, and is stopped there when the caller goes away or the server ends. `after`
+    is called at the end, also where the work did not even begin.
+    """
+    if prefers_job(call.request):
+        job = await run_in_threadpool(
+            call.server.jobs.begin, kind, call.owner, lambda tell: work(call, tell), after
+        )
+        place = f"{base(call.request)}/v1/jobs/{job['id']}"
+        return answer(
+            call.request, job, status=202, headers={"Location": place, "Preference-Applied": "respond-async"}
+        )
+    gone = threading.Event()
+
+    def tell(*_: object) -> None:
+        if gone.is_set():
+            raise Conflict("FT834", "the caller has gone", hint="nothing was kept")
+        if call.server.stopping.is_set():
+            raise Unavailable("FT839", "the server is stopping; nothing was kept", hint="ask again later")
+
+    watching = asyncio.create_task(_watch(call.request, gone))
+    try:
+        result = await run_in(places or call.server.threads.work, lambda: work(call, tell))
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await run_in_threadpool(after)
+    return answer(call.request, result, status=status, headers=headers(result))
 
 
-def _nobody(done: int, total: float | None) -> None:
-    """Tells nobody."""
+def prefers_job(request: Request) -> bool:
+    """Whether the caller wants to hear of the result later."""
+    preferred = ",".join(request.headers.getlist("prefer")).lower().split(",")
+    return "respond-async" in (word.partition(";")[0].strip() for word in preferred)
+
+
+async def _watch(request: Request, gone: threading.Event) -> None:
+    """Notes when the caller has gone, so that what is under way stops. Its body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        """Nothing else comes after the request."""
+    gone.set()

@@ -78,6 +78,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and ends the process with its exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
     # NumPy would start a thread for every core, for linear algebra that nobody does here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -132,7 +132,7 @@ def portraits(measures: list[dict[str, Any]]) -> str:
 def print_warnings(warnings: list[dict[str, Any]]) -> None:
     """Warnings, on stderr."""
     for warning in warnings:
-        click.echo(f"{click.style('warning', fg='yellow')} {warning['message']}", err=True)
+        click.echo(f"{click.style('warning', fg='yellow')} {warning['code']}: {warning['message']}", err=True)
 
 
 def print_next(service: Flowtime, *commands: str) -> None:

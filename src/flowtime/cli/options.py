@@ -91,7 +91,7 @@ class Moment(click.ParamType[datetime]):
         try:
             return moment(value, end=self.end)
         except InvalidInput as error:
-            self.fail(error.message, param, ctx)
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
 
 
 class Percent(click.ParamType[float]):

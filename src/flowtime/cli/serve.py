@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from pathlib import Path
 
@@ -60,6 +61,9 @@ def serve_command(
 
     # The web stack is imported for this command alone, not for a list of commands.
     serving = import_module("flowtime.api.serving")
+    # A server lives long: what the start of a command put off is done from here on, but not for modules.
+    gc.freeze()
+    gc.set_threshold(700, 10, 10)
     path = "/" + root_path.strip("/") if root_path else ""
     config = serving.Config(service.settings, auth=auth, root_path=path, hosts=hosts, proxies=proxies)
     serving.serve(config, host, port, workers, ready)

@@ -1,36 +1,35 @@
 """Evaluation: a plan becomes series.
 
 Each series is one row of a float64 matrix: recorded nodes have their row in the result, the others share
-rows that are freed after their last use. A plan is bound to this memory as a sequence of calls, made while
-it runs, or made once and kept where it runs many times. A node's result is cleaned once, at its end, and
-only looked at closely where it is not finite.
+rows with those that are not needed at the same time; the plan says where each one is. A node's result is
+cleaned once, at its end, and only looked at closely where it is not finite.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowtime.core.functions import divide
+from flowtime.core.functions import Operand, divide
 from flowtime.core.grid import Grid
 from flowtime.core.pmf import Pmf
 from flowtime.core.series import FloatArray, SeriesSet
-from flowtime.engine.formula import Formula, Operand
+from flowtime.engine.formula import Formula
 from flowtime.engine.loops import Group, compiled
-from flowtime.engine.plan import Plan, Source, Step, Vector
+from flowtime.engine.plan import Division, Feedback, Plan, Source, Vector
 from flowtime.engine.plan import compile as compile_plan
 from flowtime.errors import Diagnostic, InvalidInput
 from flowtime.model.spec import Model
 
 BoolArray = NDArray[np.bool_]
-Call = tuple[Callable[..., object], tuple[object, ...], dict[str, FloatArray]]
-"""A function, what it is called with, and the row for its keyword `out`: cheaper to make than a partial."""
-
+MAX_VALUES = 100_000_000
+"""Nodes times bins of one evaluation, which keeps all of them in memory: 800 MB."""
 ROW_GROUPS = 8
 """From this many equal feedback groups on, one NumPy row per bin is faster than a Python scan for each."""
 ROW_BINS = 100_000
@@ -96,17 +95,16 @@ def evaluate(
 
     `seed` takes the place of the model's. `inputs` are `(bins,)` float64 series (NaN: missing) that take
     the place of nodes, by node id. Warnings: `division_by_zero` (FT301) and `non_finite` (FT302), at most
-    one of each per node. Raises InvalidInput where a sampled node has no seed (FT214) or an input does not
-    fit (FT303).
+    one of each per node. Raises InvalidInput where a sampled node has no seed (FT214), an input does not fit
+    (FT303) or there would be too many values (FT309).
     """
     given = inputs or {}
     if given.keys() != plan.inputs:
         check_inputs(plan.model, given)
         plan = compile_plan(plan.model, given.keys())
-    run = _Run(plan, seed, given)
     with np.errstate(all="ignore"):
-        for function, arguments, out in run.calls():
-            function(*arguments, **out)
+        run = _Run(plan, seed, given)
+        run.evaluate()
     keys = tuple(key for key, _ in run.recorded)
     units = tuple(plan.units[node.id] for _, node in run.recorded)
     return Evaluation(SeriesSet(plan.model.grid, keys, units, run.values), run.notes.warnings(plan.model))
@@ -131,15 +129,14 @@ def check_inputs(model: Model, inputs: Mapping[str, FloatArray]) -> None:
 
 
 class Program:
-    """A plan bound to memory for many evaluations. Raises as `evaluate` does."""
+    """A plan with its memory, for many evaluations. Raises as `evaluate` does."""
 
     def __init__(
         self, plan: Plan, seed: int | None = None, inputs: Mapping[str, FloatArray] | None = None
     ) -> None:
-        self._run = _Run(plan, seed, inputs or {})
         with np.errstate(all="ignore"):
-            self._calls = list(self._run.calls())
-        # what is the same in every run was evaluated, and noted, while binding
+            self._run = _Run(plan, seed, inputs or {})
+        # what is the same in every run was noted when the memory was made
         self._fixed = self._run.notes
 
     @property
@@ -153,74 +150,77 @@ class Program:
         run.sample, run.notes = sample, Notes()
         run.notes.merge(self._fixed)
         with np.errstate(all="ignore"):
-            for function, arguments, out in self._calls:
-                function(*arguments, **out)
+            run.evaluate()
         return run.notes
 
 
 class _Run:
-    """The rows, buffers and notes that a plan's calls work on.
+    """The memory of a plan, and the notes of its last evaluation.
 
-    A series that is the same in every run is computed when its step is bound; all else is left to calls.
+    Series that are the same in every evaluation are there from the beginning.
     """
 
     def __init__(self, plan: Plan, seed: int | None, inputs: Mapping[str, FloatArray]) -> None:
         check_inputs(plan.model, inputs)
         self.plan = plan
         self.bins = plan.model.grid.bins
+        if len(plan.model.nodes) * self.bins > MAX_VALUES:
+            raise InvalidInput(
+                "FT309",
+                f"{len(plan.model.nodes):,} nodes in {self.bins:,} bins are over {MAX_VALUES:,} values",
+                hint="take fewer or larger bins, or divide the model",
+            )
         self.seed = _seed(plan, seed)
         self.inputs = inputs
         self.recorded = plan.model.recorded()
         self.values = np.empty((len(self.recorded), self.bins))
         self.sample: int | None = None
         self.notes = Notes()
-        self.home: dict[str, FloatArray] = {}
-        self.copies: list[Call] = []
-        for row, (_, node) in zip(self.values, self.recorded, strict=True):
-            if node.id in self.home:
-                self.copies.append((np.copyto, (row, self.home[node.id]), {}))
-            else:
-                self.home[node.id] = row
-        # ids are unique, so what stands here holds for every run, also where rows are taken again
-        self.rows: dict[str, FloatArray] = {}
-        self.pooled: set[str] = set()
-        self.spare: list[FloatArray] = []
-        self.scratch: list[FloatArray] = []
+        place = plan.placement
+        buffers = (np.empty(self.bins) for _ in range(place.buffers))
+        self.cells: list[Any] = [*self.values, *[None] * place.given, *buffers, *place.constants]
+        for step in plan.steps:
+            if isinstance(step, Source) and step.pmf is None:
+                self.cells[place.cells[step.node]] = self.given(step.node, step.values)
 
-    def calls(self) -> Iterator[Call]:
-        """The calls of the plan in order. Rows are freed as they are made, so this is done once."""
-        for step, last in zip(self.plan.steps, self.plan.last_uses, strict=True):
-            yield from self.bind(step)
-            self.spare += [self.rows[id] for id in last if id in self.pooled]
-        yield from self.copies
+    def row(self, id: str) -> FloatArray:
+        """The row of a node or a hoisted formula."""
+        row: FloatArray = self.cells[self.plan.placement.cells[id]]
+        return row
 
-    def bind(self, step: Step) -> Iterable[Call]:
-        """The calls of one step."""
-        if isinstance(step, Source):
-            if step.values is None or step.pmf is None:
-                self.rows[step.node] = self.given(step.node, step.values)
-                return ()
-            self.place(step.writes)
-            return ((self.draw, (step.node, step.pmf, step.values, self.rows[step.node]), {}),)
-        self.place(step.writes)
-        return self.vector(step.formula) if isinstance(step, Vector) else self.feedback(step.groups)
-
-    def place(self, ids: Sequence[str]) -> None:
-        """Give each series its row: in the result, else one that is free."""
-        for id in ids:
-            if id in self.home:
-                self.rows[id] = self.home[id]
-            else:
-                self.rows[id] = self.spare.pop() if self.spare else np.empty(self.bins)
-                self.pooled.add(id)
+    def evaluate(self) -> None:
+        """Compute all series, step by step."""
+        cells, place = self.cells, self.plan.placement
+        for step, calls in zip(self.plan.steps, place.calls, strict=True):
+            for kernel, operands, out in calls:
+                if len(operands) == 2:
+                    # most calls are of this kind, and take 3 µs at 8,760 bins: unpacking lists would be felt
+                    a, b = operands
+                    kernel(cells[a], cells[b], out=cells[out])
+                elif kernel is divide:
+                    self.divide(*[cells[operand] for operand in operands], out=cells[out])
+                else:
+                    kernel(*[cells[operand] for operand in operands], out=cells[out])
+            if isinstance(step, Vector):
+                row = cells[out]
+                # the dot product is the cheapest pass that shows whether all values are finite
+                if not row.dot(row) < math.inf:
+                    self.settle(step.formula.node, row, self.missing_before(step.formula))
+            elif isinstance(step, Feedback):
+                self.scan(step.groups)
+            elif step.pmf is not None and step.values is not None:
+                self.draw(step.node, step.pmf, step.values, self.row(step.node))
+        for copy, row in place.copies:
+            np.copyto(cells[copy], cells[row])
 
     def given(self, node: str, values: FloatArray | None) -> FloatArray:
         """The row of a series that is the same in every run; no other series ever takes it over."""
         given = self.inputs[node] if values is None else values
         finite = given.dot(given) < math.inf or bool(np.isfinite(given).all())
-        if finite and values is not None and node not in self.home:
+        place = self.cells[self.plan.placement.cells[node]]
+        if finite and values is not None and place is None:
             return values
-        row = self.home[node] if node in self.home else np.empty(self.bins)
+        row = np.empty(self.bins) if place is None else place
         np.add(given, 0.0, out=row)
         if not finite:
             self.settle(node, row, np.isnan(row) if values is None else None)
@@ -233,59 +233,30 @@ class _Run:
         if not row.dot(row) < math.inf:
             self.settle(node, row)
 
-    def vector(self, formula: Formula) -> list[Call]:
-        """The calls of a formula."""
-        row = self.rows[formula.node]
-        calls = self.operations(formula, row)
-        if formula.negative_zero:
-            calls.append((np.add, (row, 0.0), {"out": row}))
-        calls.append((self.check, (formula, row), {}))
-        return calls
+    def divide(self, a: Operand, b: Operand, division: Division, *, out: FloatArray) -> None:
+        """Divide, and note divisions by zero."""
+        np.divide(a, b, out=out)
+        if not out.dot(out) < math.inf:
+            divide(a, b, out=out, zero=partial(self.divided_by_zero, division))
 
-    def operations(self, formula: Formula, row: FloatArray) -> list[Call]:
-        """The operations of a formula as calls; the last one writes `row`."""
-        while len(self.scratch) < formula.scratch:
-            self.scratch.append(np.empty(self.bins))
-        rows, scratch = self.rows, self.scratch
-        values: list[FloatArray] = []
-        calls: list[Call] = []
-        for operation in formula.operations:
-            kernel, slot = operation.kernel, operation.slot
-            out = row if slot < 0 else scratch[slot]
-            if kernel is divide:
-                conditions = _given([condition for condition, _ in operation.guards], rows, values)
-                guards = [(c, taken) for c, (_, taken) in zip(conditions, operation.guards, strict=True)]
-                kernel = partial(divide, zero=partial(self.divided_by_zero, formula.node, guards))
-            operands = _given(operation.operands, rows, values)
-            calls.append((kernel, (*operands, *operation.literals), {"out": out}))
-            values.append(out)
-        return calls
-
-    def divided_by_zero(
-        self, node: str, guards: Sequence[tuple[FloatArray | float, bool]], where: BoolArray
-    ) -> None:
+    def divided_by_zero(self, division: Division, where: BoolArray) -> None:
         """Note a division by zero in the bins `where`, as far as the branches that it stands in are taken."""
-        for condition, taken in guards:
+        for cell, taken in division.guards:
+            condition = self.cells[cell]
             chosen = (
                 np.not_equal(condition, 0.0) & ~np.isnan(condition) if taken else np.equal(condition, 0.0)
             )
             where = where & chosen
         if where.any():
-            self.notes.add("FT301", node, where)
-
-    def check(self, formula: Formula, row: FloatArray) -> None:
-        """Settle a formula's result where it needs that."""
-        # the dot product is the cheapest pass that shows whether all values are finite
-        if not row.dot(row) < math.inf:
-            self.settle(formula.node, row, self.missing_before(formula))
+            self.notes.add("FT301", division.node, where)
 
     def missing_before(self, formula: Formula) -> BoolArray:
         """`(bins,)` bool: where a missing value of an input can be why the formula's value is missing."""
         missing = np.zeros(self.bins, dtype=bool)
         for id in formula.now:
-            missing |= np.isnan(self.rows[id])
+            missing |= np.isnan(self.row(id))
         for id in formula.delayed:
-            missing[1:] |= np.isnan(self.rows[id][:-1])
+            missing[1:] |= np.isnan(self.row(id)[:-1])
         return np.logical_or.accumulate(missing) if formula.memory else missing
 
     def settle(
@@ -300,17 +271,6 @@ class _Run:
         if new.any():
             self.notes.add("FT302", node, new)
 
-    def feedback(self, groups: tuple[Group, ...]) -> list[Call]:
-        """The calls of feedback groups with equal bodies."""
-        calls: list[Call] = []
-        hoisted = [item for group in groups for item in group.hoisted]
-        for id, formula in hoisted:
-            self.place((id,))
-            calls += self.operations(formula, self.rows[id])
-        calls.append((self.scan, (groups,), {}))
-        self.spare += [self.rows[id] for id, _ in hoisted]
-        return calls
-
     def scan(self, groups: tuple[Group, ...]) -> None:
         """Evaluate feedback groups with equal bodies."""
         body = groups[0].body
@@ -323,7 +283,7 @@ class _Run:
         """Evaluate groups with equal bodies at once; False where a division by zero or an overflow is met."""
         body, size = groups[0].body, len(groups)
         inputs = [
-            list(np.stack([self.rows[group.inputs[index]] for group in groups], axis=1))
+            list(np.stack([self.row(group.inputs[index]) for group in groups], axis=1))
             for index in range(body.inputs)
         ]
         constants = list(np.array([group.constants for group in groups]).T.copy())
@@ -337,7 +297,7 @@ class _Run:
             return False
         for column, group in enumerate(groups):
             for formula, result in zip(group.members, results, strict=True):
-                np.add(result[:, column], 0.0, out=self.rows[formula.node])
+                np.add(result[:, column], 0.0, out=self.row(formula.node))
             if not self.all_finite(group):
                 self.scan_carefully(group)
         return True
@@ -350,7 +310,7 @@ class _Run:
         except ZeroDivisionError:
             return False
         for formula, result in zip(group.members, results, strict=True):
-            np.add(np.array(result), 0.0, out=self.rows[formula.node])
+            np.add(np.array(result), 0.0, out=self.row(formula.node))
         return self.all_finite(group)
 
     def scan_carefully(self, group: Group) -> None:
@@ -362,20 +322,20 @@ class _Run:
             self.bins, self.lists(group), group.constants, results, zeros, infinities
         )
         for formula, result in zip(group.members, results, strict=True):
-            self.rows[formula.node][:] = result
+            self.row(formula.node)[:] = result
         for formula, at_zero, at_infinity in zip(group.members, zeros, infinities, strict=True):
             if at_zero:
-                self.divided_by_zero(formula.node, (), self.mask(at_zero))
-            row = self.rows[formula.node]
+                self.divided_by_zero(Division(formula.node), self.mask(at_zero))
+            row = self.row(formula.node)
             self.settle(formula.node, row, self.missing_before(formula), self.mask(at_infinity))
 
     def lists(self, group: Group) -> list[list[float]]:
         """The inputs of a group as lists of one value for each bin."""
-        return [self.rows[id].tolist() for id in group.inputs]
+        return [self.row(id).tolist() for id in group.inputs]
 
     def all_finite(self, group: Group) -> bool:
         """Whether all values of a group's members are finite."""
-        rows = (self.rows[formula.node] for formula in group.members)
+        rows = (self.row(formula.node) for formula in group.members)
         return all(row.dot(row) < math.inf for row in rows)
 
     def mask(self, bins: list[int]) -> BoolArray:
@@ -383,13 +343,6 @@ class _Run:
         mask = np.zeros(self.bins, dtype=bool)
         mask[bins] = True
         return mask
-
-
-def _given(
-    operands: Iterable[Operand], rows: Mapping[str, FloatArray], values: Sequence[FloatArray]
-) -> list[FloatArray | float]:
-    """What operands stand for: nodes their rows, earlier operations their buffers, numbers themselves."""
-    return [rows[o] if isinstance(o, str) else values[o] if isinstance(o, int) else o for o in operands]
 
 
 def _seed(plan: Plan, seed: int | None) -> int:

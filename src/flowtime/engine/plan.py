@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from flowtime.core.expression import Call, Expression, Name
-from flowtime.core.functions import PmfOf, References, children, is_delay, references, unit_of
+from flowtime.core.functions import PmfOf, References, children, divide, is_delay, references, unit_of
 from flowtime.core.graph import components, first_cycle, is_cyclic, levels, topological_order
 from flowtime.core.grid import Grid
 from flowtime.core.pmf import Pmf
 from flowtime.core.profiles import daily_profile
 from flowtime.core.series import FloatArray
-from flowtime.engine.formula import Formula, flatten
+from flowtime.engine.formula import Formula, Operand, flatten
 from flowtime.engine.loops import Group, build
 from flowtime.errors import InvalidInput
 from flowtime.model.spec import ConstNode, ExprNode, Model, Node, PmfNode
@@ -85,19 +85,51 @@ class Feedback:
 
 Step = Source | Vector | Feedback
 
+Placed = tuple[Callable[..., object], tuple[int, ...], int]
+"""A kernel, the cells of what it is called with, and the cell of the row that it writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Where a division by zero is noted: at `node`, in bins where all branches that it stands in are taken.
+
+    `guards` are the cells of their conditions, and whether each must be true.
+    """
+
+    node: str
+    guards: tuple[tuple[int, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The cells of the memory that a plan runs in, and the calls of its formulas over them.
+
+    The cells are, in this order: the rows of the recorded series; `given` places for series that come from
+    outside; `buffers` rows that all others share, and parts of formulas; and `constants`, which are numbers,
+    literals of kernels and divisions, and are counted from the end: -1, -2, ... `cells` says where the series
+    of each node and hoisted formula is. `copies` are recorded series that repeat another one, as (row, row of
+    the other). `calls` are those of each step; a division of series has its Division as last operand.
+    """
+
+    given: int
+    buffers: int
+    constants: tuple[Any, ...]
+    cells: Mapping[str, int]
+    copies: tuple[tuple[int, int], ...]
+    calls: tuple[tuple[Placed, ...], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The steps of a model in order, each after what it needs.
 
-    `last_uses` holds for each step the nodes whose series no later step uses. `inputs` are the nodes
-    whose series are given at evaluation. `units` holds each node's declared unit,
-    or the one that its formula implies.
+    `placement` says where in memory their series are. `inputs` are the nodes whose series are given at
+    evaluation. `units` holds each node's declared unit, or the one that its formula implies.
     """
 
     model: Model
     steps: tuple[Step, ...]
-    last_uses: tuple[tuple[str, ...], ...]
+    placement: Placement = field(repr=False)
     inputs: frozenset[str]
     units: Mapping[str, str | None]
 
@@ -171,7 +203,7 @@ def compile(model: Model, inputs: Collection[str] = ()) -> Plan:
                 for _, _, (id,) in members
             ]
     units = _units(model, trees, [id for component in found for id in component])
-    return Plan(model, tuple(steps), _last_uses(steps), bound, units)
+    return Plan(model, tuple(steps), _Placer(model, steps).place(), bound, units)
 
 
 def _source(node: Node, grid: Grid, bound: Collection[str]) -> Source:
@@ -220,12 +252,115 @@ def _feedback(
         yield Feedback(tuple(groups))
 
 
-def _last_uses(steps: list[Step]) -> tuple[tuple[str, ...], ...]:
+class _Placer:
+    """Gives each series a row of memory: in the result, else one whose series no later step uses."""
+
+    def __init__(self, model: Model, steps: Sequence[Step]) -> None:
+        self.steps = steps
+        self.home: dict[str, int] = {}
+        self.copies: list[tuple[int, int]] = []
+        recorded = model.recorded()
+        for row, (_, node) in enumerate(recorded):
+            if node.id in self.home:
+                self.copies.append((row, self.home[node.id]))
+            else:
+                self.home[node.id] = row
+        self.given = len(recorded)
+        self.scratch = self.given + sum(isinstance(step, Source) and step.pmf is None for step in steps)
+        formulas = [formula for step in steps for formula in _whole(step)]
+        self.first_shared = self.scratch + max((formula.scratch for formula in formulas), default=0)
+        self.end = self.first_shared
+        self.spare: list[int] = []
+        self.cells: dict[str, int] = {}
+        self.constants: list[Any] = []
+
+    def place(self) -> Placement:
+        """The placement of the steps."""
+        given = iter(range(self.given, self.scratch))
+        calls: list[tuple[Placed, ...]] = []
+        for step, last in zip(self.steps, _last_uses(self.steps), strict=True):
+            found: list[Placed] = []
+            if isinstance(step, Source) and step.pmf is None:
+                self.cells[step.node] = self.home.get(step.node, next(given))
+            else:
+                for id in step.writes:
+                    self.give(id)
+            if isinstance(step, Vector):
+                self.add(step.formula, found)
+                if step.formula.negative_zero:
+                    cell = self.cells[step.formula.node]
+                    found.append((np.add, (cell, self.constant(0.0)), cell))
+            hoisted = (
+                [item for group in step.groups for item in group.hoisted]
+                if isinstance(step, Feedback)
+                else []
+            )
+            for id, formula in hoisted:
+                self.give(id)
+                self.add(formula, found, id)
+            calls.append(tuple(found))
+            ids = [*(id for id, _ in hoisted), *last]
+            self.spare += [cell for cell in (self.cells[id] for id in ids) if cell >= self.first_shared]
+        return Placement(
+            given=self.scratch - self.given,
+            buffers=self.end - self.scratch,
+            constants=tuple(reversed(self.constants)),
+            cells=self.cells,
+            copies=tuple(self.copies),
+            calls=tuple(calls),
+        )
+
+    def give(self, id: str) -> None:
+        """Give a series its row. Rows freed last are taken first, as they are in cache."""
+        if id in self.home:
+            self.cells[id] = self.home[id]
+        elif self.spare:
+            self.cells[id] = self.spare.pop()
+        else:
+            self.cells[id], self.end = self.end, self.end + 1
+
+    def constant(self, value: object) -> int:
+        """The cell of a constant."""
+        self.constants.append(value)
+        return -len(self.constants)
+
+    def add(self, formula: Formula, calls: list[Placed], id: str | None = None) -> None:
+        """The calls of a formula; the last one writes the row of its series."""
+        values: list[int] = []
+
+        def cell(operand: Operand) -> int:
+            if isinstance(operand, str):
+                return self.cells[operand]
+            return values[operand] if isinstance(operand, int) else self.constant(operand)
+
+        for operation in formula.operations:
+            operands = [cell(operand) for operand in operation.operands]
+            operands += [self.constant(value) for value in operation.literals]
+            if operation.kernel is divide:
+                guards = tuple((cell(condition), taken) for condition, taken in operation.guards)
+                operands.append(self.constant(Division(formula.node, guards)))
+            out = self.cells[id or formula.node] if operation.slot < 0 else self.scratch + operation.slot
+            calls.append((operation.kernel, tuple(operands), out))
+            values.append(out)
+
+
+def _whole(step: Step) -> list[Formula]:
+    """The formulas of a step that are evaluated for all bins at once."""
+    match step:
+        case Vector(formula):
+            return [formula]
+        case Feedback(groups):
+            return [formula for group in groups for _, formula in group.hoisted]
+    return []
+
+
+def _last_uses(steps: Sequence[Step]) -> list[list[str]]:
+    """For each step the nodes whose series no later step uses."""
     last = {id: index for index, step in enumerate(steps) for id in step.writes + step.reads}
     uses: list[list[str]] = [[] for _ in steps]
     for id, index in last.items():
         uses[index].append(id)
-    return tuple(map(tuple, uses))
+    return uses
 
 
 def _ordered(ids: Collection[str], known: Mapping[str, Any]) -> list[str]:

@@ -36,6 +36,7 @@ from flowtime.formats.metadata import (
     write_sidecar,
 )
 from flowtime.formats.parquet import write_parquet
+from flowtime.formats.stretches import Table
 from flowtime.formats.text import write_csv
 
 DESCRIPTOR, CSV_ENTRY, PARQUET_ENTRY, README = (
@@ -67,7 +68,7 @@ _ANEW = (
 
 
 def write_bundle(
-    series: SeriesSet,
+    series: Table,
     description: JSON,
     files: Mapping[str, bytes],
     handle: BinaryIO,

@@ -27,6 +27,7 @@ from flowtime.formats.metadata import (
     write_sidecar,
 )
 from flowtime.formats.parquet import write_parquet
+from flowtime.formats.stretches import Table
 from flowtime.formats.text import Writable, write_csv, write_ndjson
 
 WriteWorkbook = Callable[[SeriesSet, JSON, Mapping[str, bytes], BinaryIO, Progress | None], None]
@@ -141,6 +142,29 @@ def export_stream(
     return counted.streamed(series.rows)
 
 
+def export_into(
+    table: Table,
+    description: Mapping[str, Any],
+    format: Format,
+    handle: BinaryIO,
+    *,
+    table_digest: str,
+    files: Mapping[str, bytes] | None = None,
+    embed: bool = False,
+    workbook: WriteWorkbook | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a table that carries its metadata to an empty file, which can be read and sought too.
+
+    What a Parquet file holds whenever `progress` is told does not change any more. Raises OSError as the
+    handle does.
+    """
+    _check_embed(format, embed)
+    name = Path("series" + format.extension)
+    described = describe(table, description, table_digest)
+    _write_whole(table, described, files or {}, format, handle, name, workbook, progress)
+
+
 def _check_embed(format: Format, embed: bool) -> None:
     if embed and format is not GOLD:
         raise InvalidInput(
@@ -151,7 +175,7 @@ def _check_embed(format: Format, embed: bool) -> None:
 
 
 def _write_whole(
-    series: SeriesSet,
+    series: Table,
     described: JSON,
     files: Mapping[str, bytes],
     format: Format,
@@ -166,6 +190,7 @@ def _write_whole(
         write_parquet(series, document, handle, progress)
     elif format is XLSX:
         assert workbook is not None, "who asks for a workbook brings its writer"
+        assert isinstance(series, SeriesSet), "a workbook has the series side by side"
         workbook(series, described, files, handle, progress)
     elif format is BUNDLE:
         folder = path.parent if path.is_absolute() else None

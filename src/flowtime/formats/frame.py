@@ -7,7 +7,7 @@ import polars as pl
 from flowtime.core.series import SeriesSet
 from flowtime.errors import InvalidInput
 from flowtime.formats.metadata import COLUMNS
-from flowtime.formats.text import stretch
+from flowtime.formats.stretches import places
 
 
 def frame(series: SeriesSet, *, wide: bool = False) -> pl.DataFrame:
@@ -31,7 +31,8 @@ def frame(series: SeriesSet, *, wide: bool = False) -> pl.DataFrame:
             for name, values in zip(names, series.values, strict=True)
         ]
         return pl.DataFrame([times, *columns])
-    of_series, of_bin, value = stretch(series, (slice(0, len(series)), slice(0, series.grid.bins)))
+    of_series, of_bin = places(slice(0, len(series)), slice(0, series.grid.bins))
+    value = pl.Series(series.values.reshape(-1), nan_to_null=True)
     components = pl.Series([key.component for key in series.keys], dtype=pl.String)
     measures = pl.Series([key.measure for key in series.keys], dtype=pl.String)
     columns = [times.gather(of_bin), components.gather(of_series), measures.gather(of_series), value]

@@ -22,14 +22,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
 from flowtime.core import canonical
 from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
-from flowtime.core.series import SeriesKey, SeriesSet, name_problem
+from flowtime.core.series import SeriesKey, name_problem
 from flowtime.errors import InvalidInput
 from flowtime.formats import GOLD, PARQUET, Format
 
@@ -83,7 +83,23 @@ class Recorded:
         return len(self.keys) * self.grid.bins
 
 
-def describe(series: SeriesSet, description: Mapping[str, Any], digest: str) -> JSON:
+class Named(Protocol):
+    """A table that can say what it is."""
+
+    @property
+    def grid(self) -> Grid: ...  # noqa: D102 (as SeriesSet has them)
+
+    @property
+    def keys(self) -> tuple[SeriesKey, ...]: ...  # noqa: D102
+
+    @property
+    def units(self) -> tuple[str | None, ...]: ...  # noqa: D102
+
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+
+
+def describe(series: Named, description: Mapping[str, Any], digest: str) -> JSON:
     """`description` with what the table itself says: versions, grid, series, rows and digest."""
     return {
         **description,

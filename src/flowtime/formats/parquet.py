@@ -25,17 +25,17 @@ from polars.io.plugins import register_io_source
 
 from flowtime.core.canonical import JSON
 from flowtime.core.grid import MAX_INSTANT, MIN_INSTANT
-from flowtime.core.series import SeriesSet
-from flowtime.errors import InvalidInput
+from flowtime.errors import FlowtimeError, InvalidInput
 from flowtime.formats import Progress
 from flowtime.formats.layout import Cells, Layout, Reading, layout
 from flowtime.formats.metadata import COLUMNS, IGNORE, read_footer, write_footer
 from flowtime.formats.pages import check_pages
 from flowtime.formats.rows import Broken
-from flowtime.formats.text import spans, stretch
+from flowtime.formats.stretches import Table, places, stretches
 
 MAGIC = b"PAR1"
 GROUP_ROWS = 1 << 18
+_KNOWN_TIMES = 1 << 22
 _ENTRY = "flowtime"
 _SEAL = "flowtime.seal"
 _PREFIX = b"sha256:"
@@ -46,18 +46,19 @@ _BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, Val
 
 
 def write_parquet(
-    series: SeriesSet, document: JSON | None, handle: BinaryIO, progress: Progress | None = None
+    series: Table, document: JSON | None, handle: BinaryIO, progress: Progress | None = None
 ) -> None:
     """Write `series`, with the descriptor `document` and a seal unless it is None.
 
-    `handle` is an empty file that can be read and sought too: the seal stands before the last bytes.
+    `handle` is an empty file that can be read and sought too: the seal stands before the last bytes. What
+    the file holds whenever `progress` is told does not change any more.
     """
     _sink(series, document, handle, progress)
     if document is not None:
         _close_seal(handle)
 
 
-def _sink(series: SeriesSet, document: JSON | None, handle: BinaryIO, progress: Progress | None) -> None:
+def _sink(series: Table, document: JSON | None, handle: BinaryIO, progress: Progress | None) -> None:
     time_type = pl.Int64() if series.grid.start is None else pl.Datetime("us", "UTC")
     times = series.time_bins()
     rows = _group_rows(series.grid.bins)
@@ -70,18 +71,32 @@ def _sink(series: SeriesSet, document: JSON | None, handle: BinaryIO, progress: 
         """The times of a stretch, made once for all that are of one shape."""
         shape = bins.start, bins.stop, which.stop - which.start
         if shape not in known:
+            if len(known) * rows > _KNOWN_TIMES:
+                known.clear()
             known[shape] = pl.Series(np.tile(times[bins], shape[2])).cast(time_type)
         return known[shape]
 
-    def stretches(*_: object) -> Iterator[pl.DataFrame]:
+    broken: list[FlowtimeError] = []
+
+    def frames(*_: object) -> Iterator[pl.DataFrame]:
         done = 0
-        for span in spans(series, rows):
-            of_series, _of_bin, value = stretch(series, span)
-            columns = (instants(*span), components.gather(of_series), measures.gather(of_series), value)
-            done += len(value)
-            yield pl.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
-            if progress is not None:
-                progress(done, done / series.rows)
+        try:
+            for which, bins, value in stretches(series, rows):
+                of_series, _of_bin = places(which, bins)
+                columns = (
+                    instants(which, bins),
+                    components.gather(of_series),
+                    measures.gather(of_series),
+                    value,
+                )
+                done += len(value)
+                if progress is not None:
+                    progress(done, done / series.rows)
+                yield pl.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+        except FlowtimeError as error:
+            # The library raises an error of its own for it.
+            broken.append(error)
+            raise
 
     schema = dict(zip(COLUMNS, (time_type, pl.String(), pl.String(), pl.Float64()), strict=True))
     metadata = (
@@ -89,10 +104,12 @@ def _sink(series: SeriesSet, document: JSON | None, handle: BinaryIO, progress: 
     )
     try:
         # Statistics would help who filters by value; they cost a tenth of the time of everyone.
-        register_io_source(stretches, schema=schema).sink_parquet(
+        register_io_source(frames, schema=schema).sink_parquet(
             handle, compression="zstd", row_group_size=rows, statistics=False, metadata=metadata
         )
     except pl.exceptions.ComputeError as error:
+        if broken:
+            raise broken[0] from None
         number = re.search(r"os error ([0-9]+)", str(error))
         raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 

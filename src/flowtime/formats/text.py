@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
-import numpy as np
 import polars as pl
 
-from flowtime.core.series import SeriesSet
 from flowtime.formats import Progress
 from flowtime.formats.metadata import COLUMNS
+from flowtime.formats.stretches import Table, places, stretches
 
 CHUNK_ROWS = 1 << 17
+_KNOWN_LABELS = 1 << 20
+"""Up to so many bins all times are spelled once; of more, those of a stretch at a time."""
 _CSV_SPECIAL = re.compile(r'[",\r\n]')
 
 
@@ -34,28 +35,9 @@ class Writable(Protocol):
         """Take all of `data`."""
 
 
-def spans(series: SeriesSet, rows: int) -> Iterator[tuple[slice, slice]]:
-    """The matrix in stretches of about `rows` values, in the order of the table: series and bins of each."""
-    bins = series.grid.bins
-    count = max(1, rows // bins)
-    for first in range(0, len(series), count):
-        for start in range(0, bins, rows):
-            yield slice(first, min(first + count, len(series))), slice(start, min(start + rows, bins))
-
-
-def stretch(series: SeriesSet, span: tuple[slice, slice]) -> tuple[pl.Series, pl.Series, pl.Series]:
-    """One stretch as rows: the row of each value in the matrix, its bin, and the value, null if missing."""
-    which, bins = span
-    values = series.values[which, bins]
-    # Indices as Series: gathering by an array costs three times as much.
-    of_series = pl.Series(np.repeat(np.arange(which.start, which.stop, dtype=np.uint32), values.shape[1]))
-    of_bin = pl.Series(np.tile(np.arange(bins.start, bins.stop, dtype=np.uint32), values.shape[0]))
-    return of_series, of_bin, pl.Series(np.ascontiguousarray(values).reshape(-1), nan_to_null=True)
-
-
-def labels(series: SeriesSet) -> pl.Series:
-    """`time_bin` of every bin as text, as Grid.label spells it."""
-    time_bins = pl.Series(series.time_bins())
+def labels(series: Table, bins: slice = slice(None)) -> pl.Series:
+    """`time_bin` of every bin, or of some, as text, as Grid.label spells it."""
+    time_bins = pl.Series(series.time_bins()[bins])
     if series.grid.start is None:
         return time_bins.cast(pl.String)
     # Bins are whole seconds long, so that all of them share the digits below a second.
@@ -63,36 +45,63 @@ def labels(series: SeriesSet) -> pl.Series:
     return time_bins.cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%S") + fraction
 
 
-def write_csv(series: SeriesSet, handle: Writable, progress: Progress | None = None) -> None:
+def write_csv(series: Table, handle: Writable, progress: Progress | None = None) -> None:
     """Write `series` as gold CSV."""
-    handle.write(",".join(COLUMNS).encode() + b"\n")
-    names = [f"{_field(key.component)},{_field(key.measure)}" for key in series.keys]
-    _write(series, handle, labels(series), names, (",", "", "\n"), progress)
+    _write(csv_pieces(series), series.rows, handle, progress)
 
 
-def write_ndjson(series: SeriesSet, handle: Writable, progress: Progress | None = None) -> None:
+def write_ndjson(series: Table, handle: Writable, progress: Progress | None = None) -> None:
     """Write `series` as NDJSON."""
+    _write(ndjson_pieces(series), series.rows, handle, progress)
+
+
+def csv_pieces(series: Table) -> Iterator[tuple[int, bytes | memoryview]]:
+    """`series` as gold CSV, piece by piece, each with the number of its rows."""
+    yield 0, ",".join(COLUMNS).encode() + b"\n"
+    names = [f"{_field(key.component)},{_field(key.measure)}" for key in series.keys]
+    yield from _lines(series, lambda texts: texts, names, (",", "", "\n"))
+
+
+def ndjson_pieces(series: Table, rows: int = CHUNK_ROWS) -> Iterator[tuple[int, bytes | memoryview]]:
+    """`series` as NDJSON in pieces of about `rows` rows, each with the number of its rows."""
     quote = '"' if series.grid.start is not None else ""
-    times = f'{{"time_bin":{quote}' + labels(series) + f'{quote},"component_id"'
     names = [f'{_json(key.component)},"measure":{_json(key.measure)},"value"' for key in series.keys]
-    _write(series, handle, times, names, (":", "null", "}\n"), progress)
+
+    def spelled(texts: pl.Series) -> pl.Series:
+        return f'{{"time_bin":{quote}' + texts + f'{quote},"component_id"'
+
+    yield from _lines(series, spelled, names, (":", "null", "}\n"), rows)
 
 
 def _write(
-    series: SeriesSet,
+    pieces: Iterator[tuple[int, bytes | memoryview]],
+    rows: int,
     handle: Writable,
-    times: pl.Series,
-    names: Sequence[str],
-    spelling: tuple[str, str, str],
     progress: Progress | None,
 ) -> None:
+    done = 0
+    for count, piece in pieces:
+        handle.write(piece)
+        done += count
+        if progress is not None and count:
+            progress(done, done / rows)
+
+
+def _lines(
+    series: Table,
+    spelled: Callable[[pl.Series], pl.Series],
+    names: Sequence[str],
+    spelling: tuple[str, str, str],
+    rows: int = CHUNK_ROWS,
+) -> Iterator[tuple[int, bytes | memoryview]]:
     """Lines of time, name and value; `spelling` is what separates them, what missing is, what ends a line."""
     keys = pl.Series(names, dtype=pl.String)
     separator, missing, end = spelling
-    done = 0
-    for span in spans(series, CHUNK_ROWS):
-        of_series, of_bin, value = stretch(series, span)
-        frame = pl.DataFrame({"time": times.gather(of_bin), "key": keys.gather(of_series), "value": value})
+    times = spelled(labels(series)) if series.grid.bins <= _KNOWN_LABELS else None
+    for which, bins, value in stretches(series, rows):
+        of_series, of_bin = places(which, bins)
+        time = times.gather(of_bin) if times is not None else spelled(labels(series, bins))
+        frame = pl.DataFrame({"time": time, "key": keys.gather(of_series), "value": value})
         text = io.BytesIO()
         frame.write_csv(
             text,
@@ -103,10 +112,7 @@ def _write(
             line_terminator=end,
             batch_size=8192,
         )
-        handle.write(text.getbuffer())
-        done += len(value)
-        if progress is not None:
-            progress(done, done / series.rows)
+        yield len(value), text.getbuffer()
 
 
 def _field(name: str) -> str:

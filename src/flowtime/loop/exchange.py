@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,11 +17,20 @@ from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.engine import SEMANTICS_VERSION, compile, evaluate
 from flowtime.engine.sampling import prepare
 from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable
-from flowtime.formats import BUNDLE, XLSX, Format, Progress, half
-from flowtime.formats.export import Exported, Streamed, export_file, export_stream
-from flowtime.formats.metadata import FORMAT_VERSION, Recorded
+from flowtime.formats import BUNDLE, GOLD, XLSX, Format, Progress, half
+from flowtime.formats.export import Exported, Streamed, export_file, export_into, export_stream
+from flowtime.formats.files import translated
+from flowtime.formats.metadata import (
+    FORMAT_VERSION,
+    Recorded,
+    describe,
+    descriptor,
+    table_resource,
+    write_sidecar,
+)
+from flowtime.formats.stretches import Stored
 from flowtime.formats.telemetry import Imported, import_file, read_recorded
-from flowtime.formats.text import Writable
+from flowtime.formats.text import Writable, ndjson_pieces
 from flowtime.loop import models
 from flowtime.loop.models import MODEL_FILE, PREVIEW_FILE, Label, StoredModel, topology
 from flowtime.loop.replay import Replay, bind, bound_nodes, on_grid
@@ -34,6 +44,9 @@ from flowtime.registry import Registry
 from flowtime.registry.catalog import Catalog, Data, Parent, Topology
 from flowtime.version import ENGINE_VERSION
 
+_STREAMED_ROWS = 1 << 15
+"""Rows of a piece of a stream: a server sends many streams at once."""
+
 
 def read_series(registry: Registry, id: str, progress: Progress | None = None) -> SeriesSet:
     """The series of a run or telemetry, bit for bit.
@@ -41,14 +54,25 @@ def read_series(registry: Registry, id: str, progress: Progress | None = None) -
     Raises NotFound (FT501) or Unavailable (FT805) where the artifact was damaged.
     """
     catalog = registry.catalog(id)
-    expected = Recorded(
+    expected = Recorded(*_table_of(catalog), catalog["data"]["digest"])
+    with _as_published(id):
+        return read_recorded(registry.path(id, DATA_FILE), expected, progress)
+
+
+def _table_of(catalog: JSON) -> tuple[Grid, tuple[SeriesKey, ...], tuple[str | None, ...]]:
+    """The grid, the names and the units of the series."""
+    return (
         Grid.from_json(catalog["grid"]),
         tuple(SeriesKey(m["component"], m["measure"]) for m in catalog["measures"]),
         tuple(m["unit"] for m in catalog["measures"]),
-        catalog["data"]["digest"],
     )
+
+
+@contextmanager
+def _as_published(id: str) -> Iterator[None]:
+    """Says of data that is not as it should be whose it is; raises Unavailable (FT805)."""
     try:
-        return read_recorded(registry.path(id, DATA_FILE), expected, progress)
+        yield
     except InvalidInput as error:
         raise Unavailable(
             "FT805",
@@ -56,6 +80,17 @@ def read_series(registry: Registry, id: str, progress: Progress | None = None) -
             where=error.where,
             hint="restore it from a backup, or delete the artifact and run again",
         ) from error
+
+
+def stored(registry: Registry, id: str) -> Stored:
+    """The series of a run or telemetry, to be read while they are written elsewhere."""
+    catalog = registry.catalog(id)
+    content = next((entry for entry in catalog["contents"] if entry["name"] == DATA_FILE), None)
+    if content is None:
+        hint = "restore it from a backup, or delete the artifact and run again"
+        raise Unavailable("FT805", f"{id}: its catalog names no {DATA_FILE}", hint=hint)
+    where = f"{registry.folder(id)}/{DATA_FILE}"
+    return Stored(*_table_of(catalog), lambda: registry.stream(id, DATA_FILE), content["sha256"], where)
 
 
 def read_model(registry: Registry, id: str) -> Model | None:
@@ -130,19 +165,66 @@ def export_to(
     return export_stream(series, described, format, stream, **options)
 
 
-def sidecar(registry: Registry, id: str, format: Format) -> JSON:
-    """What stands beside an export under the artifact's own name; the export is written to know its bytes.
+def plain_pieces(registry: Registry, id: str, format: Format) -> Generator[bytes | memoryview, None, None]:
+    """A run or telemetry as plain gold CSV or NDJSON, piece by piece, read while it is taken.
 
-    Raises InvalidInput (FT418) for a format that holds its metadata itself.
+    Raises Unavailable (FT805) before the last piece where the artifact was damaged.
+    """
+    table = stored(registry, id)
+    held: bytes | memoryview = b""
+    with _as_published(id):
+        for piece in (
+            table.pieces() if format is GOLD else (piece for _, piece in ndjson_pieces(table, _STREAMED_ROWS))
+        ):
+            # The last piece stays here until the hash is right: a damaged table never looks complete.
+            if held:
+                yield held
+            held = piece
+    yield held
+
+
+def write_into(
+    registry: Registry,
+    id: str,
+    format: Format,
+    handle: BinaryIO,
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> None:
+    """A run or telemetry with its metadata, written into an empty file by `formats.export.export_into`.
+
+    Tables that need not be in memory are read while they are written. Raises as `read_series` does.
+    """
+    described, files, table_digest = _beside_series(registry, id, format)
+    table = read_series(registry, id) if format is XLSX else stored(registry, id)
+    options |= {"table_digest": table_digest, "files": files, "progress": progress}
+    with _as_published(id), translated("a temporary file"):
+        export_into(table, described, format, handle, **options)
+
+
+def sidecar(registry: Registry, id: str, format: Format) -> JSON:
+    """What stands beside an export under the artifact's own name, without the export itself.
+
+    Raises InvalidInput (FT418) for a format that holds its metadata itself, Unavailable (FT805).
     """
     if not format.sidecar:
         hint = "export it; the metadata is in the file"
         raise InvalidInput("FT418", f"{format.title} has no metadata beside it", hint=hint)
-    with tempfile.TemporaryDirectory(prefix="flowtime-") as folder:
-        exported = export(registry, id, format, Path(folder, id + format.extension))
-        assert exported.metadata_path is not None
-        document: JSON = canonical.load(exported.metadata_path.read_bytes())
-        return document
+    size, whole = 0, hashlib.sha256()
+    for piece in plain_pieces(registry, id, format):
+        size += len(piece)
+        whole.update(piece)
+    described = describe(stored(registry, id), *_described(registry, id))
+    resource = table_resource(
+        described, format, id + format.extension, size=size, sha256=f"sha256:{whole.hexdigest()}"
+    )
+    document: JSON = canonical.load(write_sidecar(descriptor(described, [resource])))
+    return document
+
+
+def _described(registry: Registry, id: str) -> tuple[JSON, str]:
+    return description(registry, id), registry.catalog(id)["data"]["digest"]
 
 
 def _beside_series(registry: Registry, id: str, format: Format) -> tuple[JSON, dict[str, bytes], str]:

@@ -16,7 +16,7 @@ from flowtime.loop.exchange import Brought
 from flowtime.loop.models import Label, StoredModel
 from flowtime.loop.replay import recorded_inputs
 from flowtime.loop.runs import effective_seed
-from flowtime.loop.samples import sample
+from flowtime.loop.samples import Progress, sample
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import Model, PmfNode
 from flowtime.registry import Registry
@@ -55,17 +55,28 @@ def test_loop(
     seed: int | None,
     folder: Path,
     samples: int | None,
+    progress: Progress | None,
 ) -> JSON:
     """Runs a model in `registry` and verifies the run: `{model_id, run_id, ok, formats}`.
 
-    The model is published there first, where it is not yet. Raises InvalidInput (FT401) on unknown formats.
+    The model is published there first, where it is not yet. `progress` is told of the steps done, the run
+    and each format, and of all. Raises InvalidInput (FT401) on unknown formats.
     """
     names = list(FORMATS) if "all" in formats else list(formats)
     wanted = [format_named(name, FORMATS) for name in names]
+    wanted = list(dict.fromkeys(wanted))
+    steps = 1 + len(wanted)
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(done, steps)
+
+    tell(0)
     model = models.publish(registry, stored.text, stored.model, replace(label, name=stored.name))
     source = models.read(registry, model["id"])
     run = runs.run(registry, source, label, seed=seed, samples=samples)
-    verdicts = verify(registry, run["id"], list(dict.fromkeys(wanted)), folder, label)
+    tell(1)
+    verdicts = verify(registry, run["id"], wanted, folder, label, verified=lambda done: tell(1 + done))
     return {
         "model_id": stored.id or stored.name,
         "run_id": run["id"],
@@ -81,10 +92,12 @@ def verify(
     folder: Path,
     label: Label,
     between: Callable[[Path], None] | None = None,
+    verified: Callable[[int], None] | None = None,
 ) -> list[Verdict]:
     """Exports a run in each format into `folder`, imports each file as telemetry, and compares everything.
 
-    `between` is called with each exported file before it is imported.
+    `between` is called with each exported file before it is imported, `verified` after each format with how
+    many are done.
     """
     model = exchange.read_model(registry, run_id)
     if model is None:
@@ -116,6 +129,8 @@ def verify(
             verdict.check("stored", where is None, f"the telemetry stored has other values, first at {where}")
         verdict.check("second_export_identical", same, "a second export has other bytes")
         verdicts.append(verdict)
+        if verified is not None:
+            verified(len(verdicts))
     return verdicts
 
 

@@ -86,8 +86,8 @@ def moment(text: str, *, end: bool = False) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        what = f"{text!r} is no date or instant such as 2025-09-01 or 2025-09-01T08:00Z"
-        raise InvalidInput("FT504", what) from None
+        hint = "write it as 2025-09-01 or 2025-09-01T08:00Z"
+        raise InvalidInput("FT504", f"{text!r} is no date or instant", hint=hint) from None
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
     if end and len(text) <= 10:

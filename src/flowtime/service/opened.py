@@ -32,6 +32,11 @@ class Opened:
         """The registry that the settings name."""
         return Registry.open(self.settings.artifacts, cache_dir=self.settings.cache, progress=self.progress)
 
+    @property
+    def place(self) -> str:
+        """The address of the registry, one text for all ways to write it."""
+        return self.registry.store.url
+
     def at(self, root: str) -> Self:
         """The same use cases over another registry."""
         return type(self)(replace(self.settings, artifacts=root), self.progress)

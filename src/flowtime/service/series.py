@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ class Series(Models):
         back with the telemetry runs. With `samples` it holds the mean and quantiles of so many samples,
         computed by `workers` processes; `progress` is told of those done and of all.
         """
-        from flowtime.loop import exchange, runs
+        from flowtime.loop import runs
 
         bindings = tuple(bind)
         if telemetry is None and (model is None or bindings):
@@ -54,6 +54,8 @@ class Series(Models):
         stored: Any = None if model is None else self._model(model, publish=True)
         replay = None
         if telemetry is not None:
+            from flowtime.loop import exchange  # a run by itself needs no readers of files
+
             id = self.registry.resolve(telemetry, ("telemetry",))
             stored, replay = exchange.replay(self.registry, id, stored, bindings)
         labelled = self._label(name or f"{stored.name}_{'run' if replay is None else 'replay'}", **label)
@@ -103,20 +105,48 @@ class Series(Models):
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         exchange.export_to(self.registry, id, wanted, stream, **options, **_workbook(wanted.name))
 
-    def describe_export(self, reference: str, format: str) -> JSON:
-        """What an export will be: `{id, kind, format, extension, media_type, sidecar, rows, etag}`."""
+    def export_pieces(self, id: str, format: str) -> Generator[bytes | memoryview, None, None]:
+        """Plain CSV or NDJSON of an artifact with this full id, piece by piece, in little memory.
+
+        Raises Unavailable (FT805) before the last piece where the artifact was damaged.
+        """
         from flowtime.formats import format_named
+        from flowtime.loop import exchange
+
+        return exchange.plain_pieces(self.registry, id, format_named(format))
+
+    def export_into(self, id: str, format: str, file: BinaryIO, **options: Any) -> None:
+        """Series with their metadata written into an empty file, in little memory where the format allows;
+        `options` as for `export`.
+        """
+        from flowtime.formats import format_named
+        from flowtime.loop import exchange
+
+        wanted = format_named(format)
+        exchange.write_into(self.registry, id, wanted, file, **options, **_workbook(wanted.name))
+
+    def describe_export(self, reference: str, format: str) -> JSON:
+        """What an export will be: `{id, kind, format, extension, media_type, sidecar, rows, digest, etag}`.
+
+        Plain CSV is the artifact's own `file`, with so many `bytes`; both are None for other formats.
+        """
+        from flowtime.formats import GOLD, format_named
+        from flowtime.loop.runs import DATA_FILE
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         catalog = self.registry.catalog(id)
         # Plain tables hold the series alone; the others also what people say of the artifact.
         etag = catalog["data"]["digest"] + ("" if wanted.sidecar else f"-{self.registry.stamp(id)}")
+        sizes = {content["name"]: content["bytes"] for content in catalog["contents"]}
         return {
             "id": id,
             "kind": catalog["kind"],
             "format": wanted.name,
             **{key: getattr(wanted, key) for key in ("extension", "media_type", "sidecar")},
             "rows": catalog["data"]["rows"],
+            "digest": catalog["data"]["digest"],
+            "file": DATA_FILE if wanted is GOLD else None,
+            "bytes": sizes.get(DATA_FILE) if wanted is GOLD else None,
             "etag": etag,
         }
 
@@ -179,6 +209,9 @@ class Series(Models):
             brought = exchange.bring(self.registry, source, belongs, options)
         if dry_run:
             return brought.to_json()
+        if (tell := options.get("progress")) is not None:
+            # The last moment for somebody who watches to stop it.
+            tell(brought.imported.series.rows, 1.0)
         label = self._label(
             name or "telem", tags=tags, description=description, owner=owner, visibility=visibility
         )
@@ -193,10 +226,12 @@ class Series(Models):
         seed: int | None = None,
         samples: int | None = None,
         keep: bool = False,
+        progress: Callable[[int, int], object] | None = None,
     ) -> JSON:
         """Run, export, import, verify: `{model_id, run_id, ok, formats: {name: {ok, checks, problems}}}`.
 
         Works in a scratch registry, and leaves only its verdict in the model's catalog, unless `keep`.
+        `progress` is told of the steps done and of all.
         """
         from flowtime.loop import models, verify
 
@@ -205,7 +240,9 @@ class Series(Models):
         with tempfile.TemporaryDirectory(prefix="flowtime-") as scratch:
             apart = replace(self.settings, artifacts=f"{scratch}/artifacts", cache=Path(scratch))
             with (self if keep else type(self)(apart)).registry as registry:
-                report = verify.test_loop(registry, stored, label, formats, seed, Path(scratch), samples)
+                report = verify.test_loop(
+                    registry, stored, label, formats, seed, Path(scratch), samples, progress
+                )
         if not models.is_file(model) or keep:
             self._record(f"{stored.id}@v{stored.version}", report)
         return report

@@ -1,0 +1,193 @@
+"""Every address of the API, asked wrongly in every way: always a problem of one shape, never a defect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.servers import Servers
+from tests.worlds import make_world
+
+from flowtime.errors import CODES
+
+MEMBERS = {
+    "type", "title", "status", "detail", "kind", "code", "message", "where", "hint", "errors", "count",
+}  # fmt: skip
+ODD = ("..%2F..%2Fetc%2Fpasswd", "no-such", "%00", "a%2Fb", "x" * 300, "İ€", "%FF")
+MILESTONE = "/export"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    folder = tmp_path_factory.mktemp("errors")
+    make_world(folder)
+    with Servers(folder) as servers:
+        url = servers()
+        with httpx.Client(base_url=url, timeout=60) as client:
+            yield client
+        assert "Traceback" not in servers.log(url)
+
+
+@pytest.fixture(scope="module")
+def operations(client: httpx.Client) -> list[tuple[str, str, dict[str, Any]]]:
+    paths = client.get("/openapi.json").json()["paths"]
+    found = [(path, method, operation) for path, each in paths.items() for method, operation in each.items()]
+    assert len(found) > 30
+    return found
+
+
+def assert_problem(response: httpx.Response, *statuses: int) -> dict[str, Any]:
+    what = f"{response.request.method} {response.request.url} → {response.status_code} {response.text[:300]}"
+    assert response.status_code in statuses, what
+    assert response.headers["content-type"] == "application/problem+json", what
+    problem = response.json()
+    assert set(problem) == MEMBERS, what
+    assert problem["status"] == response.status_code, what
+    assert problem["title"] == CODES[problem["code"]].title, what
+    assert problem["kind"] == CODES[problem["code"]].kind, what
+    assert problem["type"].endswith(f"/v1/errors/{problem['code']}"), what
+    assert problem["detail"], what
+    assert response.headers["x-content-type-options"] == "nosniff", what
+    assert "no-store" in response.headers["cache-control"], what
+    return problem
+
+
+def path_with(path: str, operation: dict[str, Any], value: str) -> str:
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            path = path.replace("{" + parameter["name"] + "}", value)
+    return path
+
+
+def test_ids_that_there_are_not(client: httpx.Client, operations: list[Any]) -> None:
+    tried = 0
+    for path, method, operation in operations:
+        if "{" not in path:
+            continue
+        example = operation.get("requestBody", {}).get("content", {})
+        kind, body = next(((k, c["example"]) for k, c in example.items() if "example" in c), ("", None))
+        content = body if isinstance(body, str) or body is None else json.dumps(body)
+        headers = {"Content-Type": kind} if kind else {}
+        for odd in ODD:
+            response = client.request(
+                method, path_with(path, operation, odd), content=content, headers=headers
+            )
+            assert_problem(response, 400, 404, 405, 409, 422)
+            tried += 1
+    assert tried > 100
+
+
+def test_methods_that_there_are_not(client: httpx.Client, operations: list[Any]) -> None:
+    allowed: dict[str, set[str]] = {}
+    for path, method, _ in operations:
+        allowed.setdefault(path, set()).add(method.upper())
+    # At these an artifact could be, too.
+    for path in ("/v1/artifacts/index", "/v1/artifacts/verify"):
+        allowed[path] |= allowed["/v1/artifacts/{id}"]
+    for path, methods in allowed.items():
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - methods:
+            problem = assert_problem(
+                client.request(method, path.replace("{", "x").replace("}", "")), 405, 404
+            )
+            assert problem["code"] in {"FT821", "FT820", "FT501", "FT833", "FT701", "FT401"}
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"{", "application/json"),
+        (b"\xff\xfe", "application/json"),
+        (b"[]", "application/json"),
+        (b'"text"', "application/json"),
+        (b"null", "application/json"),
+        (b'{"no_such_field": 1}', "application/json"),
+        (b"[" * 100_000, "application/json"),
+        (b'{"name": 1e999}', "application/json"),
+        (b"a: [", "application/yaml"),
+        (b"a: &a [*a]", "application/yaml"),
+        (b"<x/>", "application/xml"),
+        (b"", ""),
+        (b"x" * 100, "multipart/form-data; boundary=y"),
+        (b"x", "multipart/form-data"),
+        (
+            b'--y\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n1',
+            "multipart/form-data; boundary=y",
+        ),
+    ],
+)
+def test_bodies_that_say_nothing(
+    client: httpx.Client, operations: list[Any], content: bytes, kind: str
+) -> None:
+    for path, method, operation in operations:
+        body = operation.get("requestBody")
+        if body is None or (not body.get("required") and content in (b"", b"null")):
+            continue
+        headers = {"Content-Type": kind} if kind else {}
+        response = client.request(
+            method, path_with(path, operation, "baseline-v1"), content=content, headers=headers
+        )
+        assert_problem(response, 400, 404, 409, 413, 415, 422)
+
+
+def test_parameters_of_the_wrong_type(client: httpx.Client, operations: list[Any]) -> None:
+    tried = 0
+    for path, method, operation in operations:
+        for parameter in operation.get("parameters", ()):
+            schema = json.dumps(parameter["schema"])
+            if parameter["in"] != "query" or not any(
+                f'"{kind}"' in schema for kind in ("integer", "number", "boolean", "enum")
+            ):
+                continue
+            response = client.request(
+                method, path_with(path, operation, "monday"), params={parameter["name"]: "not-of-this-type"}
+            )
+            problem = assert_problem(response, 400, 422)
+            tried += 1
+            if problem["code"] == "FT822":
+                assert parameter["name"] in {error["source"].split(".")[1] for error in problem["errors"]}
+    assert tried > 15
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("page=0", 422), ("size=0", 422), ("size=100000", 422), ("sort=age", 422), ("kind=runs", 422),
+        ("from=yesterday", 422), ("to=2025-13-01", 422), ("page=99999999999999999999999", 422),
+    ],
+)  # fmt: skip
+def test_filters_that_mean_nothing(client: httpx.Client, query: str, status: int) -> None:
+    problem = assert_problem(client.get(f"/v1/artifacts?{query}"), status, 400)
+    assert problem["hint"] or problem["errors"]
+
+
+def test_an_address_that_there_is_not(client: httpx.Client) -> None:
+    problem = assert_problem(client.get("/v2/artifacts"), 404)
+    assert (problem["kind"], problem["code"]) == ("not_found", "FT820")
+
+
+def test_the_type_of_a_problem_leads_to_its_explanation(client: httpx.Client) -> None:
+    problem = assert_problem(client.get("/v1/artifacts/no-such"), 404)
+    explained = client.get(problem["type"]).json()
+    assert explained["code"] == problem["code"] == "FT501"
+    assert explained["title"] == problem["title"]
+
+
+def test_bad_rows_are_listed_with_their_lines(client: httpx.Client) -> None:
+    rows = b"time_bin,component_id,measure,value\n" + b"".join(b"x,a,b,%d\n" % n for n in range(1500))
+    response = client.post("/v1/import", content=rows, headers={"Content-Type": "text/csv"})
+    problem = assert_problem(response, 422)
+    assert (problem["count"], len(problem["errors"])) == (1500, 1000)
+    assert problem["errors"][0]["line"] == 2
+    assert "/" not in problem["errors"][0]["source"]
+
+
+def test_a_model_is_refused_with_every_problem_at_its_place(client: httpx.Client, tmp_path: Path) -> None:
+    text = "grid: {bins: 4}\nnodes:\n  - {id: a, kind: expr, expr: nobody + 1}\n  - {id: a, kind: const}\n"
+    for path in ("/v1/models", "/v1/models/validate"):
+        response = client.post(path, content=text, headers={"Content-Type": "application/yaml"})
+        problem = assert_problem(response, 422)
+        assert {error["line"] for error in problem["errors"]} >= {3, 4}
