@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install -
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 
-.PHONY: demo test check style types fmt bench fuzz lock emulators changelog clean help
+.PHONY: demo test check style types fmt bench fuzz docs reference fresh lock emulators changelog clean help
 
 demo: $(VENV)/flowtime ## run the whole loop on a template: model, run, export, import, verified
 	@$(BIN)/flowtime demo
@@ -37,6 +37,17 @@ bench: $(VENV)/dev ## measure speed as ratios to bare calls (ARGS=... to choose)
 
 fuzz: $(VENV)/dev ## give every reader bytes that nobody would write (ARGS="--minutes 60 csv parquet")
 	@$(BIN)/python -m fuzz $(ARGS)
+
+docs: $(VENV)/dev ## build the documentation as a site into build/docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+	@echo "the site: build/docs/index.html"
+
+reference: $(VENV)/dev ## write the pages of the documentation that come from the code, and run the examples of errors
+	@$(BIN)/python scripts/reference.py
+	@$(BIN)/python scripts/error_reference.py
+
+fresh: $(VENV)/run ## install the wheel in empty environments, lowest and newest Python, and use it there
+	@$(BIN)/python scripts/fresh.py
 
 lock: $(VENV)/dev ## resolve the newest versions into requirements/*.txt
 	@$(BIN)/python scripts/lock.py

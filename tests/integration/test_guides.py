@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import pytest
 
-GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"(.*?)(?:  # exit code (\d+))?", re.DOTALL)
 
@@ -54,12 +54,22 @@ def prints(command: Command, output: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "guide", ["export-import-loop", "data-formats", "bring-your-telemetry", "use-from-python"]
+    "guide",
+    [
+        "tutorial",
+        "guides/bring-your-telemetry",
+        "guides/data-formats",
+        "guides/export-import-loop",
+        "guides/export-to-other-tools",
+        "guides/model-your-system",
+        "guides/use-from-python",
+        "guides/use-in-ci",
+    ],
 )
 def test_everything_in_the_guide_runs_as_shown(
     guide: str, tmp_path: Path, unavailable: Callable[[str], NoReturn]
 ) -> None:
-    text = (GUIDES / f"{guide}.md").read_text(encoding="utf-8")
+    text = (DOCS / f"{guide}.md").read_text(encoding="utf-8")
     scripts = Path(sys.executable).parent
     environment = os.environ | {
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",

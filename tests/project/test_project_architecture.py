@@ -74,10 +74,9 @@ FENCES = {
 DEFERRED = "flowtime.service"
 """Only this package imports inside functions: it keeps the start of a command free of heavy modules."""
 
-BY_NAME = {
-    "flowtime", "flowtime.__main__", "flowtime.cli", "flowtime.cli.serve", "flowtime.library",
-    "flowtime.cli.token", "flowtime.storage",
-}  # fmt: skip
+BY_NAME = {"flowtime", "flowtime.__main__", "flowtime.library", "flowtime.storage"} | {
+    f"flowtime.cli{part}" for part in ("", ".serve", ".token")
+}
 """Only these import modules by name when asked: the public names, the command once the process is set up for
 it, the commands of the faces, the server, the libraries of users that are no dependencies, the stores in
 buckets with their library."""

@@ -11,8 +11,8 @@ from flowtime.errors import CODES
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = examples()
-WITHOUT = {"FT900", "FT834"}
-"""A defect has no example; work is cancelled in the midst of it, see the tests of jobs."""
+WITHOUT = {"FT900"}
+"""A defect has no example."""
 RUN = {code: example for code, example in EXAMPLES.items() if example.run or example.python}
 
 

@@ -33,14 +33,15 @@ _PATIENCE = 10.0
 
 def create(config: Config) -> FastAPI:
     """The application for this configuration."""
-    service = Flowtime(config.settings, takes_files=False)
-    folder = config.settings.cache / f"server-{_key(service.place)}"
+    service, cache = Flowtime(config.settings, takes_files=False), config.settings.cache
+    # Servers of one user share the cache folder, and neither each other's jobs nor each other's sessions.
+    folder = cache / f"server-{_key(service.place)}"
     auth = "" if config.auth is None else str(config.auth.resolve())
     presence = Presence(folder / "processes")
     server = Server(
         config,
         service=service,
-        access=Access(config.auth, folder / f"sessions-{_key(auth)}"),
+        access=Access(config.auth, cache / "sessions" / _key(auth)),
         jobs=Jobs(folder / "jobs", presence),
         metrics=Metrics(),
         presence=presence,

@@ -1,0 +1,207 @@
+"""Proves that flowtime works where nothing of it was before: make fresh
+
+Builds wheel and sdist, checks what is in them, installs the wheel into empty environments outside the
+tree, with the lowest and the newest Python on this machine that flowtime supports, and there runs the
+demo, the loop and the server. Says what the installation weighs and how long the import takes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import tomllib
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+LOWEST = (3, 11)
+MODEL = """\
+nodes:
+  - {id: visits, kind: pmf, pmf: {"100": 0.5, "140": 0.5}}
+  - {id: orders, kind: expr, expr: "visits * 0.3 + SHIFT(orders, 1) * 0.1"}
+"""
+SDIST = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "PKG-INFO", ".gitignore"}
+"""What an sdist holds besides src/."""
+
+
+def check(what: str, missing: set[str], extra: set[str]) -> None:
+    """Ends the script where a file is missing in a distribution, or should not be there."""
+    if missing or extra:
+        sys.exit(f"{what}: missing {sorted(missing) or 'nothing'}, not expected {sorted(extra) or 'nothing'}")
+    print(f"{what} holds what it should and nothing else")
+
+
+def build(folder: Path) -> Path:
+    """Builds both distributions, checks them, and returns the wheel."""
+    command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    listed = subprocess.run(
+        ["git", "ls-files", "src/flowtime"], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
+    )
+    package = {line.removeprefix("src/") for line in listed.stdout.splitlines()}
+    for needed in ("py.typed", "sim/templates/checkout.yaml", "sim/templates/transit-hub.csv"):
+        assert f"flowtime/{needed}" in package
+    version = wheel.name.split("-")[1]
+    info = {
+        f"flowtime-{version}.dist-info/{name}"
+        for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    check(
+        f"{wheel.name}, {wheel.stat().st_size / 1e6:.2f} MB,",
+        (package | info) - names,
+        names - package - info,
+    )
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = SDIST | {f"src/{name}" for name in package}
+    check(f"{sdist.name}, {sdist.stat().st_size / 1e6:.2f} MB,", wanted - names, names - wanted)
+    return wheel
+
+
+def pythons() -> list[tuple[tuple[int, ...], Path]]:
+    """The supported Pythons of this machine with their versions, lowest first, one of each minor version."""
+    places = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep)]
+    places += sorted(Path.home().glob(".pyenv/versions/*/bin"))
+    places += sorted(Path.home().glob(".local/share/uv/python/*/bin"))
+    found: dict[tuple[int, ...], tuple[tuple[int, ...], Path]] = {}
+    for place in places:
+        for path in sorted(place.glob("python3.*")):
+            if re.fullmatch(r"python3\.\d+", path.name) is None:
+                continue
+            said = "import sys; print(*sys.version_info[:3])"
+            ran = subprocess.run([path, "-c", said], capture_output=True, encoding="utf-8", check=False)
+            version = tuple(map(int, ran.stdout.split()))
+            if version[:2] >= LOWEST and version[:2] not in found:
+                found[version[:2]] = (version, path)
+    return sorted(found.values())
+
+
+def size(folder: Path) -> float:
+    """What the files under a folder weigh, in MB, without compiled modules."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return sum(path.stat().st_size for path in files) / 1e6
+
+
+def best(command: list[str | Path], times: int = 7) -> float:
+    """CPU milliseconds of a command, user and system, the least of several times."""
+    taken = []
+    for _ in range(times):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(taken) * 1000
+
+
+def asked(url: str) -> Any:
+    """The JSON at an address."""
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def prove(wheel: Path, python: Path, version: tuple[int, ...], folder: Path) -> None:
+    """Installs the wheel for one Python in an empty environment, and uses it."""
+    home = folder / ".".join(map(str, version))
+    environment, work = home / "venv", home / "work"
+    subprocess.run([python, "-m", "venv", environment], check=True)
+    work.mkdir()
+    bare = size(environment)
+    pip: list[str | Path] = [
+        environment / "bin" / "python",
+        "-m",
+        "pip",
+        "-qq",
+        "--disable-pip-version-check",
+        "install",
+    ]
+    locked: list[str | Path] = [
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "-r",
+        ROOT / "requirements/run.txt",
+    ]
+    subprocess.run([*pip, *locked], check=True)
+    subprocess.run([*pip, "--no-deps", wheel], check=True)
+    installed = size(environment) - bare
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FLOWTIME_"))
+    }
+    clean |= {"HOME": str(home), "FLOWTIME_CACHE": str(home / "cache")}
+    flowtime = environment / "bin" / "flowtime"
+
+    def run(*words: str) -> str:
+        ran = subprocess.run(
+            [flowtime, *words], cwd=work, env=clean, capture_output=True, encoding="utf-8", check=False
+        )
+        if ran.returncode:
+            sys.exit(f"flowtime {' '.join(words)} ended with {ran.returncode}\n{ran.stdout}{ran.stderr}")
+        return ran.stdout
+
+    run("demo")
+    (work / "shop.yaml").write_text(MODEL, encoding="utf-8")
+    loop = json.loads(run("test-loop", "--model", "shop.yaml", "--json"))
+    assert loop["ok"], loop
+    run("run", "--model", "shop.yaml", "--name", "fresh")
+    with subprocess.Popen(
+        [flowtime, "serve", "--port", "0"],
+        cwd=work,
+        env=clean,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+    ) as server:
+        assert server.stdout is not None
+        address = re.search(r"http://\S+", server.stdout.readline())
+        assert address is not None
+        try:
+            health = asked(f"{address[0]}/healthz")
+            names = [item["name"] for item in asked(f"{address[0]}/v1/artifacts?kind=run")["artifacts"]]
+        finally:
+            server.terminate()
+    assert health["status"] == "ok"
+    assert names == ["fresh"]
+    interpreter = environment / "bin" / "python"
+    floor = best([interpreter, "-c", "pass"])
+    package = best([interpreter, "-c", "import flowtime"]) - floor
+    face = best([interpreter, "-c", "import flowtime; flowtime.Registry"]) - floor
+    print(
+        f"Python {'.'.join(map(str, version))}: demo, loop and server work; {installed:.0f} MB installed; "
+        f"import flowtime takes {package:.1f} ms of CPU, with the first use of a public name {face:.0f} ms"
+    )
+
+
+def main() -> None:
+    """Proves it with the lowest and the newest Python."""
+    began = time.monotonic()
+    supported = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert supported == f">={'.'.join(map(str, LOWEST))}"
+    folder = Path(tempfile.mkdtemp(prefix="flowtime-fresh-"))
+    try:
+        wheel = build(folder)
+        there = pythons()
+        if not there:
+            sys.exit("no Python that flowtime supports was found")
+        for version, python in dict.fromkeys((there[0], there[-1])):
+            prove(wheel, python, version, folder)
+    finally:
+        shutil.rmtree(folder)
+    print(f"{time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

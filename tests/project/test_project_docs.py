@@ -1,0 +1,112 @@
+"""The documentation: generated pages are those of the code, links lead somewhere, the site builds."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jsonschema
+import pytest
+from scripts.reference import DOCS, LAYERS, PAGES, SETTINGS
+
+from flowtime.errors import InvalidInput
+from flowtime.model import from_document
+from flowtime.settings import VARIABLES
+from flowtime.sim import templates
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((DOCS / "reference/model.schema.json").read_text(encoding="utf-8"))
+VALID: list[dict[str, Any]] = json.loads((ROOT / "tests/golden/valid.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_the_one_of_the_code(name: str) -> None:
+    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), "run: make reference"
+
+
+def test_every_setting_is_described() -> None:
+    assert SETTINGS.keys() == VARIABLES.keys()
+
+
+def test_every_part_of_the_package_is_drawn() -> None:
+    parts = {
+        path.stem
+        for path in (ROOT / "src/flowtime").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert parts - {part for layer in LAYERS for part in layer} == {"__init__", "__main__"}
+
+
+def models() -> Iterator[Any]:
+    for case in VALID:
+        yield pytest.param(case["model"], id=case["name"])
+    for template in templates.templates(None):
+        yield pytest.param(template.fill(), id=template.id)
+
+
+@pytest.mark.parametrize("model", list(models()))
+def test_models_fit_the_schema(model: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(model)
+
+
+def objects() -> Iterator[Any]:
+    """Each kind of mapping in a model: a document with a key that nothing has, and the keys in the schema."""
+    stranger = {"qqqqqqqq": 1}
+    node = {"id": "a", "kind": "const", "values": 1}
+    sections = SCHEMA["properties"]
+    yield pytest.param(stranger, SCHEMA, id="model")
+    for name in ("grid", "metadata", "rng", "topology"):
+        yield pytest.param({name: stranger}, sections[name], id=name)
+    yield pytest.param({"outputs": [stranger]}, sections["outputs"]["items"], id="outputs")
+    topology = sections["topology"]["properties"]
+    yield pytest.param({"topology": {"nodes": [stranger]}}, topology["nodes"]["items"], id="component")
+    yield pytest.param({"topology": {"edges": [stranger]}}, topology["edges"]["items"], id="edge")
+    for kind in ("const", "expr", "pmf"):
+        yield pytest.param({"nodes": [{**node, "kind": kind, **stranger}]}, SCHEMA["$defs"][kind], id=kind)
+
+
+@pytest.mark.parametrize(("document", "described"), list(objects()))
+def test_the_schema_has_the_keys_that_are_read(document: dict[str, Any], described: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        from_document({"nodes": [{"id": "a", "kind": "const", "values": 1}], **document})
+    (message,) = [error.message for error in caught.value.errors if "qqqqqqqq" in error.message]
+    assert message.partition("known keys: ")[2].split(", ") == unordered(described, message)
+
+
+def unordered(described: dict[str, Any], message: str) -> list[str]:
+    """The keys of the schema, in the order of the message where they are the same."""
+    said = message.partition("known keys: ")[2].split(", ")
+    keys = list(described["properties"])
+    return said if sorted(said) == sorted(keys) else keys
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "changes/README.md"])
+def test_links_outside_the_site_lead_somewhere(name: str) -> None:
+    path = ROOT / name
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_site_builds_and_asks_nobody_else(tmp_path: Path, unavailable: Callable[[str], NoReturn]) -> None:
+    if any(find_spec(name) is None for name in ("sphinx", "furo", "myst_parser")):
+        unavailable("the tools of the documentation are not installed")
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "-b", "html"]
+    doctrees = ["-d", str(tmp_path / "doctrees")]
+    built = subprocess.run(
+        [*command, *doctrees, str(DOCS), str(tmp_path / "site")],
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+    )
+    assert built.returncode == 0, built.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert {"index.html", "tutorial.html", "search.html"} <= {page.name for page in pages}
+    assert (tmp_path / "site/searchindex.js").stat().st_size > 10_000
+    fetched = re.compile(r"<(?:script|img|iframe)[^>]+src=\"(?:https?:)?//|<link[^>]+href=\"(?:https?:)?//")
+    assert [page.name for page in pages if fetched.search(page.read_text(encoding="utf-8"))] == []
