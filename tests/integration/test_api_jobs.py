@@ -56,7 +56,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def until(url: str, *statuses: str, seconds: float = 60) -> dict[str, Any]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        job = httpx.get(url).json()
+        job = httpx.get(url, timeout=60).json()
         if job["status"] in statuses:
             return job
         assert job["finished_utc"] is None, job
@@ -65,7 +65,7 @@ def until(url: str, *statuses: str, seconds: float = 60) -> dict[str, Any]:
 
 
 def begin(url: str, path: str, **sent: Any) -> str:
-    response = httpx.post(f"{url}{path}", headers=ASYNC, **sent)
+    response = httpx.post(f"{url}{path}", headers=ASYNC, **sent, timeout=60)
     assert response.status_code == 202, response.text
     assert response.headers["preference-applied"] == "respond-async"
     assert response.json()["status"] == "queued"
@@ -75,7 +75,7 @@ def begin(url: str, path: str, **sent: Any) -> str:
 def test_a_job_ends_with_its_result(servers: Servers) -> None:
     url = servers()
     job = until(begin(url, "/v1/runs", json=SHORT), "done")
-    made = httpx.get(f"{url}/v1/artifacts/{job['result']['id']}").json()
+    made = httpx.get(f"{url}/v1/artifacts/{job['result']['id']}", timeout=60).json()
     assert job["result"]["files"] == made["files"]
     assert (job["error"], job["kind"], job["finished_utc"] is not None) == (None, "run", True)
     for path, kind in (("/v1/artifacts/index", "index rebuild"), ("/v1/artifacts/verify", "index verify")):
@@ -86,12 +86,12 @@ def test_a_job_ends_with_its_result(servers: Servers) -> None:
     )
     assert job["result"]["ok"] is True
     assert job["progress"]["total"] == 2
-    data = httpx.get(f"{url}/v1/runs/{made['id']}/export/gold").content
+    data = httpx.get(f"{url}/v1/runs/{made['id']}/export/gold", timeout=60).content
     job = until(begin(url, "/v1/import?name=back", content=data), "done")
     assert job["result"]["kind"] == "telemetry"
     failed = until(begin(url, "/v1/import", content=b"a,b\n1,2\n"), "failed")
     assert failed["error"]["code"] == "FT403"
-    assert len(httpx.get(f"{url}/v1/jobs").json()["jobs"]) == 6
+    assert len(httpx.get(f"{url}/v1/jobs", timeout=60).json()["jobs"]) == 6
     assert cached("server-*/processes/*/*") == cached("server-*/processes/*/lock")
 
 
@@ -100,14 +100,14 @@ def test_a_job_is_told_of_and_cancelled(servers: Servers) -> None:
     place = begin(url, "/v1/runs", json=LONG)
     until(place, "running")
     deadline = time.monotonic() + 30
-    while not httpx.get(place).json()["progress"]["done"]:
+    while not httpx.get(place, timeout=60).json()["progress"]["done"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert httpx.get(place).json()["progress"]["total"] == 500_000
-    assert httpx.delete(place).status_code == 200
+    assert httpx.get(place, timeout=60).json()["progress"]["total"] == 500_000
+    assert httpx.delete(place, timeout=60).status_code == 200
     job = until(place, "cancelled")
     assert (job["error"]["code"], job["result"]) == ("FT834", None)
-    assert httpx.get(f"{url}/v1/artifacts?kind=run").json()["total"] == 0
+    assert httpx.get(f"{url}/v1/artifacts?kind=run", timeout=60).json()["total"] == 0
     assert staged() == []
 
 
@@ -124,7 +124,7 @@ def test_a_killed_server_leaves_its_jobs_interrupted(servers: Servers) -> None:
     assert len(cached("server-*/processes/process_*")) == 1
     again = servers()
     for place in (running, waiting, queued):
-        job = httpx.get(place.replace(url, again)).json()
+        job = httpx.get(place.replace(url, again), timeout=60).json()
         assert job["status"] == "interrupted"
         assert job["finished_utc"] is not None
     # What the killed one had of uploads is gone with it.
@@ -135,10 +135,10 @@ def test_a_killed_server_leaves_its_jobs_interrupted(servers: Servers) -> None:
 def test_every_worker_tells_of_every_job(servers: Servers) -> None:
     url = servers("--workers", "2")
     place = begin(url, "/v1/runs", json=LONG)
-    assert {httpx.get(place).json()["status"] for _ in range(20)} <= {"queued", "running"}
-    httpx.delete(place)
+    assert {httpx.get(place, timeout=60).json()["status"] for _ in range(20)} <= {"queued", "running"}
+    httpx.delete(place, timeout=60)
     until(place, "cancelled")
-    assert {httpx.get(place).json()["status"] for _ in range(20)} == {"cancelled"}
+    assert {httpx.get(place, timeout=60).json()["status"] for _ in range(20)} == {"cancelled"}
 
 
 def test_a_server_that_stops_gives_work_up_and_says_so(servers: Servers) -> None:
@@ -159,7 +159,7 @@ def test_a_server_that_stops_gives_work_up_and_says_so(servers: Servers) -> None
     assert staged() == []
     assert cached("server-*/processes/*") == []
     again = servers()
-    assert httpx.get(place.replace(url, again)).json()["status"] == "interrupted"
+    assert httpx.get(place.replace(url, again), timeout=60).json()["status"] == "interrupted"
 
 
 def test_a_caller_that_goes_away_stops_what_it_asked_for(servers: Servers) -> None:
@@ -172,7 +172,7 @@ def test_a_caller_that_goes_away_stops_what_it_asked_for(servers: Servers) -> No
     # The places for work are free again.
     for _ in range(6):
         assert httpx.post(f"{url}/v1/runs", json=SHORT, timeout=60).status_code == 201
-    assert httpx.get(f"{url}/v1/artifacts?query=long").json()["total"] == 0
+    assert httpx.get(f"{url}/v1/artifacts?query=long", timeout=60).json()["total"] == 0
 
 
 @pytest.fixture

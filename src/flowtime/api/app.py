@@ -38,12 +38,13 @@ def create(config: Config) -> FastAPI:
     folder = cache / f"server-{_key(service.place)}"
     auth = "" if config.auth is None else str(config.auth.resolve())
     presence = Presence(folder / "processes")
+    jobs = Jobs(folder / "jobs", presence)
     server = Server(
         config,
         service=service,
         access=Access(config.auth, cache / "sessions" / _key(auth)),
-        jobs=Jobs(folder / "jobs", presence),
-        metrics=Metrics(),
+        jobs=jobs,
+        metrics=Metrics(lambda: jobs.running),
         presence=presence,
     )
 

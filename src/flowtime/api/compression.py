@@ -68,7 +68,8 @@ class Compression:
             return
         headers = Headers(scope=scope)
         known = headers.get("if-none-match", "")
-        scope = {**scope, "headers": [_plain(name, value) for name, value in scope["headers"]]}
+        # The same scope: what the application notes in it is for those outside, too.
+        scope["headers"] = [_plain(name, value) for name, value in scope["headers"]]
         response = _Response(send, coding(headers.get("accept-encoding")), known, self._places)
         await self._app(scope, receive, response.send)
 

@@ -44,6 +44,8 @@ class Config:
     root_path: str = ""
     hosts: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
+    access_log: bool = False
+    """Whether every request is a line of JSON on stderr."""
     limits: Limits = field(default_factory=Limits)
 
 

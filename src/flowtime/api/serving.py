@@ -7,6 +7,8 @@ import os
 import pickle
 import signal
 import socket
+import sys
+import tempfile
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 
 from flowtime.api import access_file
 from flowtime.api.app import create
+from flowtime.api.metrics import SHARED
 from flowtime.api.server import Config
 from flowtime.errors import InvalidInput, Unavailable
 
@@ -69,10 +72,13 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
     before = {number: signal.signal(number, signal.SIG_IGN) for number in signals if main}
     try:
         if workers > 1:
-            Multiprocess(settings, sockets=[bound]).run()
+            with tempfile.TemporaryDirectory(prefix="flowtime-metrics-") as folder:
+                os.environ[SHARED] = folder
+                Multiprocess(settings, sockets=[bound]).run()
         else:
             uvicorn.Server(settings).run(sockets=[bound])
     finally:
+        os.environ.pop(SHARED, None)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -80,6 +86,12 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
 def application() -> FastAPI:
     """The application of a worker process, as the process that started it configured it."""
     config: Config = pickle.loads(b64decode(os.environ[_CONFIG]))  # noqa: S301 - written by `serve` above
+    if config.access_log:
+        log = logging.getLogger("flowtime.access")
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        # A line is a JSON document as it is.
+        log.handlers = [logging.StreamHandler(sys.stderr)]
     return create(config)
 
 

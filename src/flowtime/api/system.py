@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from flowtime.api import schemas
 from flowtime.api.responses import answer
 from flowtime.api.server import Call, Reading, Server, Writing
-from flowtime.errors import CODES, NotFound
+from flowtime.errors import CODES, NotFound, Unavailable
 from flowtime.version import __version__
 
 router = APIRouter()
@@ -21,7 +21,14 @@ router = APIRouter()
 def health(request: Request) -> Response:
     """Whether the registry answers, which one it is (its UUID), and the version of the server."""
     server: Server = request.app.state.server
-    registry = server.service.registry_id()
+    try:
+        registry = server.service.registry_id()
+    except Unavailable as error:
+        if server.config.auth is None:
+            raise
+        # Whoever asks need not be known here: where the storage is stays inside.
+        hint = "see the log of the storage, or flowtime index status on the server"
+        raise Unavailable(error.code, "the storage of the registry does not answer", hint=hint) from error
     return answer(request, {"status": "ok", "version": __version__, "registry": registry})
 
 
@@ -36,15 +43,20 @@ def metrics(call: Reading) -> Response:
     """Requests by route and status, their times, running jobs: in the text format of Prometheus. Any known
     caller may ask; a token of a reader is enough.
     """
-    return Response(generate_latest(call.server.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(call.server.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get(
     "/v1/index", responses=schemas.ok(schemas.IndexStatus), summary="The registry in numbers", tags=["system"]
 )
 def index_status(call: Reading) -> Response:
-    """How many artifacts there are, and what storage holds that cannot be read."""
-    return answer(call.request, call.service.index_status())
+    """How many artifacts there are, and what storage holds that cannot be read. Where it lies is for those
+    who run the server.
+    """
+    status = call.service.index_status()
+    if call.caller is not None and call.caller.role != "admin":
+        status = {key: value for key, value in status.items() if key not in ("root", "index")}
+    return answer(call.request, status)
 
 
 @router.get(

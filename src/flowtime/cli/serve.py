@@ -39,6 +39,7 @@ from flowtime.service import Flowtime
     help="A proxy whose word on who calls (X-Forwarded-For and -Proto) is believed; repeatable.",
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
+@click.option("--access-log", is_flag=True, help="Write a line of JSON to stderr for every request.")
 @registry_command("--artifacts", "--out")
 def serve_command(
     service: Flowtime,
@@ -50,6 +51,7 @@ def serve_command(
     hosts: tuple[str, ...],
     proxies: tuple[str, ...],
     workers: int,
+    access_log: bool,
 ) -> None:
     """Serve the HTTP API and the pages, for this machine alone unless --host and --auth say otherwise."""
 
@@ -65,7 +67,9 @@ def serve_command(
     gc.freeze()
     gc.set_threshold(700, 10, 10)
     path = "/" + root_path.strip("/") if root_path else ""
-    config = serving.Config(service.settings, auth=auth, root_path=path, hosts=hosts, proxies=proxies)
+    config = serving.Config(
+        service.settings, auth=auth, root_path=path, hosts=hosts, proxies=proxies, access_log=access_log
+    )
     serving.serve(config, host, port, workers, ready)
 
 

@@ -148,21 +148,22 @@ def export_into(
     format: Format,
     handle: BinaryIO,
     *,
+    name: str,
     table_digest: str,
     files: Mapping[str, bytes] | None = None,
     embed: bool = False,
     workbook: WriteWorkbook | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write a table that carries its metadata to an empty file, which can be read and sought too.
+    """Write a table that carries its metadata to an empty file, which can be read and sought too. `name` is
+    what the file will be called.
 
     What a Parquet file holds whenever `progress` is told does not change any more. Raises OSError as the
     handle does.
     """
     _check_embed(format, embed)
-    name = Path("series" + format.extension)
     described = describe(table, description, table_digest)
-    _write_whole(table, described, files or {}, format, handle, name, workbook, progress)
+    _write_whole(table, described, files or {}, format, handle, Path(name), workbook, progress)
 
 
 def _check_embed(format: Format, embed: bool) -> None:

@@ -199,6 +199,7 @@ def write_into(
     described, files, table_digest = _beside_series(registry, id, format)
     table = read_series(registry, id) if format is XLSX else stored(registry, id)
     options |= {"table_digest": table_digest, "files": files, "progress": progress}
+    options["name"] = id + format.extension
     with _as_published(id), translated("a temporary file"):
         export_into(table, described, format, handle, **options)
 
