@@ -36,6 +36,11 @@ created = 2026-11-22T09:00:00Z
 """
 
 
+INLINE = """\
+token = [{id = 'aaaaaaaaaaaa', user = 'a', role = 'reader', created = 2026-01-01T00:00:00Z, hash = 'HASH'}]
+""".replace("HASH", HASH)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     place = tmp_path / "access.toml"
@@ -66,8 +71,7 @@ def test_revoking_leaves_the_rest_as_it_is(path: Path) -> None:
         BY_HAND.replace("[[token]]  # ada's\n", "[[token]]\n\n"),
         BY_HAND.replace("[[token]]  # ada's\n", "[[token]]\n# hers\n"),
         BY_HAND.replace("[[token]]", '[["token"]]'),
-        "token = [{id = 'aaaaaaaaaaaa', user = 'a', role = 'reader', created = 2026-01-01T00:00:00Z, "
-        f"hash = '{HASH}'}}]",
+        INLINE,
     ],
 )
 def test_what_cannot_be_cut_out_safely_is_left(path: Path, text: str) -> None:
