@@ -1,20 +1,27 @@
 """How fast the engine is, as ratios to the same work done by hand, measured in the same run.
 
     python -m benchmarks.engine [--bins 8760] [--nodes 1000] [--loops 100] [--samples 1000] [--scaling]
+                                [--dynamics PYTHON]
 
 The floors: for formulas, the same operations as bare NumPy calls into buffers that exist already, or into
 new memory where every series is recorded, as a result is always new memory; for feedback, a hand-written
 Python scan over lists; for samples, as many bare evaluations. Ours and the floor take turns, and each
-time is CPU time, the best of several. `--scaling` adds tables in nodes, bins and samples.
+time is CPU time, the best of several. `--scaling` adds tables in nodes, bins and samples, `--dynamics`
+the same backlog loops in pysimlin and PySD, by an interpreter that has them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import random
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -311,6 +318,37 @@ def scaling(repeat: int) -> None:
         print(f"{samples:>7,} x {bins:>9,} {one:>9.2f} {two:>9.2f} {one * 1e3 / samples:>9.2f}")
 
 
+def beside_dynamics(python: str, count: int, bins: int, repeat: int) -> None:
+    """The same backlog loops in system dynamics libraries, by another interpreter in this run; no bound.
+
+    Raises RuntimeError where they come to another backlog.
+    """
+    nodes: list[Node] = []
+    for index in range(count):
+        values = tuple(10 + 8 * math.sin(0.26 * time + index) for time in range(bins))
+        nodes += [
+            ConstNode(id=f"arrivals_{index}", values=values),
+            expr(f"served_{index}", f"MIN(arrivals_{index} + SHIFT(backlog_{index}, 1), 10)"),
+            expr(
+                f"backlog_{index}", f"MAX(0, arrivals_{index} + SHIFT(backlog_{index}, 1) - served_{index})"
+            ),
+        ]
+    outputs = tuple(Output(f"backlog_{index}") for index in range(count))
+    plan = compile_plan(Model(tuple(nodes), Grid(bins), outputs=outputs))
+    (ours,) = best(repeat, lambda: evaluate(plan))
+    backlog = evaluate(plan).series.values[:, -1]
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(__file__).with_name("with_dynamics.py")
+        command = [python, str(script), folder, str(count), str(bins)]
+        said = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    print(f"\n{count:,} backlog loops x {bins:,} bins: milliseconds, loading left out")
+    print(f"  {'flowtime':20} {ours * 1e3:10.1f}")
+    for name, measured in json.loads(said.stdout).items():
+        if not np.allclose(measured["backlog"], backlog, rtol=1e-6, atol=1e-6):
+            raise RuntimeError(f"{name} comes to another backlog")
+        print(f"  {name + ' ' + measured['version']:20} {measured['ms']:10.1f}")
+
+
 def main() -> int:
     """Prints the table; 1 where a bound does not hold."""
     parser = argparse.ArgumentParser(
@@ -322,6 +360,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--scaling", action="store_true", help="tables in nodes, bins and samples too")
+    parser.add_argument("--dynamics", metavar="PYTHON", help="an interpreter with pysimlin or PySD")
     options = parser.parse_args()
     held = report(
         [
@@ -334,6 +373,8 @@ def main() -> int:
     )
     if options.scaling:
         scaling(options.repeat)
+    if options.dynamics:
+        beside_dynamics(options.dynamics, options.loops, options.bins, options.repeat)
     return 0 if held else 1
 
 

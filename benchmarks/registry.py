@@ -2,6 +2,7 @@
 
     python -m benchmarks.registry            1,000 and 10,000 artifacts
     python -m benchmarks.registry --full     100,000 too, at which the bounds of queries hold
+    python -m benchmarks.registry --mlflow PYTHON   MLflow beside it, by an interpreter that has it
 
 A rebuild is measured against reading and parsing the same catalogs bare, publication against a script
 that writes, fsyncs and renames the same files.
@@ -15,6 +16,7 @@ import json
 import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmarks.harness import spend
 from flowtime.registry import Query, Reader, Registry
 from flowtime.registry.catalog import Catalog, Data, Measure, Summary, Topology
 
@@ -200,17 +203,55 @@ def publication(folder: Path) -> bool:
     )
 
 
+def beside_mlflow(folder: Path, python: str, runs: int) -> None:
+    """What MLflow takes for as many runs in SQLite, by another interpreter in this run; no bound."""
+    store = folder / "mlflow"
+    store.mkdir()
+    script = Path(__file__).with_name("with_mlflow.py")
+    said = subprocess.run([python, str(script), str(store), str(runs)], stdout=subprocess.PIPE, check=True)
+    theirs = json.loads(said.stdout)
+    root = folder / f"beside-{runs}"
+    fill(root, runs)
+    registry = Registry.open(root, cache_dir=folder / "cache")
+    registry.rebuild()
+    id = registry.find(Query(size=1, page=runs // 2)).artifacts[0]["id"]
+    ours = {
+        "publish": milliseconds(lambda: publish(registry, runs), 50)[0],
+        "id": milliseconds(lambda: registry.resolve(id))[0],
+        "tag": milliseconds(lambda: registry.find(Query(tags=(("baseline",),), size=20)))[0],
+    }
+    registry.close()
+    command = [sys.executable, "-m", "flowtime", "list", "--artifacts", str(root)]
+    environment = {**os.environ, "FLOWTIME_CACHE": str(folder / "cache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    ours["list"] = min(spend(command, environment, folder / "output").cpu * 1000 for _ in range(5))
+    print(f"beside MLflow {theirs['version']} on SQLite, {runs:,} runs")
+    for what, key in (
+        ("a small run stored", "publish"),
+        ("by id", "id"),
+        ("twenty by tag, newest first", "tag"),
+        ("the command's list, CPU", "list"),
+    ):
+        ratio = theirs[key] / ours[key]
+        print(f"  {what:34} {ours[key]:8.2f} ms   MLflow {theirs[key]:9.2f} ms   {ratio:7.1f} x")
+
+
 def main() -> None:
     """Measures and exits with 1 where a bound does not hold."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--full", action="store_true", help="100,000 artifacts too")
-    sizes = [500, 1_000, 10_000, *([100_000] if parser.parse_args().full else [])]
+    parser.add_argument("--mlflow", metavar="PYTHON", help="an interpreter with MLflow, to measure it too")
+    parser.add_argument("--runs", type=int, default=1_000, help="how many runs MLflow holds (%(default)s)")
+    options = parser.parse_args()
+    sizes = [500, 1_000, 10_000, *([100_000] if options.full else [])]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         kept = [at_size(folder, size) for size in sizes]
         kept.append(publication(folder))
+        if options.mlflow:
+            beside_mlflow(folder, options.mlflow, options.runs)
     sys.exit(not all(kept))
 
 

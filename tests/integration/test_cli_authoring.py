@@ -157,6 +157,13 @@ def test_a_model_without_a_template_is_derived_by_its_nodes(flowtime: Command, t
     assert {problem["code"] for problem in error["errors"]} == {"FT208", "FT210"}
 
 
+def test_what_only_an_artifact_keeps_is_refused_for_a_file(flowtime: Command, tmp_path: Path) -> None:
+    words = ("sim", "new", "--template", "tea-shop", "--out", "shop.yaml")
+    error = read(flowtime, *words, "--tags", "a", "--description", "Tea", code=2)["error"]
+    assert (error["code"], "--tags, --description are kept" in error["message"]) == ("FT803", True)
+    assert not (tmp_path / "shop.yaml").exists()
+
+
 def test_an_edited_model_keeps_its_edits(flowtime: Command, tmp_path: Path) -> None:
     """Filling the template again would undo them, so settings mean nodes."""
     flowtime("sim", "new", "--template", "tea-shop", "--name", "shop", "--out", "shop.yaml")

@@ -93,4 +93,4 @@ def test_wrong_rows_go_to_a_table(folder: Path) -> None:
     words = ("import", "--data", "w.csv", "--wide", "--component", "a", "--delimiter", ";", "--decimal-comma")
     refused = flowtime(folder, *words, "--errors", "wrong.csv", "--json")
     assert json.loads(refused.stdout)["error"]["code"] == "FT404"
-    assert (folder / "wrong.csv").read_text().splitlines()[1].startswith('3,FT404,"row: cpu ""x""')
+    assert (folder / "wrong.csv").read_text().splitlines()[1].startswith('3,FT404,"cpu ""x"": is not')

@@ -59,7 +59,7 @@ SHAPES: dict[str, set[str]] = {
     "run": SHOWN | {"model_id", "model_hash", "inputs_hash", "data", "measures", "warnings"},
     "export": {"run_id", "format", "path", "metadata_path", "rows", "series", "bytes", "digest"},
     "import": SHOWN | {"rebuilt", "conformance", "import"},
-    "test-loop": {"model_id", "run_id", "ok", "formats"},
+    "test-loop": {"model_id", "run_id", "kept", "ok", "formats"},
     "compare": {
         "baseline",
         "comparison",

@@ -176,12 +176,15 @@ def test_of_a_model_file_nothing_is_left(
     env = {"FLOWTIME_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
     before = listing(tmp_path)
-    flowtime("test-loop", "--model", shop, env=env)
+    said = flowtime("test-loop", "--model", shop, env=env).stdout
+    assert said.endswith("(its run was not kept; --keep keeps it)\n")
+    assert flowtime("test-loop", "--model", shop, "--json", env=env).json["kept"] is False
     assert listing(tmp_path) == before
 
 
 def test_keep_leaves_the_run_and_the_telemetry(flowtime: Any, shop: Path) -> None:
     report = flowtime("test-loop", "--model", shop, "--keep", "--json").json
+    assert report["kept"] is True
     kinds = [item["kind"] for item in flowtime("list", "--json").json["artifacts"]]
     assert sorted(kinds) == ["model", "run", *["telemetry"] * len(FORMATS)]
     run = flowtime("show", report["run_id"], "--json").json

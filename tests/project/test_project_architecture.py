@@ -35,7 +35,7 @@ NARROWER = {
     "api": {"errors", "settings", "service", "version"},
     "cli": {"errors", "settings", "service", "version", "api", "web"},
     "library": {"errors", "settings", "service", "version"},
-    "web": {"errors", "settings", "service", "api"},
+    "web": {"errors", "settings", "service", "version", "api"},
     "__init__": {"library", "version"},
     "__main__": {"cli"},
 }
@@ -47,7 +47,7 @@ FENCES = {
     "click": {"flowtime.cli"},
     "compression": {"flowtime.formats.opening", "flowtime.api.compression"},
     "argon2": {"flowtime.api.access_file"},
-    "fastapi": {"flowtime.api"},
+    "fastapi": {"flowtime.api", "flowtime.web"},
     "hypothesis": {"flowtime.testing"},
     "jinja2": {"flowtime.web"},
     "jwt": {"flowtime.api.oidc"},

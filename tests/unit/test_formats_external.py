@@ -251,7 +251,9 @@ def test_seconds_since_1970_are_recognised_as_too_large_an_index() -> None:
 )
 def test_clocks_that_were_set(zone: str, time: str, says: str) -> None:
     text = f"time_bin,component_id,measure,value\n{time},a,m,1\n"
-    assert says in refusal(text, "FT404", timezone=zone).errors[0].message
+    error = refusal(text, "FT404", timezone=zone)
+    assert says in error.errors[0].message
+    assert "has a fixed offset" in str(error.hint)
 
 
 @pytest.mark.parametrize("format", [None, "%Y-%m-%d %H:%M:%S"])
@@ -387,10 +389,26 @@ def test_problems_as_a_table_for_those_who_mend_them() -> None:
     rows = list(csv.reader(io.StringIO(problem_table(error).decode())))
     assert rows[0] == ["row", "code", "problem"]
     assert rows[1][:2] == ["2", "FT404"]
-    assert 'component_id "=cmd"' in rows[1][2]
+    assert rows[1][2].startswith('component_id "=cmd": ')
     assert len(rows) == 1_002
     assert rows[-1] == ["", "FT404", "500 more problems are not listed"]
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
     assert problem_table(None) == b"row,code,problem\n"
     empty = refusal(header, "FT402")
-    assert problem_table(empty).decode().splitlines()[1] == ",FT402,file: the file has no rows"
+    assert problem_table(empty).decode().splitlines()[1] == ",FT402,the file has no rows"
+
+
+def test_columns_called_like_formulas_begin_no_cell_of_the_table() -> None:
+    error = refusal("time_bin,=cmd,+cmd\nx,x,x\n", "FT404", wide=True, component="a")
+    rows = list(csv.reader(io.StringIO(problem_table(error).decode())))
+    assert rows[1][2].startswith('time_bin "x": is neither')
+    assert rows[2][2].startswith('measure "+cmd": begins with')
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+
+
+def test_a_wide_table_with_our_column_names_says_each_problem_once() -> None:
+    text = "time_bin,component_id,measure,value\n0,web,2,3\n1,1,x,3\n"
+    error = refusal(text, "FT404", wide=True, component="a")
+    said = [(each.line, each.message) for each in error.errors]
+    why = "is not a number (an empty field is a missing value)"
+    assert said == [(2, f'component_id "web": {why}'), (3, f'measure "x": {why}')]

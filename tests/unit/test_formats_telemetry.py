@@ -460,6 +460,14 @@ def test_objects_may_be_spelled_otherwise() -> None:
             "Time,Component,metric,value",
             "Try --map Time=time_bin --map Component=component_id --map metric=measure",
         ),
+        (
+            "time,node,component,value",
+            "Try --map time=time_bin --map component=component_id --map COLUMN=measure, COLUMN being the one",
+        ),
+        (
+            "time_bin,service,metric,value,host",
+            'Try --map service=component_id --map metric=measure; --ignore-extra leaves out "host".',
+        ),
         ("time_bin,component_id,value", "missing: measure"),
         ("time_bin,component_id,measure,value,value", '"value" is there 2 times'),
         ("time_bin,component_id,measure,value,note", 'not known: "note"'),

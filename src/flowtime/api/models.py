@@ -36,7 +36,7 @@ _MODEL_BODY = {
 }
 
 
-async def _text(request: Request) -> bytes:
+async def text_in(request: Request) -> bytes:
     """The body as the text of a model; raises InvalidInput (FT824, FT826)."""
     kind = request.headers.get("content-type", "application/yaml").partition(";")[0].strip().lower()
     if kind not in _TEXTS:
@@ -73,7 +73,7 @@ async def make_model(
     update: Annotated[str | None, Query(description="The model that gets it as its next version")] = None,
 ) -> Response:
     """A model artifact from YAML or JSON. The same name and content again is the same artifact."""
-    text = await _text(call.request)
+    text = await text_in(call.request)
     words = tuple(word.strip() for word in tags.split(",") if word.strip())
 
     def make() -> Response:
@@ -96,7 +96,7 @@ async def validate_model(call: Reading) -> Response:
     """What a model holds, checked and not stored. Of a wrong one the answer, 422, lists every problem with
     its line and column.
     """
-    text = await _text(call.request)
+    text = await text_in(call.request)
     return answer(
         call.request, await run_in(call.server.threads.work, lambda: call.service.validate_text(text))
     )
@@ -142,9 +142,13 @@ async def explain_model(call: Reading, id: str) -> Response:
     summary="The graph of a model with positions",
     tags=["models"],
 )
-async def model_graph(call: Reading, id: str, nodes: bool = False) -> Response:
+async def model_graph(
+    call: Reading, id: str, nodes: bool = False, around: schemas.Around = None, depth: schemas.Depth = 1
+) -> Response:
     """Components and flows, or with `nodes` the nodes and what they read, placed for a picture."""
-    drawn = await run_in(call.server.threads.work, lambda: call.service.graph(id, nodes=nodes))
+    drawn = await run_in(
+        call.server.threads.work, lambda: call.service.graph(id, nodes=nodes, around=around, depth=depth)
+    )
     return answer(call.request, drawn)
 
 

@@ -53,6 +53,9 @@ _LATER = ("FT832", "FT838", "FT839")
 _FRAMEWORK = {404: ("FT820", NotFound), 405: ("FT821", InvalidInput), 416: ("FT825", InvalidInput)}
 """What the framework raises by itself, by status; anything else is a bad request."""
 
+Show = Callable[[FlowtimeError, Request], Response | None]
+"""Makes a response of an error for callers who want no problem, None for all others."""
+
 _log = logging.getLogger("flowtime.api")
 
 
@@ -73,7 +76,13 @@ def problem(error: FlowtimeError, root_path: str = "") -> dict[str, Any]:
 
 
 def respond(error: FlowtimeError, request: Request) -> Response:
-    """The response that tells of an error."""
+    """The response that tells of an error: a problem, or what the application's `show_error` makes of it."""
+    show: Show | None = getattr(request.app.state, "show_error", None)
+    shown = None if show is None else show(error, request)
+    return _problem(error, request) if shown is None else shown
+
+
+def _problem(error: FlowtimeError, request: Request) -> Response:
     headers = {"Cache-Control": "no-store"}
     if error.code == "FT828":
         headers["WWW-Authenticate"] = 'Bearer realm="flowtime"'

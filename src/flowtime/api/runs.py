@@ -93,6 +93,11 @@ async def series(
         call.server.threads.work,
         lambda: call.service.series(id, **wanted, start=from_, stop=to, points=points),
     )
+    return _charted(call, chart)
+
+
+def _charted(call: Call, chart: Any) -> Response:
+    """A chart as the caller accepts it."""
     if BINARY in call.request.headers.get("accept", ""):
         return Response(
             chart.to_bytes(), media_type=BINARY, headers={"Cache-Control": "no-cache", "Vary": "Accept"}
@@ -109,11 +114,15 @@ async def series(
     summary="Graph of telemetry",
     tags=["runs"],
 )
-async def graph(call: Reading, id: str, nodes: bool = False) -> Response:
+async def graph(
+    call: Reading, id: str, nodes: bool = False, around: schemas.Around = None, depth: schemas.Depth = 1
+) -> Response:
     """The components and flows of its model, or with `nodes` the nodes and what they read, placed for a
     picture, each with the places of its series in the catalog.
     """
-    drawn = await run_in(call.server.threads.work, lambda: call.service.graph(id, nodes=nodes))
+    drawn = await run_in(
+        call.server.threads.work, lambda: call.service.graph(id, nodes=nodes, around=around, depth=depth)
+    )
     return answer(call.request, drawn)
 
 
@@ -207,6 +216,33 @@ async def compare(
         call.server.threads.work, lambda: call.service.compare(baseline, comparison, threshold)
     )
     return answer(call.request, compared)
+
+
+@router.get(
+    "/v1/compare/series",
+    responses=schemas.chart(),
+    summary="One series of two artifacts, for charts",
+    tags=["comparison"],
+)
+def overlay(
+    call: Reading,
+    baseline: str,
+    comparison: str,
+    component: str,
+    measure: str,
+    from_: Annotated[int, Query(alias="from", ge=0, description="The first bin that both have")] = 0,
+    to: Annotated[int | None, Query(ge=1, description="The bin before which to stop")] = None,
+    points: Annotated[
+        int | None, Query(ge=2, le=100_000, description="At most so many points a series")
+    ] = None,
+) -> Response:
+    """A series of both over the bins that both have, and comparison minus baseline, in the shapes of a
+    run's series: the measures are `baseline`, `comparison` and `difference`.
+    """
+    chart = call.service.overlay(
+        baseline, comparison, component=component, measure=measure, start=from_, stop=to, points=points
+    )
+    return _charted(call, chart)
 
 
 @router.post(

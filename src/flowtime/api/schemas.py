@@ -7,14 +7,17 @@ sent as it is; the tests hold real responses against what stands here.
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from flowtime.errors import InvalidInput
 
 Kind = Literal["model", "run", "telemetry"]
 Visibility = Literal["private", "team", "public"]
+Around = Annotated[str | None, Query(description="Only what lies around this component or node")]
+Depth = Annotated[int, Query(ge=0, le=100, description="With around: how many edges away")]
 
 MODEL_DOCUMENT: dict[str, Any] = {
     "grid": {"bins": 4, "binSize": 1, "binUnit": "hours"},
@@ -346,6 +349,7 @@ class Graph(_Response):
 
     id: str
     noun: Literal["component", "node"]
+    total: int = Field(description="How many boxes the whole graph has")
     width: float
     height: float
     down: bool
@@ -421,6 +425,7 @@ class Loop(_Response):
 
     model_id: str | None
     run_id: str
+    kept: bool
     ok: bool
     formats: dict[str, Any]
 

@@ -16,16 +16,14 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from flowtime.api import access_file
-from flowtime.api.app import create
 from flowtime.api.metrics import SHARED
 from flowtime.api.server import Config
 from flowtime.errors import InvalidInput, Unavailable
 
-__all__ = ["Config", "application", "is_loopback", "serve"]
+__all__ = ["Config", "configured", "is_loopback", "serve"]
 
 _CONFIG = "FLOWTIME_SERVER_CONFIG"
 _GRACE = 20
@@ -34,8 +32,11 @@ _WAITING = 2048
 """Connections that may wait to be taken."""
 
 
-def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[str], object]) -> None:
-    """Serves until a signal ends it. `ready` is told the address when the socket is bound.
+def serve(
+    config: Config, host: str, port: int, workers: int, ready: Callable[[str], object], *, application: str
+) -> None:
+    """Serves until a signal ends it. `ready` is told the address when the socket is bound; `application`
+    names the function, as `module:name`, by which each worker process makes what it serves.
 
     Raises InvalidInput (FT803) for a host that others reach without `auth`, InvalidInput (FT835) where that
     cannot be used, Unavailable (FT840) where the address cannot be had.
@@ -54,7 +55,7 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
     config = replace(config, hosts=(*config.hosts, shown))
     os.environ[_CONFIG] = b64encode(pickle.dumps(config)).decode()
     settings = uvicorn.Config(
-        "flowtime.api.serving:application",
+        application,
         factory=True,
         workers=workers,
         log_level=logging.WARNING,
@@ -83,8 +84,8 @@ def serve(config: Config, host: str, port: int, workers: int, ready: Callable[[s
             signal.signal(number, handler)
 
 
-def application() -> FastAPI:
-    """The application of a worker process, as the process that started it configured it."""
+def configured() -> Config:
+    """The configuration of a worker process, from the process that started it; sets up its access log."""
     config: Config = pickle.loads(b64decode(os.environ[_CONFIG]))  # noqa: S301 - written by `serve` above
     if config.access_log:
         log = logging.getLogger("flowtime.access")
@@ -92,7 +93,7 @@ def application() -> FastAPI:
         log.propagate = False
         # A line is a JSON document as it is.
         log.handlers = [logging.StreamHandler(sys.stderr)]
-    return create(config)
+    return config
 
 
 def is_loopback(host: str) -> bool:

@@ -273,6 +273,8 @@ def _notes(report: dict[str, Any]) -> list[str]:
     if report["grid"] == "inferred":
         notes.append("the grid was inferred from the times; --grid says it instead")
     for theirs, ours in report["read"].get("map", {}).items():
+        if theirs == ours:
+            continue
         notes.append(f"the column {theirs} was taken as {ours}")
     if report["read"].get("open_end"):
         notes.append("the last line does not end with a line break; it was taken as complete")
@@ -358,6 +360,8 @@ def verdict(report: dict[str, Any]) -> str:
         lines += [f"{render.tick(False)} {name}: {problem}" for problem in entry["problems"]]
     closed = "closed" if report["ok"] else "not closed"
     subject = f"{report['model_id']} → {report['run_id']}"
+    if not report["kept"]:
+        subject = f"{report['model_id']} (its run was not kept; --keep keeps it)"
     return "\n".join([*lines, f"{render.tick(report['ok'])} the loop is {closed}: {subject}"])
 
 

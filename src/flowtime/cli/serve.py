@@ -70,7 +70,7 @@ def serve_command(
     config = serving.Config(
         service.settings, auth=auth, root_path=path, hosts=hosts, proxies=proxies, access_log=access_log
     )
-    serving.serve(config, host, port, workers, ready)
+    serving.serve(config, host, port, workers, ready, application="flowtime.web.app:application")
 
 
 commands: dict[str, click.Command] = {"serve": serve_command}

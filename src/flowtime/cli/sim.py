@@ -10,6 +10,7 @@ import click
 from flowtime.cli import render
 from flowtime.cli.loop import print_next, print_warnings
 from flowtime.cli.options import joined, registry_command, tags_option
+from flowtime.errors import InvalidInput
 from flowtime.service import Flowtime
 
 
@@ -102,6 +103,16 @@ def new_command(
 ) -> None:
     """Make a model from a template, as an artifact or as a plain file."""
     if out is not None and out.endswith((".yaml", ".yml")):
+        labels = {"tags": joined(tags), **options}
+        kept = ("tags", "description", "owner", "visibility", "update")
+        given = [f"--{name}" for name in kept if labels[name]]
+        if given:
+            are = "is" if len(given) == 1 else "are"
+            raise InvalidInput(
+                "FT803",
+                f"{', '.join(given)} {are} kept with an artifact, and {out} is a file",
+                hint="leave out --out for an artifact; a file has tags and a description below metadata",
+            )
         values = {key: options[key] for key in ("settings", "params", "scenario", "name")}
         report = service.write_template(template, Path(out), **values)
         if as_json:

@@ -143,8 +143,8 @@ class Clock:
         """What to do about times for which `instant` had no answer, if it is plain to see."""
         texts = list(refused)
         if self.changes:
-            odd = [why for text in texts if " was" in (why := str(self.instant(text)))]
-            if odd:
+            why = [str(self.instant(text)) for text in texts]
+            if any(each.startswith(("never was", "was twice")) for each in why):
                 return (
                     f"Data from a clock that is never set has a fixed offset, in {self.zone_name} "
                     f"--timezone {self._standard()}; else write the times in UTC or with their offsets."

@@ -136,18 +136,35 @@ def _long(names: Sequence[str], reading: Reading, source: str) -> Layout:
     if missing:
         problems.append(f"missing: {', '.join(missing)}")
     extra = [name for name in called if name not in COLUMNS]
-    maps = [f"--map {name}={new}" for new in missing for name in extra if _alike(name, new)]
     if extra and not reading.ignore_extra:
         problems.append(f"not known: {_listed(extra)}")
     if problems:
-        hint = f"Try {' '.join(maps)}." if maps else f"The columns are {', '.join(COLUMNS)}, in any order."
-        if not maps and not missing:
-            hint = "--ignore-extra leaves out the columns that are not known."
-        if {"component_id", "measure"} <= set(missing) - {new.partition("=")[2] for new in maps}:
-            hint = "A table with a column per measure is imported with --wide --component NAME."
+        hint = _advice(missing, extra, reading.ignore_extra)
         raise InvalidInput("FT403", f"the columns are wrong: {'; '.join(problems)}", where=source, hint=hint)
     found = {new: old for old, new in zip(names, called, strict=True) if new in COLUMNS}
     return Layout(found["time_bin"], (found["component_id"], found["measure"]), (found["value"],))
+
+
+def _advice(missing: Sequence[str], extra: Sequence[str], ignore_extra: bool) -> str:
+    """What to do about columns that are missing and columns that are not known."""
+    if not missing:
+        return "--ignore-extra leaves out the columns that are not known."
+    named: dict[str, str] = {}
+    for new in missing:
+        alike = [name for name in extra if name not in named.values() and _alike(name, new)]
+        if alike:
+            named[new] = min(alike, key=lambda name: _rank(name, new))
+    left = [new for new in missing if new not in named]
+    if {"component_id", "measure"} <= set(left):
+        return "A table with a column per measure is imported with --wide --component NAME."
+    if not named:
+        return f"The columns are {', '.join(COLUMNS)}, in any order."
+    maps = [f"--map {name}={new}" for new, name in named.items()] + [f"--map COLUMN={new}" for new in left]
+    more = ", COLUMN being the one that holds it" if left else ""
+    others = [name for name in extra if name not in named.values()]
+    if others and not left and not ignore_extra:
+        more = f"; --ignore-extra leaves out {_listed(others)}"
+    return f"Try {' '.join(maps)}{more}."
 
 
 def _wide(names: Sequence[str], reading: Reading, component: str, source: str) -> Layout:
@@ -176,8 +193,16 @@ def _wide(names: Sequence[str], reading: Reading, component: str, source: str) -
 
 
 def _alike(name: str, column: str) -> bool:
-    folded = name.strip().casefold().replace(" ", "_")
-    return folded == column or folded in SPELLINGS[column]
+    return _folded(name) in (column, *SPELLINGS[column])
+
+
+def _rank(name: str, column: str) -> int:
+    """How far down the list of spellings a name stands, the likeliest being first."""
+    return (column, *SPELLINGS[column]).index(_folded(name))
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold().replace(" ", "_")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -22,7 +22,6 @@ from flowtime.core.series import FloatArray, name_problem
 from flowtime.errors import Diagnostic, InvalidInput
 from flowtime.formats.clock import is_index
 from flowtime.formats.layout import Cells, Layout, Reading
-from flowtime.formats.metadata import COLUMNS
 
 MAX_REPORTED = 1_000
 """How many bad rows an error lists; it counts all of them."""
@@ -179,27 +178,22 @@ class Checker:
             self._report(number, f"{cells.excerpt}: {cells.why}")
             return None
         time, value = self._time(cells.time), _parse_value(cells.value, cells.point)
-        names = {"component_id": cells.component, "measure": cells.measure}
-        wrong = {column: _name_wrong(name) for column, name in names.items()}
-        if isinstance(time, str):
-            wrong["time_bin"] = time
-        else:
+        why_time = time if isinstance(time, str) else None
+        if why_time is None:
             on_the_clock = self._is_instant(cells.time)
             if self.on_the_clock is None:
                 self.on_the_clock = on_the_clock
             elif self.on_the_clock != on_the_clock:
                 kinds = ("an index", "an instant")
-                wrong["time_bin"] = (
-                    f"is {kinds[on_the_clock]}, while the first row has {kinds[not on_the_clock]}"
-                )
-        if isinstance(value, str):
-            wrong[cells.column] = value
-        found = {"time_bin": cells.time, **names, cells.column: cells.value}
-        problems = [
-            f"{column} {_shown(found[column])}: {why}"
-            for column in (*COLUMNS[:3], cells.column)
-            if (why := wrong.get(column)) is not None
-        ]
+                why_time = f"is {kinds[on_the_clock]}, while the first row has {kinds[not on_the_clock]}"
+        # the columns of a wide table may have any name, "measure" too
+        found = (
+            ("time_bin", cells.time, why_time),
+            ("component_id", cells.component, _name_wrong(cells.component)),
+            ("measure", cells.measure, _name_wrong(cells.measure)),
+            (cells.column, cells.value, value if isinstance(value, str) else None),
+        )
+        problems = [f"{column} {_shown(cell)}: {why}" for column, cell, why in found if why is not None]
         if problems:
             self._report(number, *problems)
             return None

@@ -38,6 +38,28 @@ def fill(
     return dump(document), template.read(document)
 
 
+def problems(template: Template, settings: Iterable[str], scenario: str | None) -> dict[str, list[str]]:
+    """What keeps a template from being filled in with settings (`name=value`): messages by the parameter
+    that they are about, and under "" those about the model that would come of it. Empty where all is well.
+
+    Raises InvalidInput FT706 where a setting has no `=`.
+    """
+    found: dict[str, list[str]] = {}
+    values = dict(templates.parse_setting(setting, template) for setting in settings)
+    for name, value in values.items():
+        parameter = template.parameter(name)
+        problem = None if parameter is None else parameter.problem(value)
+        if problem is not None:
+            found[name] = [problem.message.removeprefix(f'parameter "{name}": ')]
+    if found:
+        return found
+    try:
+        template.read(template.fill(values, scenario))
+    except InvalidInput as error:
+        return {"": [each.message for each in error.errors] or [error.message]}
+    return {}
+
+
 def derive(
     stored: StoredModel,
     settings: Iterable[str],

@@ -6,8 +6,11 @@ import hashlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from flowtime.analysis.compare import Difference, difference
 from flowtime.core import canonical, statistics
@@ -467,6 +470,9 @@ def _misfit(missing: Sequence[SeriesKey], extra: Sequence[SeriesKey]) -> Invalid
     return InvalidInput("FT807", "the data does not fit the model", errors=errors)
 
 
+_SEEN_BINS, _SEEN_SERIES = 8, 6
+
+
 @dataclass(frozen=True, slots=True)
 class Brought:
     """An import that passed every check and may be stored."""
@@ -492,6 +498,31 @@ class Brought:
             "conformance": None if self.conformance is None else self.conformance.to_json(),
             "import": {"format": self.imported.format.name, **self.imported.notes.to_json()},
             "warnings": found.get("warnings") or [],
+        }
+
+    def sight(self) -> JSON:
+        """What a person wants to see before the data is stored: by what the file was recognised and as which
+        artifact's, and the first bins of the first series.
+        """
+        series, found = self.imported.series, self.imported.description or {}
+        bins = min(_SEEN_BINS, series.grid.bins)
+        return {
+            "recognised": {
+                "by": self.imported.recognised_by,
+                "id": found.get("id"),
+                "model_id": None if self.rebuilt is None else self.rebuilt.model_id,
+            },
+            "first": {
+                "bins": [series.grid.label(index) for index in range(bins)],
+                "series": [
+                    {
+                        **asdict(key),
+                        "unit": unit,
+                        "values": [None if np.isnan(v) else float(v) for v in row[:bins]],
+                    }
+                    for key, unit, row in islice(series, _SEEN_SERIES)
+                ],
+            },
         }
 
 

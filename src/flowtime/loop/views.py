@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from flowtime.analysis.chart import Chart, chart
+from flowtime.analysis.compare import align
 from flowtime.core import canonical
 from flowtime.core.canonical import JSON
-from flowtime.core.series import SeriesSet
+from flowtime.core.expression import names
+from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.errors import InvalidInput
 from flowtime.loop.exchange import read_series
-from flowtime.loop.models import KINDS, MODEL_FILE
+from flowtime.loop.models import KINDS, MODEL_FILE, PREVIEW_FILE
 from flowtime.model import load
-from flowtime.model.drawing import picture
+from flowtime.model.drawing import picture, preview
 from flowtime.model.identity import dependencies
 from flowtime.model.spec import ExprNode, Model, Node, PmfNode
 from flowtime.registry import Registry
@@ -66,10 +70,7 @@ def chart_of(
 
     Raises NotFound (FT501), InvalidInput (FT813) where nothing fits, as `read_series` and `chart` do.
     """
-    digest = registry.catalog(id)["data"]["digest"]  # also the check that the reader may read it
-    series: SeriesSet = recent.get(
-        ("series", id, digest), lambda: read_series(registry, id), lambda held: int(held.values.nbytes)
-    )
+    series = _series(registry, id, recent)
     rows = [
         row
         for row, key in enumerate(series.keys)
@@ -82,22 +83,81 @@ def chart_of(
     return chart(series, rows, start, stop, points)
 
 
-def graph_of(registry: Registry, id: str, recent: Recent, *, nodes: bool) -> JSON:
+def overlay_of(
+    registry: Registry,
+    baseline: str,
+    comparison: str,
+    recent: Recent,
+    *,
+    component: str,
+    measure: str,
+    start: int = 0,
+    stop: int | None = None,
+    points: int | None = None,
+) -> Chart:
+    """One series of two artifacts over the bins that both have, with the measures `baseline`, `comparison`
+    and `difference`, which is comparison minus baseline and missing where one of them is.
+
+    Raises NotFound (FT501), InvalidInput FT801 where the grids cannot be aligned, FT813 where one of them
+    has no such series, as `chart` does.
+    """
+    key = SeriesKey(component, measure)
+    sides = [_series(registry, id, recent) for id in (baseline, comparison)]
+    for id, side in zip((baseline, comparison), sides, strict=True):
+        if key not in side.keys:
+            raise InvalidInput("FT813", f"{id} has no series {key}", hint="a comparison lists what both have")
+    aligned = align(sides[0].grid, sides[1].grid)
+    grid = sides[0].grid
+    if grid.start is not None:
+        grid = replace(grid, start=grid.time_bin(aligned.baseline_first))
+    firsts = (aligned.baseline_first, aligned.comparison_first)
+    a, b = (side[key][first : first + aligned.bins] for side, first in zip(sides, firsts, strict=True))
+    with np.errstate(over="ignore"):
+        gap = b - a
+    gap[np.isinf(gap)] = np.nan
+    unit = sides[0].units[sides[0].keys.index(key)]
+    both = SeriesSet(
+        replace(grid, bins=aligned.bins),
+        tuple(SeriesKey(component, name) for name in ("baseline", "comparison", "difference")),
+        (unit, unit, unit),
+        np.stack((a, b, gap)),
+    )
+    return chart(both, range(3), start, stop, points)
+
+
+def _series(registry: Registry, id: str, recent: Recent) -> SeriesSet:
+    """The series of an artifact, kept for the next look."""
+    digest = registry.catalog(id)["data"]["digest"]  # also the check that the reader may read it
+    series: SeriesSet = recent.get(
+        ("series", id, digest), lambda: read_series(registry, id), lambda held: int(held.values.nbytes)
+    )
+    return series
+
+
+def graph_of(
+    registry: Registry, id: str, recent: Recent, *, nodes: bool, around: str | None = None, depth: int = 1
+) -> JSON:
     """The graph of an artifact's model with positions, and with what each box means.
 
     It is `flowtime.model.drawing.picture` with, for each component or node, `series`: the places in the
-    catalog of the series that it has, by measure; nodes also have their `formula`, `pmf` or `values`, their
-    `unit` and what they `read`. Raises NotFound (FT501, and FT509 where no model is known).
+    catalog of the series that it has, by measure; nodes also have their `formula` (with the `references` in
+    it as `[begin, end]`), `pmf` or `values`, their `unit` and what they `read`. Raises NotFound (FT501, and
+    FT509 where no model is known), InvalidInput FT813 where `around` is not in it.
     """
     catalog = registry.catalog(id)
     with registry.stream(id, MODEL_FILE) as file:
         text = file.read()
     model = load(text, MODEL_FILE)
-    drawn: JSON = recent.get(
-        ("graph", canonical.sha256(text), nodes),
-        lambda: picture(model, nodes=nodes),
-        lambda held: _PICTURE_BYTES,
-    )
+    try:
+        drawn: JSON = recent.get(
+            ("graph", canonical.sha256(text), nodes, around, depth if around else 0),
+            lambda: picture(model, nodes=nodes, around=around, depth=depth),
+            lambda held: _PICTURE_BYTES,
+        )
+    except KeyError:
+        raise InvalidInput(
+            "FT813", f'the graph of {id} has no "{around}"', hint="leave out around to see them all"
+        ) from None
     places = {(m["component"], m["measure"]): place for place, m in enumerate(catalog.get("measures") or [])}
     told = _nodes(model, places) if drawn["noun"] == "node" else _components(model, places)
     entries = [{**entry, **told[entry["id"]]} for entry in drawn["nodes"]]
@@ -126,12 +186,27 @@ def _content(node: Node) -> JSON:
     """What a node is: its formula, its distribution, or its numbers (the first hundred)."""
     said: JSON = {"unit": node.unit, "title_text": node.title, "kind": KINDS[type(node)]}
     if isinstance(node, ExprNode):
-        return {**said, "formula": node.expr}
+        references = [list(name.span) for name in names(node.tree)]
+        return {**said, "formula": node.expr, "references": references}
     if isinstance(node, PmfNode):
         pairs = [[value, weight] for value, weight in zip(node.pmf.values, node.pmf.weights, strict=True)]
         return {**said, "pmf": pairs, "mean": node.pmf.expectation, "sampled": node.sampled}
     values = list(getattr(node, "values", ()))
     return {**said, "values": values[:100], "count": len(values)}
+
+
+def preview_of(registry: Registry, id: str, recent: Recent) -> str:
+    """The picture of an artifact's model as an SVG document; raises NotFound (FT501, and FT509 where no model
+    is known).
+    """
+    if registry.catalog(id)["kind"] == "model":
+        with registry.stream(id, PREVIEW_FILE) as file:
+            return file.read().decode("utf-8")
+    text = text_of(registry, id)
+    picture: str = recent.get(
+        ("preview", canonical.sha256(text.encode())), lambda: preview(load(text, MODEL_FILE)), len
+    )
+    return picture
 
 
 def text_of(registry: Registry, id: str) -> str:

@@ -12,7 +12,7 @@ import math
 import unicodedata
 from bisect import bisect_right, insort
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from xml.sax.saxutils import escape
 
@@ -112,18 +112,21 @@ def preview(model: Model) -> str:
     return _svg(model, _graph(model))
 
 
-def picture(model: Model, *, nodes: bool = False) -> JSON:
+def picture(model: Model, *, nodes: bool = False, around: str | None = None, depth: int = 1) -> JSON:
     """What `preview` draws as plain data with positions; with `nodes`, the nodes even of a model that has a
-    topology.
+    topology. With `around`, the boxes that at most `depth` edges, in any direction, lead to from that one.
 
-    `{noun, width, height, down, nodes: [{id, kind, title, notes, x, y, width, height}], edges: [{from, to,
-    points, back}]}`, positions as in `Layout`.
+    `{noun, total, width, height, down, nodes: [{id, kind, title, notes, x, y, width, height}], edges: [{from,
+    to, points, back}]}`, positions as in `Layout`; `total` boxes are in the whole picture. Raises KeyError
+    where `around` is not there.
     """
-    drawn = _references(model) if nodes else _graph(model)
+    whole = _references(model) if nodes else _graph(model)
+    drawn = whole if around is None else _near(whole, around, depth)
     placed = layout({entry.id: _width(entry.label) for entry in drawn.entries}, drawn.edges, drawn.feedback)
     boxes = {box.id: box for box in placed.boxes}
     return {
         "noun": drawn.noun,
+        "total": len(whole.entries),
         "width": placed.width,
         "height": placed.height,
         "down": placed.down,
@@ -217,6 +220,25 @@ def _references(model: Model) -> _Graph:
             if source not in needed.now | needed.kernels:
                 feedback.add((source, id))
     return _Graph("node", "reference", nodes, tuple(edges), frozenset(feedback))
+
+
+def _near(whole: _Graph, around: str, depth: int) -> _Graph:
+    """The part of a graph that at most `depth` edges lead to from one of its boxes."""
+    beside: dict[str, set[str]] = {entry.id: set() for entry in whole.entries}
+    for source, target in whole.edges:
+        beside[source].add(target)
+        beside[target].add(source)
+    if around not in beside:
+        raise KeyError(around)
+    kept = rim = {around}
+    for _ in range(depth):
+        rim = {id for reached in rim for id in beside[reached]} - kept
+        kept = kept | rim
+    return replace(
+        whole,
+        entries=tuple(entry for entry in whole.entries if entry.id in kept),
+        edges=tuple((source, target) for source, target in whole.edges if source in kept and target in kept),
+    )
 
 
 # -- layout ------------------------------------------------------------------------------------------------

@@ -27,6 +27,10 @@ class Artifacts(Opened):
         """An artifact's catalog, with its lineage, the paths of its files, and its folder."""
         return self._shown(self.registry.resolve(reference))
 
+    def dependants(self, id: str) -> list[JSON]:
+        """What was made from the artifact with this full id, near ones first, and is still there."""
+        return self.registry.dependants(id)
+
     def may_change(self, id: str) -> bool:
         """Whether the user may change or delete the artifact with this full id."""
         return self.registry.may_change(id)

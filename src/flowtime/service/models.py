@@ -19,6 +19,16 @@ class Models(Opened):
 
         return [template.to_json() for template in templates.templates(self.settings.templates)]
 
+    def template_preview(self, id: str) -> str:
+        """The picture of the model that a template's defaults give, as an SVG document."""
+        from flowtime.model.drawing import preview
+
+        template = self._template(id)
+        picture: str = self._recent.get(
+            ("template", id, template.document.text), lambda: preview(template.read(template.fill())), len
+        )
+        return picture
+
     def template(self, id: str) -> JSON:
         """One template, with parameters, scenarios and the `layers` of the model that its defaults give."""
         from flowtime.model.drawing import layers
@@ -45,6 +55,14 @@ class Models(Opened):
         named = self._label(name or template, update, **label)
         published = models.publish(self.registry, text, model, named, update=update)
         return self._shown(published["id"])
+
+    def template_problems(
+        self, template: str, settings: Iterable[str], scenario: str | None = None
+    ) -> dict[str, list[str]]:
+        """What is wrong with values for a template, by parameter, as `loop.authoring.problems` has it."""
+        from flowtime.loop import authoring
+
+        return authoring.problems(self._template(template), settings, scenario)
 
     def publish_model(
         self, text: bytes, *, name: str | None = None, update: str | None = None, **label: Any
@@ -124,8 +142,27 @@ class Models(Opened):
         plan = compile(self._model(model).model)
         return {"plan": plan.to_json(), "text": plan.describe()}
 
-    def graph(self, reference: str, *, nodes: bool = False) -> JSON:
+    def graph(
+        self, reference: str, *, nodes: bool = False, around: str | None = None, depth: int = 1
+    ) -> JSON:
         """The graph of an artifact's model with positions, as `loop.views.graph_of` gives it."""
         from flowtime.loop import views
 
-        return views.graph_of(self.registry, self.registry.resolve(reference), self._recent, nodes=nodes)
+        id = self.registry.resolve(reference)
+        return views.graph_of(self.registry, id, self._recent, nodes=nodes, around=around, depth=depth)
+
+    def versions(self, reference: str) -> list[int]:
+        """The versions of a model, ascending; raises NotFound (FT501)."""
+        return self.registry.versions(self.registry.resolve(reference, ("model",)).partition("@")[0])
+
+    def model_text(self, reference: str) -> str:
+        """The text of an artifact's model; raises NotFound (FT501, and FT509 where no model is known)."""
+        from flowtime.loop import views
+
+        return views.text_of(self.registry, self.registry.resolve(reference))
+
+    def preview(self, reference: str) -> str:
+        """The picture of an artifact's model as an SVG document."""
+        from flowtime.loop import views
+
+        return views.preview_of(self.registry, self.registry.resolve(reference), self._recent)

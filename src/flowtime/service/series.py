@@ -168,6 +168,16 @@ class Series(Models):
         id = self.registry.resolve(reference, ("run", "telemetry"))
         return views.chart_of(self.registry, id, self._recent, **wanted)
 
+    def overlay(self, baseline: str, comparison: str, **wanted: Any) -> Any:
+        """One series of two runs or telemetry, and their difference, as an `analysis.chart.Chart`.
+
+        `wanted` are the options of `loop.views.overlay_of`.
+        """
+        from flowtime.loop import views
+
+        ids = [self.registry.resolve(reference, ("run", "telemetry")) for reference in (baseline, comparison)]
+        return views.overlay_of(self.registry, ids[0], ids[1], self._recent, **wanted)
+
     @staticmethod
     def sidecar_of(path: Path) -> Path:
         """Where the metadata of a data file lies."""
@@ -194,8 +204,8 @@ class Series(Models):
         """A telemetry artifact from a file: its catalog with `rebuilt`, `conformance` and `import`.
 
         `options` are those of `formats.telemetry.import_file`. With `dry_run` everything is checked and
-        nothing stored; the result then says what was found. `errors` is a CSV file for the rows that are
-        not as they should be.
+        nothing stored; the result then says what was found, with the first rows. `errors` is a CSV file
+        for the rows that are not as they should be.
         """
         from flowtime.formats import FORMATS, format_named
         from flowtime.loop import exchange
@@ -208,7 +218,7 @@ class Series(Models):
         with _problems_in(errors):
             brought = exchange.bring(self.registry, source, belongs, options)
         if dry_run:
-            return brought.to_json()
+            return {**brought.to_json(), **brought.sight()}
         if (tell := options.get("progress")) is not None:
             # The last moment for somebody who watches to stop it.
             tell(brought.imported.series.rows, 1.0)
@@ -228,9 +238,10 @@ class Series(Models):
         keep: bool = False,
         progress: Callable[[int, int], object] | None = None,
     ) -> JSON:
-        """Run, export, import, verify: `{model_id, run_id, ok, formats: {name: {ok, checks, problems}}}`.
+        """Run, export, import, verify: `{model_id, run_id, kept, ok, formats: {NAME: {ok, checks, ...}}}`.
 
-        Works in a scratch registry, and leaves only its verdict in the model's catalog, unless `keep`.
+        Works in a scratch registry, and leaves only its verdict in the model's catalog, unless `keep`: the
+        run with the id `run_id` exists afterwards only where it was `kept`.
         `progress` is told of the steps done and of all.
         """
         from flowtime.loop import models, verify
@@ -245,7 +256,7 @@ class Series(Models):
                 )
         if not models.is_file(model) or keep:
             self._record(f"{stored.id}@v{stored.version}", report)
-        return report
+        return {"model_id": report["model_id"], "run_id": report["run_id"], "kept": keep} | report
 
     def _record(self, id: str, report: JSON) -> None:
         """Notes the formats whose loop closed in the model's catalog, where that may be changed."""

@@ -1,0 +1,126 @@
+"""What the pages of all artifacts have in common: header, loop bar, lineage, files, exports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowtime.api.responses import base
+from flowtime.api.server import Call
+from flowtime.errors import NotFound
+
+JSON = dict[str, Any]
+
+_FORMATS = (
+    ("gold", "csv", "Spreadsheet", "CSV: opens in every spreadsheet, one value a row"),
+    ("xlsx", "xlsx", "Workbook", "Excel: one sheet a component, with the metadata"),
+    ("ndjson", "ndjson", "Stream or API", "NDJSON: one JSON object a line"),
+    ("parquet", "parquet", "Analysis", "Parquet: typed columns for pandas, R, DuckDB"),
+    ("bundle", "zip", "Share or archive", "Bundle: series, model and catalog in one file"),
+)
+"""Formats by use: name, suffix, use, what it is."""
+_DESCRIBED = ("gold", "ndjson")
+"""Those whose metadata is a file beside them."""
+
+
+def frame(call: Call, shown: JSON) -> JSON:
+    """The context that the templates in parts/ need, for an artifact as `Flowtime.show` gives it."""
+    request = call.request
+    lineage = shown["lineage"]
+    return {
+        "artifact": shown,
+        "editable": _may_change(call, shown["id"]),
+        "stamp": call.service.stamp(shown["id"]),
+        "ancestors": list(reversed(lineage["parents"])),
+        "descendants": lineage["children"],
+        "steps": _steps(call, shown),
+        "formats": [] if shown["kind"] == "model" else _exports(base(request), shown),
+        "export_now": request.query_params.get("export"),
+    }
+
+
+def _may_change(call: Call, id: str) -> bool:
+    """Whether the caller may change or delete the artifact."""
+    reads_only = call.caller is not None and call.caller.role == "reader"
+    return not reads_only and call.service.may_change(id)
+
+
+def _exports(root: str, shown: JSON) -> list[JSON]:
+    place = f"{root}/v1/{'runs' if shown['kind'] == 'run' else 'telemetry'}/{shown['id']}/export"
+    return [
+        {
+            "name": name,
+            "use": use,
+            "text": text,
+            "href": f"{place}/{name}",
+            "file": f"{shown['id']}.{suffix}",
+            "metadata": f"{place}/{name}/metadata" if name in _DESCRIBED else None,
+        }
+        for name, suffix, use, text in _FORMATS
+    ]
+
+
+def _steps(call: Call, shown: JSON) -> list[JSON]:
+    """The loop as far as it has come: each step with the artifact that shows it, or with what makes it."""
+    kind, id = shown["kind"], shown["id"]
+    family = [*shown["lineage"]["parents"], *reversed(shown["lineage"]["children"])]
+    model = shown if kind == "model" else _catalog(call, shown.get("model_id"))
+    run = shown if kind == "run" else _newest(call, family, "run")
+    telemetry = shown if kind == "telemetry" else _newest(call, family, "telemetry")
+    came_back = (
+        run is not None
+        and telemetry is not None
+        and telemetry["data"]["digest"] == run["data"]["digest"]
+        and telemetry["model_hash"] == run["model_hash"]
+    )
+    formats = list((model or {}).get("loop") or {})
+    verified = f"through {', '.join(formats)}" if formats else "values, digest, model" if came_back else ""
+    exported = telemetry is not None and run is not None
+    return [
+        _step("model", "Model", model, id),
+        _step("run", "Run", run, id, todo="run" if model else ""),
+        {
+            **_step("export", "Export", None, id, todo="export" if run or telemetry else ""),
+            "done": exported,
+            "text": "written" if exported else "",
+            "id": run["id"] if run else None,
+        },
+        _step("import", "Import", telemetry, id, todo="import"),
+        {
+            **_step("verified", "Verified", None, id, todo="verify" if model and not verified else ""),
+            "done": bool(verified),
+            "text": verified,
+            "model": model and model["id"],
+        },
+    ]
+
+
+def _step(name: str, label: str, found: JSON | None, id: str, todo: str = "") -> JSON:
+    return {
+        "name": name,
+        "label": label,
+        "done": found is not None,
+        "here": found is not None and found["id"] == id,
+        "text": found["name"] if found else "",
+        "id": found["id"] if found else None,
+        "action": "" if found else todo,
+    }
+
+
+def _newest(call: Call, family: list[JSON], kind: str) -> JSON | None:
+    """The nearest artifact of the kind above or below, the newest where several are equally near."""
+    found = [each for each in family if each["kind"] == kind]
+    if not found:
+        return None
+    nearest = min(each["depth"] for each in found)
+    near = max((each for each in found if each["depth"] == nearest), key=lambda each: each["created_utc"])
+    return _catalog(call, near["id"])
+
+
+def _catalog(call: Call, id: str | None) -> JSON | None:
+    """The catalog, None where the artifact is no longer there or may not be seen."""
+    if not id:
+        return None
+    try:
+        return call.service.show(id)
+    except NotFound:
+        return None

@@ -1,0 +1,192 @@
+"""The pages that make artifacts: from a template, from a model's text, from a file of data, by a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+
+from flowtime.api.jobs import Tell
+from flowtime.api.server import Call, Reading, Writing
+from flowtime.errors import InvalidInput
+from flowtime.web.rendering import address, page
+
+JSON = dict[str, Any]
+
+router = APIRouter()
+
+_PREFIX = "p."
+"""Before the name of a parameter in a form, so that no parameter meets a field of ours."""
+_PICTURE = {
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+    "Cache-Control": "private, max-age=300",
+}
+
+
+@router.get("/templates")
+def templates(call: Reading) -> Response:
+    """All templates."""
+    return page(call, "templates.html", templates=call.service.templates())
+
+
+@router.get("/templates/{id}")
+def template(call: Reading, id: str, scenario: str = "") -> Response:
+    """The form of a template, with the values of a scenario where the address names one."""
+    return _form(call, call.service.template(id), scenario, {}, {})
+
+
+@router.get("/templates/{id}/preview.svg")
+def template_preview(call: Reading, id: str) -> Response:
+    """The picture of the model that a template's defaults give."""
+    return Response(call.service.template_preview(id), headers=_PICTURE, media_type="image/svg+xml")
+
+
+@router.post("/templates/{id}/check")
+async def check_template(call: Reading, id: str) -> Response:
+    """What is wrong with the values in the form so far: the fields that changed, and a word about all."""
+    form = await call.request.form()
+
+    def check() -> Response:
+        shown = call.service.template(id)
+        scenario = str(form.get("scenario") or "")
+        problems = call.service.template_problems(id, _settings(shown, scenario, form), scenario or None)
+        return page(
+            call,
+            "parts/template_problems.html",
+            template=shown,
+            problems=problems,
+            whole=problems.get("", []),
+        )
+
+    return await run_in_threadpool(check)
+
+
+@router.post("/templates/{id}")
+async def fill_template(call: Writing, id: str) -> Response:
+    """Makes the model, and runs it where that was asked for; shows what came of it."""
+    form = await call.request.form()
+
+    def make() -> Response:
+        shown = call.service.template(id)
+        scenario = str(form.get("scenario") or "")
+        settings = _settings(shown, scenario, form)
+        problems = call.service.template_problems(id, settings, scenario or None)
+        if problems:
+            return _form(call, shown, scenario, dict(_texts(form)), problems, status=422)
+        name = str(form.get("name") or "").strip() or id
+        label: JSON = {
+            "tags": words(str(form.get("tags") or "")),
+            "visibility": form.get("visibility") or None,
+        }
+        made = call.service.create_model(id, name=name, settings=settings, scenario=scenario or None, **label)
+        if form.get("then") != "run":
+            return see(call.request, made["id"])
+        run = call.service.run(made["id"], name=f"{name}_run", **label)
+        return see(call.request, run["id"], export="gold")
+
+    return await run_in_threadpool(make)
+
+
+@router.post("/artifacts/{id}/run")
+def run_model(
+    call: Writing,
+    id: str,
+    name: Annotated[str, Form()] = "",
+    tags: Annotated[str, Form()] = "",
+    seed: Annotated[str, Form()] = "",
+    samples: Annotated[str, Form()] = "",
+    scenario: Annotated[str, Form()] = "",
+) -> Response:
+    """Runs a model: at once, or with samples as a job, whose page goes on to the run."""
+    wanted: JSON = {"name": name.strip() or None, "tags": words(tags), "scenario": scenario or None}
+    wanted |= {"seed": _whole("seed", seed), "samples": _whole("samples", samples)}
+    if not wanted["samples"]:
+        return see(call.request, call.service.run(id, **wanted)["id"], export="gold")
+
+    def work(tell: Tell) -> JSON:
+        return call.service.run(id, workers=1, progress=tell, **wanted)
+
+    job = call.server.jobs.begin("run", call.owner, work)
+    return Response(
+        status_code=303, headers={"Location": address(call.request, f"/jobs/{job['id']}", follow="result")}
+    )
+
+
+@router.get("/models/new")
+def new_model(call: Reading) -> Response:
+    """A model from a file, or from text that is written here."""
+    return page(call, "new_model.html")
+
+
+@router.get("/import")
+def import_page(call: Reading, model: str = "") -> Response:
+    """Import of data: choose a file, look at what it holds, then keep it."""
+    found = call.service.show(model) if model else None
+    return page(call, "import.html", model=found, limit=call.server.config.limits.body)
+
+
+def see(request: Request, id: str, **query: Any) -> Response:
+    """The response that leads on to an artifact's page."""
+    return Response(status_code=303, headers={"Location": address(request, f"/artifacts/{id}", **query)})
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a field that takes several, separated by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _whole(name: str, text: str) -> int | None:
+    if not text.strip():
+        return None
+    if not text.strip().isdecimal():
+        raise InvalidInput("FT822", f"{name} is {text!r}", hint="a whole number from 0 is allowed")
+    return int(text)
+
+
+def _form(
+    call: Call, shown: JSON, scenario: str, texts: dict[str, str], problems: JSON, status: int = 200
+) -> Response:
+    scenarios = {each["name"]: each for each in shown["scenarios"]}
+    if scenario and scenario not in scenarios:
+        raise InvalidInput(
+            "FT822",
+            f"the template {shown['id']!r} has no scenario {scenario!r}",
+            hint=f"it has: {', '.join(scenarios) or 'none'}",
+        )
+    return page(
+        call,
+        "template.html",
+        status=status,
+        template=shown,
+        chosen=scenarios.get(scenario),
+        initial=_initial(shown, scenario),
+        texts=texts,
+        problems=problems,
+        whole=problems.get("", []),
+    )
+
+
+def _initial(shown: JSON, scenario: str) -> dict[str, str]:
+    """The value of each parameter as a field shows it at first: the scenario's, else the default."""
+    given: JSON = next((each["values"] for each in shown["scenarios"] if each["name"] == scenario), {})
+    return {each["name"]: _text(given.get(each["name"], each["default"])) for each in shown["parameters"]}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(_text, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _texts(form: FormData) -> list[tuple[str, str]]:
+    return [
+        (name[len(_PREFIX) :], str(text)) for name, text in form.multi_items() if name.startswith(_PREFIX)
+    ]
+
+
+def _settings(shown: JSON, scenario: str, form: FormData) -> list[str]:
+    """What the form says otherwise than the scenario and the defaults, as `name=value`."""
+    initial = _initial(shown, scenario)
+    return [f"{name}={text.strip()}" for name, text in _texts(form) if initial.get(name) != text.strip()]

@@ -1,0 +1,82 @@
+"""The addresses of pages, and of what they load: start, errors' frame, static files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from flowtime.api.responses import linked
+from flowtime.api.server import Reading, Server
+from flowtime.errors import CODES, NotFound
+from flowtime.web import viewing
+from flowtime.web.assets import assets
+from flowtime.web.frame import frame
+from flowtime.web.rendering import address, page
+
+router = APIRouter()
+
+_FOR_GOOD = "public, max-age=31536000, immutable"
+_PICTURE = {
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+    "Cache-Control": "private, max-age=300",
+}
+
+
+@router.get("/static/{version}/{path:path}")
+def static(path: str) -> Response:
+    """A file that pages load. Its address changes with its content, so browsers keep it."""
+    asset = assets().get(path)
+    if asset is None:
+        raise NotFound("FT820", f"there is no file {path!r}")
+    return Response(asset.data, headers={"Cache-Control": _FOR_GOOD}, media_type=asset.media)
+
+
+@router.get("/")
+def home(call: Reading) -> Response:
+    """What happened lately, what is starred, and the ways in."""
+    service = call.service
+    found = service.find(size=6)
+    return page(
+        call,
+        "home.html",
+        recent=found["artifacts"],
+        total=found["total"],
+        starred=service.find(size=6, starred=True)["artifacts"],
+        templates=service.templates()[:6],
+    )
+
+
+@router.get("/login")
+def login(request: Request, next_: Annotated[str, Query(alias="next")] = "", error: str = "") -> Response:
+    """Where a browser logs in; on an open server there is nothing to log in to."""
+    server: Server = request.app.state.server
+    if not server.access.logs_in:
+        return Response(status_code=303, headers={"Location": address(request, "/")})
+    return page(
+        request,
+        "login.html",
+        ways=server.access.logs_in,
+        onward=next_ or address(request, "/"),
+        problem=CODES.get(error),
+    )
+
+
+@router.get("/artifacts/{id}")
+def artifact(call: Reading, id: str) -> Response:
+    """The page of an artifact, by its kind."""
+    shown = linked(call.request, call.service.show(id))
+    show = viewing.PAGES[shown["kind"]]
+    return show(call, shown, frame(call, shown))
+
+
+@router.get("/artifacts/{id}/preview.svg")
+def preview(call: Reading, id: str) -> Response:
+    """The picture of an artifact's model, for cards; an empty one where there is no model."""
+    try:
+        picture = call.service.preview(id)
+    except NotFound as error:
+        if error.code != "FT509":
+            raise
+        picture = '<svg xmlns="http://www.w3.org/2000/svg" width="2" height="1"/>'
+    return Response(picture, headers=_PICTURE, media_type="image/svg+xml")

@@ -1,0 +1,549 @@
+// @ts-check
+/** The page of a run or of telemetry: graph, slider, charts and table show one state, which the address holds. */
+
+import { api, complain, root } from "./app.js";
+import { Charts, line, MOST, swatch, told } from "./chart.js";
+import { Graph, heat, legend } from "./graph.js";
+import { address, askChart, count, counted, element, least, most, nameOf, numbers, PAGE, short, Stretches, time, unitOf } from "./views.js";
+
+/** @typedef {import("./views.js").Chart} Chart */
+/** @typedef {import("./views.js").Series} Series */
+/** @typedef {import("./graph.js").Box} Box */
+/**
+ * @typedef {object} State
+ * @property {number} bin
+ * @property {string[]} series Names of those drawn; null where nothing was picked yet.
+ * @property {string} node The picked component or node.
+ * @property {string} measure What colours the graph; `*` for each node's own.
+ * @property {string} view `components` or `nodes`.
+ * @property {string} depth How many steps around the picked node are shown.
+ * @property {number} from
+ * @property {number} to
+ * @property {string} show `chart` or `table`.
+ */
+
+const LISTED = 100;
+/** Of a graph with more boxes, the part around one can be shown. */
+const MANY = 200;
+/** Measures that say most of how a system fares, the best first. */
+const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"];
+
+class RunView extends HTMLElement {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  noting;
+
+  connectedCallback() {
+    const data = JSON.parse(/** @type {any} */ (this.querySelector("script")).textContent);
+    /** @type {string} */
+    this.path = data.path;
+    /** @type {string} */
+    this.page = data.page;
+    /** @type {import("./views.js").Grid} */
+    this.grid = data.grid;
+    this.title = "";
+    /** @type {Series[]} */
+    this.series = data.series.map((/** @type {any} */ [component, measure, unit], /** @type {number} */ index) => ({ index, component, measure, unit }));
+    /** @type {Map<string, Series>} */
+    this.named = new Map(this.series.map((series) => [nameOf(series), series]));
+    this.topology = data.topology;
+    this.about = data.name;
+    /** @type {State} */
+    this.state = this.read();
+    this.charts = new Charts(this.get(".charts"), (bin) => this.go({ bin }, true), (from, to) => this.go({ from, to }, true));
+    this.graph = data.graph ? new Graph(this.get(".graph"), (box, add) => this.picked(box, add)) : null;
+    this.ends = new AbortController();
+    this.wire();
+    this.choose();
+    void this.drawGraph();
+    void this.drawSeries();
+    this.scrub();
+    addEventListener("popstate", () => this.back(), { signal: this.ends.signal });
+  }
+
+  disconnectedCallback() {
+    this.ends?.abort();
+    this.charts?.stop();
+    this.graph?.stop();
+    this.colours?.stop();
+    this.values?.stop();
+    clearInterval(this.playing);
+  }
+
+  /** @param {string} selector @returns {any} */
+  get(selector) {
+    return this.querySelector(selector);
+  }
+
+  // -- state ------------------------------------------------------------------------------------------------
+
+  /** The state that the address holds. @returns {State} */
+  read() {
+    const query = new URLSearchParams(location.search);
+    const whole = (/** @type {string} */ name, /** @type {number} */ otherwise) => {
+      const value = Number.parseInt(query.get(name) ?? "", 10);
+      return Number.isNaN(value) ? otherwise : Math.max(0, Math.min(this.grid.bins, value));
+    };
+    const [from, to] = [whole("from", 0), whole("to", this.grid.bins)];
+    const sound = from < to;
+    return {
+      bin: Math.min(whole("bin", 0), this.grid.bins - 1),
+      series: query.has("series") ? query.getAll("series").filter((name) => this.named.has(name)) : this.first(query.get("node")),
+      node: query.get("node") ?? "",
+      measure: query.get("measure") ?? "",
+      view: query.get("view") === "nodes" || !this.topology ? "nodes" : "components",
+      depth: query.get("depth") ?? "",
+      from: sound ? from : 0,
+      to: sound ? to : this.grid.bins,
+      show: query.get("show") === "table" ? "table" : "chart",
+    };
+  }
+
+  /** What is drawn before anything was picked: one measure of the first components. @param {string | null} node */
+  first(node) {
+    const own = this.series.filter((series) => series.component === node);
+    if (own.length) return own.slice(0, 6).map(nameOf);
+    const measure = TELLING.find((name) => this.series.some((series) => series.measure === name));
+    const chosen = measure ? this.series.filter((series) => series.measure === measure) : this.series;
+    return chosen.slice(0, 6).map(nameOf);
+  }
+
+  /** The address of the state. */
+  here() {
+    const { bin, series, node, measure, view, depth, from, to, show } = this.state;
+    const all = from === 0 && to === this.grid.bins;
+    return address(location.pathname, {
+      bin: bin || null,
+      node,
+      measure,
+      view: view === "nodes" && this.topology ? view : null,
+      depth,
+      from: all ? null : from,
+      to: all ? null : to,
+      show: show === "table" ? show : null,
+      series: this.chosen ? (series.length ? series : [" "]) : null,
+    });
+  }
+
+  /**
+   * Goes to another state.
+   * @param {Partial<State>} change
+   * @param {boolean} step Whether Back leads here again.
+   */
+  go(change, step) {
+    const before = this.state;
+    this.state = { ...before, ...change };
+    if (change.series) this.chosen = true;
+    if (step) {
+      clearTimeout(this.noting);
+      this.noting = undefined;
+      history.pushState(null, "", this.here());
+    } else this.note();
+    this.show(before);
+  }
+
+  /** Puts the state into the address, at most a few times a second, as browsers want it. */
+  note() {
+    this.noting ??= setTimeout(() => {
+      this.noting = undefined;
+      history.replaceState(history.state, "", this.here());
+    }, 200);
+  }
+
+  back() {
+    const before = this.state;
+    this.chosen = new URLSearchParams(location.search).has("series");
+    this.state = this.read();
+    this.show(before);
+  }
+
+  /** Shows what has changed since another state. @param {State} before */
+  show(before) {
+    const now = this.state;
+    const changed = (/** @type {(keyof State)[]} */ ...names) => names.some((name) => String(before[name]) !== String(now[name]));
+    if (changed("view", "depth") || (now.depth && changed("node"))) void this.drawGraph();
+    else if (changed("measure")) void this.scale();
+    if (changed("node")) this.mark();
+    if (changed("series", "from", "to", "show")) void this.drawSeries();
+    if (changed("bin")) this.scrub();
+  }
+
+  // -- controls ---------------------------------------------------------------------------------------------
+
+  wire() {
+    this.slider = this.get("input[type=range]");
+    this.slider.addEventListener("input", () => this.go({ bin: Number(this.slider.value) }, false));
+    const last = this.grid.bins - 1;
+    this.slider.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      const leap = Math.max(1, Math.round(this.grid.bins / 24));
+      const by = { PageUp: leap, PageDown: -leap }[event.key];
+      if (by === undefined) return;
+      event.preventDefault();
+      this.go({ bin: Math.max(0, Math.min(last, this.state.bin + by)) }, false);
+    });
+    this.get(".play").addEventListener("click", () => this.play());
+    this.addEventListener("click", (event) => {
+      const button = /** @type {HTMLElement} */ (event.target).closest("button");
+      const told = button?.dataset ?? {};
+      if (told.view) this.go({ view: told.view, node: "", depth: "", measure: "" }, true);
+      if (told.show) this.go({ show: told.show }, true);
+      if (told.zoom) told.zoom === "all" ? this.graph?.fit() : this.graph?.closer(told.zoom === "in" ? 1.5 : 1 / 1.5);
+      if (told.window) this.window(told.window);
+    });
+    this.get("select[name=measure]")?.addEventListener("change", (/** @type {any} */ event) => this.go({ measure: event.target.value }, true));
+    this.get("select[name=depth]")?.addEventListener("change", (/** @type {any} */ event) => this.around(event.target.value));
+    const find = this.get("input[name=find]");
+    find?.addEventListener("input", () => {
+      const found = this.graph?.find(find.value) ?? 0;
+      this.get(".said").textContent = find.value.trim() ? `${found ? counted(found, this.noun ?? "node") : `No ${this.noun ?? "node"}`} found` : this.said();
+    });
+    find?.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Enter" || !this.graph?.boxes.length) return;
+      event.preventDefault();
+      this.graph.rove(this.graph.current, true);
+    });
+    this.get("#series-find").addEventListener("input", () => this.list());
+  }
+
+  play() {
+    const button = this.get(".play");
+    const on = this.playing === undefined;
+    button.setAttribute("aria-pressed", String(on));
+    clearInterval(this.playing);
+    this.playing = undefined;
+    if (!on) return;
+    if (this.state.bin >= this.state.to - 1) this.go({ bin: this.state.from }, false);
+    // A whole window takes about half a minute, and no bin less than a frame.
+    const pause = Math.max(60, Math.min(500, 30_000 / (this.state.to - this.state.from)));
+    this.playing = setInterval(() => {
+      if (this.state.bin + 1 >= this.state.to || document.hidden) this.play();
+      else this.go({ bin: this.state.bin + 1 }, false);
+    }, pause);
+  }
+
+  /** @param {string} way */
+  window(way) {
+    const { bin, from, to } = this.state;
+    const bins = this.grid.bins;
+    if (way === "all") return this.go({ from: 0, to: bins }, true);
+    const length = Math.min(bins, Math.max(2, Math.round((to - from) * (way === "in" ? 0.5 : 2))));
+    const start = Math.max(0, Math.min(bins - length, way === "in" ? bin - Math.floor(length / 2) : from - Math.floor((length - (to - from)) / 2)));
+    return this.go({ from: start, to: start + length }, true);
+  }
+
+  /** @param {string} depth */
+  around(depth) {
+    const node = this.state.node || this.graph?.boxes[this.graph.current]?.box.id || "";
+    this.go({ depth, node }, true);
+  }
+
+  // -- graph ------------------------------------------------------------------------------------------------
+
+  async drawGraph() {
+    if (!this.graph) return;
+    const { view, depth, node } = this.state;
+    this.colours?.stop();
+    this.colours = null;
+    const asked = (this.asked = {});
+    try {
+      const near = depth && node ? { around: node, depth } : {};
+      const picture = await api(address(`${this.path}/graph`, { nodes: view === "nodes" ? "true" : null, ...near }));
+      if (asked !== this.asked) return;
+      this.noun = picture.noun;
+      // A model without a topology has nothing but nodes to draw.
+      if (view === "components" && picture.noun === "node") this.get("[data-view]").parentElement.hidden = true;
+      this.graph.draw(picture, `Graph of ${this.about}`);
+      const around = this.get(".around");
+      around.hidden = picture.total <= MANY && !depth;
+      this.get("select[name=depth]").value = depth;
+      this.get("#graph-names").replaceChildren(...picture.nodes.slice(0, 1000).map((/** @type {Box} */ box) => element("option", { value: box.title })));
+      for (const button of this.querySelectorAll("[data-view]"))
+        button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.view === view));
+      this.measures(picture.nodes);
+      if (node) this.graph.show(node);
+      this.mark();
+      await this.scale();
+    } catch (error) {
+      this.get(".graph").replaceChildren(element("p", { class: "quiet waiting" }, error instanceof Error ? error.message : String(error)));
+      if (error instanceof TypeError) complain(error);
+    }
+  }
+
+  /** Offers the measures that can colour the graph. @param {Box[]} boxes */
+  measures(boxes) {
+    /** @type {Map<string, number>} */
+    const found = new Map();
+    for (const box of boxes) for (const measure of Object.keys(box.series)) found.set(measure, (found.get(measure) ?? 0) + 1);
+    const names = [...found].sort((a, b) => b[1] - a[1]).map(([name]) => name);
+    this.best = TELLING.find((name) => (found.get(name) ?? 0) > 1) ?? names[0] ?? "*";
+    if (this.state.view === "nodes" && names.length > 1) this.best = "*";
+    const options = names.map((name) => element("option", { value: name }, `${name} (${found.get(name)})`));
+    if (this.state.view === "nodes") options.unshift(element("option", { value: "*" }, "each its own range"));
+    this.get("select[name=measure]").replaceChildren(...options);
+  }
+
+  /** The measure that colours the graph. */
+  get measure() {
+    return this.state.measure || this.best || "*";
+  }
+
+  /** The place in the catalog of the series that colours a box, or -1. @param {Box} box */
+  colouring(box) {
+    const places = this.measure === "*" ? Object.values(box.series) : [box.series[this.measure]];
+    return places[0] ?? -1;
+  }
+
+  /** Asks for the range of what colours the graph, then colours it. */
+  async scale() {
+    const graph = this.graph;
+    if (!graph?.boxes.length) return;
+    const select = this.get("select[name=measure]");
+    select.value = this.measure;
+    this.colours?.stop();
+    this.colours = null;
+    const places = graph.boxes.map(({ box }) => this.colouring(box));
+    const known = [...new Set(places.filter((place) => place >= 0))];
+    const own = this.measure === "*";
+    if (!known.length) return this.paint();
+    /** @type {Record<string, any>} */
+    const query = known.length <= 200 ? { index: known } : own ? {} : { measure: this.measure };
+    const held = known.length <= 200 ? known.length : own ? this.series.length : this.series.filter((one) => one.measure === this.measure).length;
+    this.colours = new Stretches(`${this.path}/series`, query, held, this.grid.bins, () => this.paint(), complain);
+    const colours = this.colours;
+    colours.at(this.state.bin);
+    try {
+      const range = await askChart(address(`${this.path}/series`, { ...query, points: 2 }), colours.control.signal);
+      const rows = new Map(range.series.map((series, row) => [series.index, row]));
+      const used = places.map((place) => rows.get(place) ?? -1);
+      const ends = used.map((row) => (row < 0 ? [NaN, NaN] : [least(range.values[row]), most(range.values[row])]));
+      if (!own) {
+        const finite = ends.filter(([low]) => !Number.isNaN(low));
+        const all = [least(finite.map(([low]) => low)), most(finite.map(([, high]) => high))];
+        ends.fill(all);
+      }
+      this.scaled = { colours, used, ends, unit: own ? null : common(range.series) };
+      this.explain();
+      this.paint();
+    } catch (error) {
+      complain(error);
+    }
+    return undefined;
+  }
+
+  /** The scale of the colours in words. */
+  explain() {
+    const { ends, unit } = /** @type {{ends: number[][], unit: string | null}} */ (this.scaled);
+    const own = this.measure === "*";
+    const [low, high] = ends.find(([value]) => !Number.isNaN(value)) ?? [NaN, NaN];
+    const name = own ? "Each node from its least to its greatest value" : `${this.measure}${unit ? `, ${unit}` : ""}`;
+    this.get(".legend").replaceChildren(
+      element("span", { class: "what" }, name),
+      ...(own ? legend("least", "greatest") : legend(short(low), short(high))),
+      element("span", { class: "none" }, "no value"),
+    );
+  }
+
+  /** Colours the graph as it is in the bin. */
+  paint() {
+    const { graph, colours, scaled } = this;
+    if (!graph) return;
+    if (!colours || scaled?.colours !== colours) return graph.colour(() => [-1, ""]);
+    const stretch = colours.at(this.state.bin);
+    if (!stretch) return;
+    const at = this.state.bin - stretch.from;
+    graph.colour((_, place) => {
+      const row = scaled.used[place];
+      if (row === undefined || row < 0) return [-1, ""];
+      const value = stretch.values[row][at];
+      return [heat(value, scaled.ends[place][0], scaled.ends[place][1]), short(value)];
+    });
+  }
+
+  /** @param {Box} box @param {boolean} add */
+  picked(box, add) {
+    const own = Object.values(box.series).sort((a, b) => a - b).map((index) => nameOf(this.series[index]));
+    const series = add ? [...new Set([...this.state.series, ...own])].slice(0, MOST) : own.slice(0, MOST);
+    this.go({ node: box.id, ...(series.length ? { series } : {}) }, true);
+  }
+
+  mark() {
+    this.graph?.mark((box) => box.id === this.state.node);
+    const told = this.get(".said");
+    if (told) told.textContent = this.said();
+  }
+
+  /** What is said of the picked node. */
+  said() {
+    const box = this.graph?.boxes.find((one) => one.box.id === this.state.node)?.box;
+    if (!box) return this.graph?.boxes.length ? `Pick a ${this.noun} to draw its series; with Shift, besides the others.` : "";
+    return `${box.title}${box.title === box.id ? "" : ` (${box.id})`}, ${box.kind}: ${counted(Object.keys(box.series).length, "series", "series")}${box.formula ? ` = ${box.formula}` : ""}`;
+  }
+
+  // -- series -----------------------------------------------------------------------------------------------
+
+  /** The series that are drawn. */
+  get drawn() {
+    return /** @type {Series[]} */ (this.state.series.slice(0, MOST).map((name) => this.named.get(name)));
+  }
+
+  async drawSeries() {
+    const { from, to, show } = this.state;
+    const drawn = this.drawn;
+    for (const button of this.querySelectorAll("[data-show]"))
+      button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.show === show));
+    this.get(".window").hidden = show === "table";
+    this.get(".charts").hidden = show === "table";
+    this.get(".numbers").hidden = show !== "table";
+    this.get("[data-window=all]").disabled = from === 0 && to === this.grid.bins;
+    this.choose();
+    const query = { index: drawn.map((series) => series.index) };
+    const all = from === 0 && to === this.grid.bins ? {} : { from, to };
+    this.get("[data-twin=json]").href = root + address(`${this.path}/series`, { ...query, ...all });
+    this.get("[data-twin=csv]").href = root + address(`${this.page}/series.csv`, { ...query, ...all });
+    this.get(".twins").hidden = !drawn.length;
+    this.loading?.abort();
+    this.values?.stop();
+    this.values = null;
+    if (!drawn.length) {
+      this.charts?.clear();
+      this.get(".charts").replaceChildren(element("p", { class: "empty" }, "Pick series from the list, or a box in the graph."));
+      this.get(".numbers").replaceChildren();
+      this.get(".told").textContent = "";
+      return;
+    }
+    this.values = new Stretches(`${this.path}/series`, query, drawn.length, this.grid.bins, () => this.say(), complain);
+    this.say();
+    if (show === "table") return this.tabulate();
+    this.loading = new AbortController();
+    try {
+      const wanted = { ...query, from, to, points: this.charts?.points };
+      const chart = await askChart(address(`${this.path}/series`, wanted), this.loading.signal);
+      const places = new Map(drawn.map((series, place) => [series.index, place]));
+      if (this.charts) this.charts.bin = this.state.bin;
+      await this.charts?.draw(chart, chart.series.map((series) => places.get(series.index) ?? 0), `${counted(to - from, "bin")} from ${time(this.grid, from)}`);
+      this.get(".told").textContent = told(chart);
+    } catch (error) {
+      complain(error);
+    }
+  }
+
+  /** Lists what is drawn, and what could be. */
+  choose() {
+    const drawn = this.drawn;
+    this.get(".choice h3 span").textContent = this.state.series.length > MOST ? `the first ${MOST} of ${count(this.state.series.length)}` : `${drawn.length} of at most ${MOST}`;
+    this.amounts = drawn.map(() => element("output", { class: "amount" }));
+    this.get(".drawn").replaceChildren(
+      ...drawn.map((series, place) =>
+        element(
+          "li",
+          { class: `series-${line(place).colour}` },
+          swatch(place),
+          element("span", { class: "name" }, series.component, element("small", {}, series.measure, unitOf(series) ? ` · ${unitOf(series)}` : "")),
+          /** @type {any} */ (this.amounts)[place],
+          element("button", { type: "button", class: "button bare small", "aria-label": `Take ${nameOf(series)} away`, onclick: () => this.toggle(nameOf(series)) }, "×"),
+        ),
+      ),
+    );
+    this.list();
+    this.say();
+  }
+
+  /** Lists the series that the search finds. */
+  list() {
+    const words = this.get("#series-find").value.toLowerCase().split(/\s+/);
+    const found = this.series.filter((series) => {
+      const text = `${nameOf(series)} ${series.unit ?? ""}`.toLowerCase();
+      return words.every((/** @type {string} */ word) => text.includes(word));
+    });
+    const drawn = new Set(this.state.series);
+    const full = this.drawn.length >= MOST;
+    this.get(".found").replaceChildren(
+      ...found.slice(0, LISTED).map((series) => {
+        const name = nameOf(series);
+        const box = element("input", { type: "checkbox", checked: drawn.has(name), disabled: full && !drawn.has(name), onchange: () => this.toggle(name) });
+        return element("li", {}, element("label", { class: "check" }, box, element("span", { class: "clip", title: name }, name)));
+      }),
+    );
+    this.get(".more").textContent =
+      found.length > LISTED ? `${count(found.length - LISTED)} more; search to narrow them down` : found.length ? "" : "No series has that in its name.";
+  }
+
+  /** @param {string} name */
+  toggle(name) {
+    const { series } = this.state;
+    const at = document.activeElement instanceof HTMLInputElement ? name : null;
+    this.go({ series: series.includes(name) ? series.filter((one) => one !== name) : [...series, name] }, true);
+    // The list was made anew: the keyboard stays where it was.
+    if (at) {
+      const boxes = /** @type {HTMLInputElement[]} */ ([...this.querySelectorAll(".found input")]);
+      boxes.find((box) => box.parentElement?.textContent === at)?.focus({ preventScroll: true });
+    }
+  }
+
+  /** Writes the values in the bin beside the names. */
+  say() {
+    const stretch = this.values?.at(this.state.bin);
+    if (!stretch || !this.amounts) return;
+    const rows = new Map(stretch.series.map((series, row) => [series.index, row]));
+    this.drawn.forEach((series, place) => {
+      const row = rows.get(series.index);
+      if (row !== undefined && this.amounts?.[place]) this.amounts[place].textContent = short(stretch.values[row][this.state.bin - stretch.from]);
+    });
+  }
+
+  /** Writes the page of the table that has the bin: every value as it is kept. */
+  async tabulate() {
+    const drawn = this.drawn;
+    const { bins } = this.grid;
+    const page = Math.floor(this.state.bin / PAGE);
+    const [from, to] = [page * PAGE, Math.min(bins, (page + 1) * PAGE)];
+    this.paged = page;
+    this.loading?.abort();
+    this.loading = new AbortController();
+    try {
+      const query = { index: drawn.map((series) => series.index), from, to };
+      const exact = await api(address(`${this.path}/series`, query), { signal: this.loading.signal });
+      const places = new Map(exact.series.map((/** @type {Series} */ series, /** @type {number} */ place) => [series.index, place]));
+      const order = drawn.map((series) => places.get(series.index));
+      this.get(".numbers").replaceChildren(...numbers(exact, order, bins, this.state.bin, (bin, button) => this.turn(button, bin)));
+      if (this.turned) this.get(`[data-turn=${this.turned}]:enabled`)?.focus();
+      this.turned = null;
+      this.get(".told").textContent = "Every value, as it is kept.";
+    } catch (error) {
+      complain(error);
+    }
+  }
+
+  /** @param {string} button @param {number} bin */
+  turn(button, bin) {
+    this.turned = button;
+    this.go({ bin }, true);
+  }
+
+  // -- the bin ----------------------------------------------------------------------------------------------
+
+  /** Shows the bin everywhere. */
+  scrub() {
+    const { bin, show } = this.state;
+    if (Number(this.slider.value) !== bin) this.slider.value = String(bin);
+    const when = time(this.grid, bin);
+    const of = `bin ${count(bin)} of ${count(this.grid.bins)}`;
+    const [strong, span] = this.get(".scrubber output").children;
+    strong.textContent = this.grid.start === undefined ? of : when;
+    span.textContent = this.grid.start === undefined ? "" : of;
+    this.slider.setAttribute("aria-valuetext", this.grid.start === undefined ? of : `${when}, ${of}`);
+    this.paint();
+    this.charts?.cursor(bin);
+    this.say();
+    if (show !== "table") return;
+    if (this.paged !== Math.floor(bin / PAGE)) void this.tabulate();
+    else for (const row of this.querySelectorAll(".numbers tbody tr")) row.setAttribute("aria-current", String(Number(/** @type {HTMLElement} */ (row).dataset.bin) === bin));
+  }
+}
+
+/** The unit of all these series, or nothing where they have several. @param {Series[]} series */
+function common(series) {
+  const found = new Set(series.map(unitOf));
+  return found.size === 1 ? [...found][0] : "";
+}
+
+customElements.define("run-view", RunView);
