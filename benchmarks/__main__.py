@@ -11,7 +11,7 @@ import sys
 
 from benchmarks.harness import machine
 
-BENCHMARKS = ("engine", "formats", "registry", "commands")
+BENCHMARKS = ("engine", "formats", "registry", "commands", "views", "pages", "http")
 
 
 def main() -> int:

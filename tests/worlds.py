@@ -10,6 +10,7 @@ from flowtime.settings import load
 
 def make_world(folder: Path) -> None:
     """What the examples of the API speak of: in `artifacts` a model and two runs, and `monday.csv`."""
+    folder.mkdir(exist_ok=True)
     service = Flowtime(load({"artifacts": str(folder / "artifacts")}))
     model = service.create_model("checkout", name="baseline-v1", tags=("orders",))["id"]
     for name in ("monday", "tuesday"):

@@ -102,3 +102,54 @@ def test_everything_in_the_guide_runs_as_shown(
     assert commands > 5
     if missing:
         unavailable(f"not installed: {', '.join(sorted(missing))}; all else in the guide ran")
+
+
+def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    blocks = [(language, body) for language, _, body in BLOCK.findall(text)]
+    (model,) = [body for language, body in blocks if language == "yaml"]
+    (tmp_path / "model.yaml").write_text(model, encoding="utf-8")
+    lines = [
+        line
+        for language, body in blocks
+        if language == "bash"
+        for line in body.splitlines()
+        if line.startswith("flowtime ")
+    ]
+    assert len(lines) == 10
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    said = ""
+    for line in [*lines, "flowtime run --model model.yaml"]:
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        said += done.stdout
+    assert "the loop is closed" in said
+    (program,) = [body for language, body in blocks if language == "python"]
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True, encoding="utf-8"
+    )
+    assert "137.75" in printed.stdout
+
+
+def test_the_demo_ends_as_the_readme_shows(tmp_path: Path) -> None:
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    shown = next(body for language, _, body in BLOCK.findall(text) if body.startswith("5. "))
+    done = subprocess.run(
+        [sys.executable, "-m", "flowtime", "demo"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+    )
+
+    def steady(output: str) -> str:
+        return re.sub(r"\d{4}-\d\d-\d\d_[0-9a-f]{8}|  [\d.]+ m?s$", "", output, flags=re.MULTILINE)
+
+    assert steady(done.stdout).rstrip().endswith(steady(shown).rstrip())

@@ -386,7 +386,7 @@ def test_other_programs_tables_are_read_as_the_form_says(
     page.get_by_label("Component of the columns").fill("shop")
     page.get_by_label("Columns under other names").fill("time=time_bin")
     page.get_by_label("Columns under other names").blur()
-    expect(page.get_by_text("2 bins of 1 hours, from 2025-01-01 00:00:00 UTC (inferred)")).to_be_visible()
+    expect(page.get_by_text("2 bins of 1 hour, from 2025-01-01 00:00:00 UTC (inferred)")).to_be_visible()
     assert page.locator("[aria-label='First rows'] td").all_inner_texts() == ["3", "4.5"]
     page.get_by_label("Tags").fill("outside")
     page.get_by_role("button", name="Import", exact=True).click()

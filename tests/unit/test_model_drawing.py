@@ -208,3 +208,17 @@ def test_layers_say_in_words_what_the_picture_draws() -> None:
     layer_of = {entry["id"]: i for i, layer in enumerate(found) for entry in layer}
     assert all(layer_of[id] < layer_of[to] for id, entry in entries.items() for to in entry["to"])
     assert all(layer_of[id] >= layer_of[to] for id, entry in entries.items() for to in entry["back"])
+
+
+def test_the_part_around_a_node_is_placed_by_itself() -> None:
+    model = load(LOOP)
+    whole = drawing.picture(model)
+    assert whole["total"] == len(whole["nodes"]) == 4
+    near = drawing.picture(model, around="size", depth=1)
+    assert near["total"] == 4
+    assert [node["id"] for node in near["nodes"]] == ["size", "served"]
+    assert [(edge["from"], edge["to"]) for edge in near["edges"]] == [("size", "served")]
+    assert near["width"] * near["height"] < whole["width"] * whole["height"]
+    assert drawing.picture(model, around="size", depth=9) == whole
+    with pytest.raises(KeyError):
+        drawing.picture(model, around="sizes")

@@ -52,7 +52,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "validate_model": Example(body=MODEL_TEXT, kind="application/yaml"),
     "derive_model": Example(
-        {"id": "baseline-v1"}, body={"name": "busy-day", "scenario": "sale-peak", "tags": ["what-if"]}
+        {"id": "baseline-v1"}, body={"name": "busy-day", "scenario": "black-friday", "tags": ["what-if"]}
     ),
     "explain_model": Example({"id": "baseline-v1"}),
     "model_graph": Example({"id": "baseline-v1"}),
@@ -69,6 +69,9 @@ EXAMPLES: dict[str, Example] = {
     "export_of_telemetry": Example({"id": "monday-back", "format": "ndjson"}, output="monday.ndjson"),
     "export_metadata_of_telemetry": Example({"id": "monday-back", "format": "ndjson"}),
     "compare": Example(query={"baseline": "monday", "comparison": "tuesday", "threshold": "0.05"}),
+    "overlay": Example(
+        query={"baseline": "monday", "comparison": "tuesday", "component": "Customers", "measure": "demand"}
+    ),
     "verify_loop": Example(body={"model_id": "baseline-v1", "formats": ["gold", "parquet"]}),
     "export_newest": Example(body={"format": "csv"}),
     "export_newest_as": Example({"format": "csv"}, output="newest.csv"),

@@ -32,7 +32,7 @@ async def stream_export(call: Call, reference: str, format: str, *, embed: bool)
     them. NDJSON is made while it is read. A Parquet file is sent while it is written; it, bundles and
     workbooks wait in a temporary file.
     """
-    described = await run_in_threadpool(call.service.describe_export, reference, format)
+    described = await run_in_threadpool(call.service.describe_export, reference, format, embed=embed)
     id, place = described["id"], "telemetry" if described["kind"] == "telemetry" else "runs"
     plain = described["sidecar"] and not embed
     etag = f'"{described["etag"]}{"-embedded" if embed else ""}"'

@@ -22,6 +22,10 @@ ADDRESS = "http://127.0.0.1:8765"
 """Where a server listens unless told otherwise; the examples speak to it."""
 
 
+_PROGRAMS = ("/v1/", "/export", "/healthz", "/metrics")
+"""Where the addresses for programs begin; the others are those of the pages."""
+
+
 def operation_id(route: APIRoute) -> str:
     """The name of an operation: that of its function, said of telemetry where it serves that too."""
     return f"{route.name}_of_telemetry" if route.path.startswith("/v1/telemetry/") else route.name
@@ -54,16 +58,18 @@ def describe(app: FastAPI) -> JSON:
     """The OpenAPI document, made once."""
     if app.openapi_schema is None:
         with warnings.catch_warnings():
-            # HEAD has the name of its GET, and is left out of the document.
-            warnings.filterwarnings("ignore", "Duplicate Operation ID", UserWarning)
+            # HEAD has the name of its GET, and is taken out below.
+            warnings.filterwarnings("ignore", "Duplicate Operation ID")
             document = get_openapi(
                 title=app.title,
                 version=app.version,
                 openapi_version=app.openapi_version,
                 description=app.description,
                 routes=app.routes,
-                tags=app.openapi_tags,
             )
+        document["paths"] = {
+            path: operations for path, operations in document["paths"].items() if path.startswith(_PROGRAMS)
+        }
         for path, operations in document["paths"].items():
             operations.pop("head", None)
             for method, operation in operations.items():

@@ -27,7 +27,7 @@ COMMANDS = {
     "list": "artifacts",
     "search": "artifacts",
     "show": "artifacts",
-    "open": "artifacts",
+    "open": "open",
     "tag": "artifacts",
     "star": "artifacts",
     "edit": "artifacts",
@@ -46,14 +46,6 @@ INTERRUPTED, TERMINATED = 130, 143
 
 class _Commands(render.CommandGroup):
     """Finds a command's module by its name."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS:
-            guess = did_you_mean(args[0], COMMANDS) or f"there are: {', '.join(COMMANDS)}"
-            raise click.UsageError(f'there is no command "{args[0]}"; {guess}', ctx)
-        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -110,8 +102,8 @@ def _run(words: list[str]) -> int:
         return help.exit_code
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "flowtime"
-        wrong = InvalidInput("FT803", error.format_message(), where=command, hint=f"see: {command} --help")
-        return _report(wrong, as_json)
+        hint = f"{command} --help shows what it takes, and an example"
+        return _report(InvalidInput("FT803", _wrong(error), where=command, hint=hint), as_json)
     except FlowtimeError as error:
         if debug:
             raise
@@ -135,6 +127,38 @@ def _run(words: list[str]) -> int:
             InternalError("FT900", what, hint="run the command again with --debug and report it"), as_json
         )
     return code if isinstance(code, int) else 0
+
+
+def _wrong(error: click.UsageError) -> str:
+    """What is wrong with the words of a command, in the words of all other messages."""
+    match error:
+        case click.MissingParameter():
+            missing = [error.param]
+            if error.ctx is not None:
+                given = error.ctx.params
+                missing += [
+                    param
+                    for param in error.ctx.command.params
+                    if param.required and param is not error.param and given.get(str(param.name)) is None
+                ]
+            names = [_name(param) for param in missing if param is not None]
+            return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
+        case click.NoSuchOption():
+            known = error.ctx.command.params if error.ctx else []
+            options = [option for param in known for option in param.opts if option.startswith("--")]
+            guess = did_you_mean(error.option_name, options)
+            return f"there is no option {error.option_name}" + (f"; {guess}" if guess else "")
+        case click.BadOptionUsage():
+            return f"{error.option_name} takes a value"
+        case click.BadParameter() if error.param is not None:
+            return f"{_name(error.param)}: {error.message.rstrip('.')}"
+    message = error.format_message().rstrip(".")
+    return message[:1].lower() + message[1:]
+
+
+def _name(param: click.Parameter) -> str:
+    """An option by its longest spelling, an argument as help shows it."""
+    return max(param.opts, key=len) if isinstance(param, click.Option) else str(param.metavar or param.name)
 
 
 def _report(error: FlowtimeError, as_json: bool) -> int:

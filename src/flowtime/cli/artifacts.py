@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from flowtime.cli import render
-from flowtime.cli.options import Ago, Moment, Words, registry_command
+from flowtime.cli.options import Ago, Count, Moment, Spelled, Words, registry_command
 from flowtime.errors import EXIT_MISMATCH
 from flowtime.service import SORTS, Flowtime
 
@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 KINDS = ("model", "run", "telemetry")
 
 
-class Kinds(click.ParamType[tuple[str, ...]]):
+class Kinds(Spelled):
     """Kinds of artifacts, separated by commas or bars; `all` is every kind."""
 
     name = "run|model|telemetry|all"
@@ -54,8 +54,20 @@ def filters(function: F) -> F:
             click.option(
                 "--to", "until", type=Moment(end=True), help="Made up to this, a date's whole day included."
             ),
-            click.option("--page", type=click.IntRange(1), default=1, show_default=True),
-            click.option("--size", type=click.IntRange(1, 1000), default=20, show_default=True),
+            click.option(
+                "--page",
+                type=Count(),
+                default=1,
+                show_default=True,
+                help="Which page.",
+            ),
+            click.option(
+                "--size",
+                type=Count(1, 1000),
+                default=20,
+                show_default=True,
+                help="Artifacts on a page.",
+            ),
         )
     ):
         function = option(function)
@@ -207,7 +219,7 @@ def _described(catalog: dict[str, Any]) -> list[str]:
         facts.append(("file", f"{catalog['folder']}/{content['name']}  {render.size(content['bytes'])}"))
     lines += [f"  {render.dim(f'{label:<12}')}{text}" for label, text in facts]
     for warning in catalog["warnings"]:
-        lines.append(f"  {click.style('warning', fg='yellow')}     {warning['message']}")
+        lines.append(f"  {click.style('warning', fg='yellow')}     {warning['code']}: {warning['message']}")
     if catalog["measures"] and catalog["kind"] != "model":
         lines += ["", measures_table(catalog["measures"])]
     return lines
@@ -228,20 +240,6 @@ def measures_table(measures: list[dict[str, Any]]) -> str:
     ]
     header = ("component", "measure", "unit", "min", "mean", "max", "over time")
     return render.table(header, render.grouped(rows), right=(3, 4, 5))
-
-
-@click.command("open", epilog="Example: flowtime open --id baseline-v1 --print")
-@click.option("--id", "ref", required=True, help="Id, name or beginning of an id.")
-@click.option("--print", is_flag=True, expose_value=False, help="Only print the link, as without a server.")
-@registry_command("--artifacts", "--out")
-def open_command(service: Flowtime, as_json: bool, ref: str) -> None:
-    """Print the link of an artifact's page."""
-    link = service.link(ref)
-    if as_json:
-        render.echo_json(link)
-        return
-    click.echo(link["url"])
-    click.echo(render.dim("this flowtime serves no pages; the link is for a server there"), err=True)
 
 
 @click.command(
@@ -299,7 +297,7 @@ def _changed(catalog: dict[str, Any], as_json: bool, what: str) -> None:
 
 
 @click.command("delete", epilog="Example: flowtime delete --id baseline-v1_91d0b76f --confirm")
-@click.option("--id", "ref", required=True, help="The full id.")
+@click.option("--id", "ref", required=True, metavar="ID", help="The full id.")
 @click.option("--confirm", is_flag=True, help="Really delete; without it only what would go is said.")
 @click.option("--force", is_flag=True, help="Also when other artifacts were made from it.")
 @registry_command("--artifacts", "--out")
@@ -330,7 +328,8 @@ def purge_command(service: Flowtime, as_json: bool, ref: str | None, confirm: bo
     if as_json:
         render.echo_json(report)
     else:
-        click.echo(f"removed {render.plural(len(report['purged']), 'artifact')} for good")
+        removed = f"removed {render.plural(len(report['purged']), 'artifact')} for good"
+        click.echo(removed if report["purged"] else "the trash is empty")
 
 
 @click.group("index", cls=render.CommandGroup, epilog="Example: flowtime index rebuild")
@@ -404,7 +403,6 @@ commands: dict[str, click.Command] = {
     "list": list_command,
     "search": search_command,
     "show": show_command,
-    "open": open_command,
     "tag": tag_command,
     "star": star_command,
     "edit": edit_command,

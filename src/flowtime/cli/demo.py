@@ -74,9 +74,10 @@ class _Demo:
         with self.step("The whole loop verified") as lines:
             loop = self.service.test_loop(model["id"])
             lines.append(verdict(loop))
-        with self.step("Look around") as lines:
-            commands = ("list", f"show {run['id']}", f"open --id {run['id']}")
-            lines += [f"   flowtime {command} --artifacts {self.root}/artifacts" for command in commands]
+        at = f"--artifacts {self.root}/artifacts"
+        self.say(render.heading("Look around"))
+        for command in ("list", f"show {run['name']}", f"open --id {run['name']}", "serve"):
+            self.say(f"   flowtime {command} {at}")
         return {"model": model, "run": run, "exports": exports, "imports": imports, "loop": loop}
 
 

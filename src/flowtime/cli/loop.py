@@ -11,7 +11,7 @@ import click
 
 from flowtime.cli import render
 from flowtime.cli.artifacts import measures_table
-from flowtime.cli.options import Words, joined, registry_command, tags_option
+from flowtime.cli.options import Count, Words, joined, registry_command, tags_option
 from flowtime.errors import EXIT_MISMATCH
 from flowtime.service import Flowtime
 
@@ -35,17 +35,19 @@ IMPORTS = click.Choice(FORMATS)
 @click.option("--name", help="Name of the run (default: the model's name and _run or _replay).")
 @tags_option
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of sampled nodes, before the document's."
+    "--seed",
+    type=Count(0, 2**63 - 1),
+    help="Seed of sampled nodes, before the document's.",
 )
 @click.option(
     "--deterministic", is_flag=True, help="Id from the inputs: the same run is found, not made again."
 )
 @click.option(
     "--samples",
-    type=click.IntRange(1),
+    type=Count(),
     help="Draw every distribution so many times; keep mean, p05, p50 and p95 of each series.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes for the samples (default: the cores).")
+@click.option("--workers", type=Count(), help="Processes for the samples (default: the cores).")
 @click.option("--description", help="What the run is about.")
 @click.option("--owner", help="Owner (default: FLOWTIME_OWNER, else the login name).")
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
@@ -147,7 +149,11 @@ def print_next(service: Flowtime, *commands: str) -> None:
     "export", epilog="Example: flowtime export --run baseline-run --format gold --out baseline.csv"
 )
 @click.option(
-    "--run", "ref", required=True, metavar="ID", help="A run's or telemetry's id, name or beginning of an id."
+    "--run",
+    "ref",
+    required=True,
+    metavar="ID",
+    help="An id, a name or the beginning of an id, of a run or telemetry.",
 )
 @click.option("--format", "format_name", type=EXPORTS, required=True, help="gold and csv are the same.")
 @click.option(
@@ -191,9 +197,19 @@ def export_command(
     "--model", metavar="MODEL", help="The model that the data belongs to; it is checked against it."
 )
 @click.option("--grid", metavar="bins=N,size=N,unit=U[,start=T]", help="The grid, instead of inferring it.")
-@click.option("--missing", type=click.Choice(("error", "null", "zero")), default="error", show_default=True)
 @click.option(
-    "--duplicates", type=click.Choice(("error", "first", "last", "sum")), default="error", show_default=True
+    "--missing",
+    type=click.Choice(("error", "null", "zero")),
+    default="error",
+    show_default=True,
+    help="What a bin without a row is: an error, a missing value, or 0.",
+)
+@click.option(
+    "--duplicates",
+    type=click.Choice(("error", "first", "last", "sum")),
+    default="error",
+    show_default=True,
+    help="Which of several rows for one bin counts.",
 )
 @click.option("--align", type=click.Choice(("floor",)), help="Move times off the grid down onto it.")
 @click.option(
@@ -322,9 +338,11 @@ def _off(entry: dict[str, Any]) -> str:
 @click.option("--model", required=True, metavar="MODEL", help="A model's id, name, or a .yaml/.json file.")
 @click.option("--format", "formats", type=Words(), default="all", show_default=True, help="Formats, or all.")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of sampled nodes, before the document's."
+    "--seed",
+    type=Count(0, 2**63 - 1),
+    help="Seed of sampled nodes, before the document's.",
 )
-@click.option("--samples", type=click.IntRange(1), help="Verify a run of so many samples.")
+@click.option("--samples", type=Count(), help="Verify a run of so many samples.")
 @click.option("--keep", is_flag=True, help="Keep the run and the telemetry in the registry.")
 @registry_command("--artifacts", "--out")
 def test_loop_command(

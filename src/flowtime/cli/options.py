@@ -41,7 +41,36 @@ def registry_command(*names: str) -> Callable[[F], Callable[..., Any]]:
     return decorate
 
 
-class Words(click.ParamType[tuple[str, ...]]):
+class Spelled(click.ParamType[Any]):
+    """A value that help shows by an example or a list, as it is written."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The name as it is; click would write it in capitals."""
+        return self.name
+
+
+class Count(Spelled):
+    """A whole number from `least` on, up to `most` where that is given."""
+
+    name = "N"
+
+    def __init__(self, least: int = 1, most: int | None = None) -> None:
+        self.least = least
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no whole number", param, ctx)
+        if number < self.least or (self.most is not None and number > self.most):
+            allowed = f"{self.least:,} or more" if self.most is None else f"{self.least:,} to {self.most:,}"
+            self.fail(f"{number:,} is not allowed; {allowed} is", param, ctx)
+        return number
+
+
+class Words(Spelled):
     """Words separated by commas."""
 
     name = "a,b"
@@ -58,7 +87,7 @@ class Words(click.ParamType[tuple[str, ...]]):
         return words
 
 
-class Ago(click.ParamType[datetime]):
+class Ago(Spelled):
     """A span back from now: 30m, 1h, 7d, 2w."""
 
     name = "7d"
@@ -76,7 +105,7 @@ class Ago(click.ParamType[datetime]):
             self.fail(f"{value!r} reaches before the year 1", param, ctx)
 
 
-class Moment(click.ParamType[datetime]):
+class Moment(Spelled):
     """An ISO 8601 date or instant; without an offset it is UTC. A date as the end includes its whole day."""
 
     name = "2025-09-01"
@@ -94,7 +123,7 @@ class Moment(click.ParamType[datetime]):
             self.fail(f"{error.message}; {error.hint}", param, ctx)
 
 
-class Percent(click.ParamType[float]):
+class Percent(Spelled):
     """A ratio, as a percentage or a fraction: 5% or 0.05."""
 
     name = "5%"

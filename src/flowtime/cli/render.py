@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from flowtime.errors import FlowtimeError
+from flowtime.errors import FlowtimeError, did_you_mean
 
 SHOWN = 20
 """How many problems the terminal lists; JSON has them all, up to the cap of what raised them."""
@@ -28,7 +28,17 @@ LONG = 40
 
 
 class CommandGroup(click.Group):
-    """Commands whose one-line descriptions are listed whole, wrapped where they are long."""
+    """Commands whose one-line descriptions are listed whole, and of which an unknown one is guessed."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names; raises UsageError."""
+        known = self.list_commands(ctx)
+        if args[0] not in known:
+            guess = did_you_mean(args[0], known) or f"there are: {', '.join(known)}"
+            raise click.UsageError(f'there is no command "{args[0]}"; {guess}', ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands in `--help`."""

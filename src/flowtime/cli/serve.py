@@ -9,14 +9,18 @@ from pathlib import Path
 import click
 
 from flowtime.cli import render
-from flowtime.cli.options import registry_command
+from flowtime.cli.options import Count, registry_command
 from flowtime.service import Flowtime
 
 
 @click.command("serve", epilog="Example: flowtime serve --port 8765")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option(
-    "--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0: any free one."
+    "--port",
+    default=8765,
+    show_default=True,
+    type=Count(0, 65_535),
+    help="0: any free one.",
 )
 @click.option(
     "--auth", type=click.Path(path_type=Path), help="TOML file of tokens and issuers: who may do what."
@@ -38,7 +42,7 @@ from flowtime.service import Flowtime
     metavar="ADDRESS",
     help="A proxy whose word on who calls (X-Forwarded-For and -Proto) is believed; repeatable.",
 )
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
+@click.option("--workers", default=1, show_default=True, type=Count(1, 64), help="Processes.")
 @click.option("--access-log", is_flag=True, help="Write a line of JSON to stderr for every request.")
 @registry_command("--artifacts", "--out")
 def serve_command(

@@ -79,7 +79,7 @@ def export_file(
 
     Raises InvalidInput, Denied or Unavailable where that cannot be done; nothing of it is left then.
     """
-    _check_embed(format, embed)
+    check_embed(format, embed)
     sidecar = format.sidecar and not embed
     real = place(path)
     metadata_path = place(sidecar_path(real)) if sidecar else None
@@ -125,7 +125,7 @@ def export_stream(
 
     Without `description` there is no metadata at all. Raises OSError as the handle does.
     """
-    _check_embed(format, embed)
+    check_embed(format, embed)
     counted = _Counted(handle)
     if format.sidecar and not (embed and description is not None):
         (write_csv if format is GOLD else write_ndjson)(series, counted, progress)
@@ -161,12 +161,13 @@ def export_into(
     What a Parquet file holds whenever `progress` is told does not change any more. Raises OSError as the
     handle does.
     """
-    _check_embed(format, embed)
+    check_embed(format, embed)
     described = describe(table, description, table_digest)
     _write_whole(table, described, files or {}, format, handle, Path(name), workbook, progress)
 
 
-def _check_embed(format: Format, embed: bool) -> None:
+def check_embed(format: Format, embed: bool) -> None:
+    """Raises InvalidInput (FT418) where metadata cannot be embedded in this format."""
     if embed and format is not GOLD:
         raise InvalidInput(
             "FT418",

@@ -72,11 +72,16 @@ def _table_of(catalog: JSON) -> tuple[Grid, tuple[SeriesKey, ...], tuple[str | N
 
 
 @contextmanager
-def _as_published(id: str) -> Iterator[None]:
-    """Says of data that is not as it should be whose it is; raises Unavailable (FT805)."""
+def _as_published(id: str, *only: str) -> Iterator[None]:
+    """Says of data that is not as it should be whose it is; raises Unavailable (FT805).
+
+    `only` are the codes that tell of it, where other ones may be raised, too.
+    """
     try:
         yield
     except InvalidInput as error:
+        if only and error.code not in only:
+            raise
         raise Unavailable(
             "FT805",
             f"{id}: {DATA_FILE} is not what was published: {error.message}",
@@ -203,7 +208,7 @@ def write_into(
     table = read_series(registry, id) if format is XLSX else stored(registry, id)
     options |= {"table_digest": table_digest, "files": files, "progress": progress}
     options["name"] = id + format.extension
-    with _as_published(id), translated("a temporary file"):
+    with _as_published(id, "FT410"), translated("a temporary file"):
         export_into(table, described, format, handle, **options)
 
 

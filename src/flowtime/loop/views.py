@@ -16,6 +16,7 @@ from flowtime.core import canonical
 from flowtime.core.canonical import JSON
 from flowtime.core.expression import names
 from flowtime.core.series import SeriesKey, SeriesSet
+from flowtime.core.statistics import keys
 from flowtime.errors import InvalidInput
 from flowtime.loop.exchange import read_series
 from flowtime.loop.models import KINDS, MODEL_FILE, PREVIEW_FILE
@@ -167,16 +168,28 @@ def graph_of(
 def _components(model: Model, places: dict[tuple[str, str], int]) -> dict[str, JSON]:
     components: dict[str, JSON] = {}
     for entry in model.topology.nodes if model.topology else ():
-        series = {m: places[entry.id, m] for m in entry.semantics if (entry.id, m) in places}
-        components[entry.id] = {"series": series, "semantics": dict(entry.semantics)}
+        series = [_recorded(SeriesKey(entry.id, measure), places) for measure in entry.semantics]
+        components[entry.id] = {
+            "series": {name: place for found in series for name, place in found.items()},
+            "semantics": dict(entry.semantics),
+        }
     return components
+
+
+def _recorded(key: SeriesKey, places: dict[tuple[str, str], int]) -> dict[str, int]:
+    """The measures under which a series was recorded: its own, or its statistics over samples."""
+    found = (key, *keys(key))
+    return {
+        one.measure: places[one.component, one.measure]
+        for one in found
+        if (one.component, one.measure) in places
+    }
 
 
 def _nodes(model: Model, places: dict[tuple[str, str], int]) -> dict[str, JSON]:
     nodes: dict[str, JSON] = {node.id: {"series": {}, **_content(node)} for node in model.nodes}
     for key, node in model.recorded():
-        if (key.component, key.measure) in places:
-            nodes[node.id]["series"][key.measure] = places[key.component, key.measure]
+        nodes[node.id]["series"] |= _recorded(key, places)
     for id, needed in dependencies(model).items():
         nodes[id]["reads"] = sorted(needed.now | needed.delayed | needed.kernels)
     return nodes

@@ -106,8 +106,8 @@ class Artifacts(Opened):
 
         Raises Conflict (FT802) without `confirm`.
         """
-        if not confirm:
-            waiting = [item["id"] for item in self.registry.trash() if id in (None, item["id"])]
+        waiting = [item["id"] for item in self.registry.trash() if id in (None, item["id"])]
+        if not confirm and (waiting or id is not None):
             what = ", ".join(waiting) or "nothing"
             raise Conflict(
                 "FT802", f"{what} would be removed for good", hint="confirm it: --confirm, or confirm=true"

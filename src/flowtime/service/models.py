@@ -73,7 +73,8 @@ class Models(Opened):
 
         model = load(text, "the model")
         update = None if update is None else self.registry.resolve(update, ("model",))
-        named = self._label(name or model.metadata.id or "model", update, **label)
+        known = model.metadata.id if update is None else self.registry.catalog(update)["name"]
+        named = self._label(name or known or "model", update, **label)
         published = models.publish(self.registry, text.decode("utf-8"), model, named, update=update)
         return self._shown(published["id"])
 

@@ -44,7 +44,11 @@ class Series(Models):
 
         bindings = tuple(bind)
         if telemetry is None and (model is None or bindings):
-            raise InvalidInput("FT803", "a run needs --model or --telemetry, and --bind needs --telemetry")
+            raise InvalidInput(
+                "FT803",
+                "a run needs a model or telemetry (--model, --telemetry), and --bind needs --telemetry",
+                hint="flowtime run --help shows an example",
+            )
         if telemetry is not None and samples is not None:
             raise InvalidInput(
                 "FT803", "--telemetry gives the inputs, --samples draws them; take one of them"
@@ -125,15 +129,18 @@ class Series(Models):
         wanted = format_named(format)
         exchange.write_into(self.registry, id, wanted, file, **options, **_workbook(wanted.name))
 
-    def describe_export(self, reference: str, format: str) -> JSON:
+    def describe_export(self, reference: str, format: str, *, embed: bool = False) -> JSON:
         """What an export will be: `{id, kind, format, extension, media_type, sidecar, rows, digest, etag}`.
 
         Plain CSV is the artifact's own `file`, with so many `bytes`; both are None for other formats.
+        Raises InvalidInput (FT418) where the format has no room to `embed` metadata.
         """
         from flowtime.formats import GOLD, format_named
+        from flowtime.formats.export import check_embed
         from flowtime.loop.runs import DATA_FILE
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
+        check_embed(wanted, embed)
         catalog = self.registry.catalog(id)
         # Plain tables hold the series alone; the others also what people say of the artifact.
         etag = catalog["data"]["digest"] + ("" if wanted.sidecar else f"-{self.registry.stamp(id)}")

@@ -28,7 +28,7 @@ def frame(call: Call, shown: JSON) -> JSON:
     lineage = shown["lineage"]
     return {
         "artifact": shown,
-        "editable": _may_change(call, shown["id"]),
+        "editable": may_change(call, shown["id"]),
         "stamp": call.service.stamp(shown["id"]),
         "ancestors": list(reversed(lineage["parents"])),
         "descendants": lineage["children"],
@@ -38,7 +38,7 @@ def frame(call: Call, shown: JSON) -> JSON:
     }
 
 
-def _may_change(call: Call, id: str) -> bool:
+def may_change(call: Call, id: str) -> bool:
     """Whether the caller may change or delete the artifact."""
     reads_only = call.caller is not None and call.caller.role == "reader"
     return not reads_only and call.service.may_change(id)

@@ -19,6 +19,7 @@ from flowtime.api.models import text_in
 from flowtime.api.responses import answer
 from flowtime.api.server import Call, Reading
 from flowtime.errors import InvalidInput, NotFound
+from flowtime.web.frame import may_change
 from flowtime.web.rendering import page
 from flowtime.web.texts import number
 
@@ -93,9 +94,14 @@ def model_page(call: Call, shown: JSON, frame: JSON) -> Response:
 def edit_model(call: Reading, id: str) -> Response:
     """The text of a model, to be saved as its next version; raises NotFound (FT501)."""
     service = call.service
-    versions = service.versions(id)
+    shown = service.show(id)
     return page(
-        call, "editor.html", artifact=service.show(id), text=service.model_text(id), newest=versions[-1]
+        call,
+        "editor.html",
+        artifact=shown,
+        editable=may_change(call, shown["id"]),
+        text=service.model_text(id),
+        newest=service.versions(id)[-1],
     )
 
 

@@ -10,7 +10,7 @@ import { address, askChart, counted, element, nameOf, numbers, PAGE, short, time
 /** @typedef {import("./graph.js").Box} Box */
 /** @typedef {{component: string, measure: string, unit: string | null, relative: number | null, mean: number | null}} Gap */
 
-const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"];
+const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"].flatMap((name) => [name, `${name}.mean`]);
 const SHARE = new Intl.NumberFormat("en-GB", { style: "percent", maximumSignificantDigits: 3, signDisplay: "exceptZero" });
 
 // -- pickers ----------------------------------------------------------------------------------------------

@@ -184,6 +184,7 @@ export class Graph {
         else one.group.setAttribute(`data-${among}`, String(heat));
       }
       if (said !== one.said) {
+        if (!said !== !one.said) one.group.classList.toggle("rated", said !== "");
         one.said = said;
         if (!this.small) one.text.textContent = said;
       }
@@ -274,7 +275,7 @@ export class Graph {
       const aside = Math.abs(dx * way[1]) + Math.abs(dy * way[0]);
       if (ahead <= 1) return;
       // An edge is followed wherever it lies ahead; a box that none leads to must be ahead rather than aside.
-      const cost = joined.has(box.id) ? ahead + aside : 1e6 + ahead + 3 * aside;
+      const cost = ahead + 3 * aside + (joined.has(box.id) ? 0 : 1e6);
       if (cost < least && (joined.has(box.id) || ahead >= aside)) [best, least] = [place, cost];
     });
     if (best >= 0) this.rove(best, true);

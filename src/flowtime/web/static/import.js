@@ -123,7 +123,7 @@ function show(found) {
   const fact = (name, ...text) => facts.append(make("dt", {}, name), make("dd", {}, ...text));
   const origin = recognised.id ? make("a", { href: `${root}/artifacts/${recognised.id}` }, recognised.id) : "another program's data";
   fact("What it is", `${found.import.format === "gold" ? "CSV" : found.import.format}, `, origin, recognised.by ? ` (by its ${recognised.by})` : "");
-  fact("Grid", `${count(grid.bins, "bin")} of ${grid.binSize} ${grid.binUnit}${grid.start ? `, from ${grid.start.replace("T", " ").replace("Z", " UTC")}` : ""}${found.import.grid === "inferred" ? " (inferred)" : ""}`);
+  fact("Grid", `${count(grid.bins, "bin")} of ${count(grid.binSize, grid.binUnit.replace(/s$/, ""))}${grid.start ? `, from ${grid.start.replace("T", " ").replace("Z", " UTC")}` : ""}${found.import.grid === "inferred" ? " (inferred)" : ""}`);
   fact("Data", `${count(found.data.series, "series", "series")}, ${count(found.data.rows, "row")}`);
   fact("Model", found.rebuilt ? "comes back with the data" : "none");
   if (conformance) {
@@ -169,8 +169,10 @@ function refuse(problem) {
 function table(problem) {
   /** @param {unknown} text */
   const cell = (text) => (/[",\n]/.test(String(text)) ? `"${String(text).replaceAll('"', '""')}"` : String(text));
-  // A problem begins with words of ours, so that no cell is a formula in a spreadsheet.
-  const lines = problem.errors.map((each) => [each.line ?? "", each.code, `row: ${each.message}`]);
+  // No cell begins as a formula does in a spreadsheet.
+  /** @param {string} text */
+  const plain = (text) => (/^[=+\-@\t\r]/.test(text) ? `column ${text}` : text);
+  const lines = problem.errors.map((each) => [each.line ?? "", each.code, plain(each.message)]);
   if (problem.count > problem.errors.length) lines.push(["", problem.code, `${problem.count - problem.errors.length} more problems are not listed`]);
   const text = [["row", "code", "problem"], ...lines].map((line) => line.map(cell).join(",")).join("\n");
   return URL.createObjectURL(new Blob([text, "\n"], { type: "text/csv" }));

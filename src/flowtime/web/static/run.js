@@ -26,7 +26,7 @@ const LISTED = 100;
 /** Of a graph with more boxes, the part around one can be shown. */
 const MANY = 200;
 /** Measures that say most of how a system fares, the best first. */
-const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"];
+const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"].flatMap((name) => [name, `${name}.mean`]);
 
 class RunView extends HTMLElement {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -48,6 +48,7 @@ class RunView extends HTMLElement {
     this.topology = data.topology;
     this.about = data.name;
     /** @type {State} */
+    this.chosen = new URLSearchParams(location.search).has("series");
     this.state = this.read();
     this.charts = new Charts(this.get(".charts"), (bin) => this.go({ bin }, true), (from, to) => this.go({ from, to }, true));
     this.graph = data.graph ? new Graph(this.get(".graph"), (box, add) => this.picked(box, add)) : null;
@@ -100,8 +101,11 @@ class RunView extends HTMLElement {
 
   /** What is drawn before anything was picked: one measure of the first components. @param {string | null} node */
   first(node) {
-    const own = this.series.filter((series) => series.component === node);
-    if (own.length) return own.slice(0, 6).map(nameOf);
+    if (node) {
+      const own = this.series.filter((series) => series.component === node);
+      // Of a node that is no component the graph knows the series, once it is there.
+      if (own.length || this.querySelector(".graph")) return own.slice(0, 12).map(nameOf);
+    }
     const measure = TELLING.find((name) => this.series.some((series) => series.measure === name));
     const chosen = measure ? this.series.filter((series) => series.measure === measure) : this.series;
     return chosen.slice(0, 6).map(nameOf);
@@ -259,13 +263,27 @@ class RunView extends HTMLElement {
       for (const button of this.querySelectorAll("[data-view]"))
         button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.view === view));
       this.measures(picture.nodes);
-      if (node) this.graph.show(node);
+      if (node) this.arrive(node);
       this.mark();
       await this.scale();
     } catch (error) {
       this.get(".graph").replaceChildren(element("p", { class: "quiet waiting" }, error instanceof Error ? error.message : String(error)));
       if (error instanceof TypeError) complain(error);
     }
+  }
+
+  /** Shows a node that the address names, with its series where it names none. @param {string} node */
+  arrive(node) {
+    this.graph?.show(node);
+    const box = this.graph?.boxes.find((one) => one.box.id === node)?.box;
+    if (!box || this.chosen || this.state.series.length) return;
+    this.state = { ...this.state, series: this.own(box).slice(0, MOST) };
+    void this.drawSeries();
+  }
+
+  /** The names of a box's series. @param {Box} box */
+  own(box) {
+    return Object.values(box.series).sort((a, b) => a - b).map((index) => nameOf(this.series[index]));
   }
 
   /** Offers the measures that can colour the graph. @param {Box[]} boxes */
@@ -307,7 +325,7 @@ class RunView extends HTMLElement {
     /** @type {Record<string, any>} */
     const query = known.length <= 200 ? { index: known } : own ? {} : { measure: this.measure };
     const held = known.length <= 200 ? known.length : own ? this.series.length : this.series.filter((one) => one.measure === this.measure).length;
-    this.colours = new Stretches(`${this.path}/series`, query, held, this.grid.bins, () => this.paint(), complain);
+    this.colours = new Stretches(`${this.path}/series`, query, held, this.grid.bins, 400_000, () => this.paint(), complain);
     const colours = this.colours;
     colours.at(this.state.bin);
     try {
@@ -360,7 +378,7 @@ class RunView extends HTMLElement {
 
   /** @param {Box} box @param {boolean} add */
   picked(box, add) {
-    const own = Object.values(box.series).sort((a, b) => a - b).map((index) => nameOf(this.series[index]));
+    const own = this.own(box);
     const series = add ? [...new Set([...this.state.series, ...own])].slice(0, MOST) : own.slice(0, MOST);
     this.go({ node: box.id, ...(series.length ? { series } : {}) }, true);
   }
@@ -410,17 +428,24 @@ class RunView extends HTMLElement {
       this.get(".told").textContent = "";
       return;
     }
-    this.values = new Stretches(`${this.path}/series`, query, drawn.length, this.grid.bins, () => this.say(), complain);
-    this.say();
-    if (show === "table") return this.tabulate();
-    this.loading = new AbortController();
+    const values = () => {
+      this.values = new Stretches(`${this.path}/series`, query, drawn.length, this.grid.bins, 50_000, () => this.say(), complain);
+      this.say();
+    };
+    if (show === "table") {
+      values();
+      return this.tabulate();
+    }
+    const loading = (this.loading = new AbortController());
     try {
       const wanted = { ...query, from, to, points: this.charts?.points };
-      const chart = await askChart(address(`${this.path}/series`, wanted), this.loading.signal);
+      const chart = await askChart(address(`${this.path}/series`, wanted), loading.signal);
       const places = new Map(drawn.map((series, place) => [series.index, place]));
       if (this.charts) this.charts.bin = this.state.bin;
       await this.charts?.draw(chart, chart.series.map((series) => places.get(series.index) ?? 0), `${counted(to - from, "bin")} from ${time(this.grid, from)}`);
+      if (loading.signal.aborted) return;
       this.get(".told").textContent = told(chart);
+      values();
     } catch (error) {
       complain(error);
     }

@@ -120,6 +120,7 @@ export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name.startsWith("aria-")) made.setAttribute(name, String(value));
     else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : String(value));
   }
   made.append(...children.filter((child) => child !== null));
@@ -198,16 +199,17 @@ export class Stretches {
    * @param {Record<string, any>} query Which of them.
    * @param {number} count How many they are.
    * @param {number} bins How many bins there are.
+   * @param {number} most How many values a stretch may have.
    * @param {() => void} arrived Told when a stretch has come.
    * @param {(error: Error) => void} failed
    */
-  constructor(path, query, count, bins, arrived, failed) {
+  constructor(path, query, count, bins, most, arrived, failed) {
     this.path = path;
     this.query = query;
     this.bins = bins;
     this.arrived = arrived;
     this.failed = failed;
-    this.size = Math.min(bins, Math.max(16, Math.floor(400_000 / Math.max(1, count))));
+    this.size = Math.min(bins, Math.max(16, Math.floor(most / Math.max(1, count))));
     /** @type {Map<number, Chart | null>} */
     this.held = new Map();
     this.last = 0;
