@@ -259,6 +259,9 @@ CODES: dict[str, Code] = {
     "FT308": Code(
         None, "missing_samples", "Statistics leave out samples that are missing; the bin has others."
     ),
+    "FT309": Code(
+        "invalid", "too many values", "An evaluation holds at most 100,000,000 values: nodes times bins."
+    ),
     # FT4xx: data files
     "FT401": Code(
         "invalid", "unknown format", "The formats are gold (csv), ndjson, parquet, bundle and xlsx."

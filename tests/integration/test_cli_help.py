@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flowtime.api import access_file
 from flowtime.service import Flowtime
 from flowtime.settings import load
 
@@ -40,6 +41,9 @@ COMMANDS = (
     "index status",
     "index verify",
     "serve",
+    "token new",
+    "token list",
+    "token revoke",
 )
 LASTING = {"serve"}
 """Commands that end when they are told to; their examples run elsewhere."""
@@ -83,6 +87,9 @@ SHAPES: dict[str, set[str]] = {
     "index rebuild": {"artifacts", "seconds", "broken", "foreign"},
     "index verify": {"artifacts", "files", "bytes", "seconds", "findings", "ok"},
     "serve": {"url"},
+    "token new": {"id", "user", "teams", "role", "created_utc", "expires_utc", "token"},
+    "token list": {"tokens"},
+    "token revoke": {"id", "user", "teams", "role", "created_utc", "expires_utc", "revoked"},
     "index status": {"root", "registry", "index", "artifacts", "trash", "broken", "foreign"},
 }
 EXACT = {"export", "compare", "list", "search", "open", "delete", "purge", "index rebuild", "test-loop"}
@@ -96,6 +103,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "shop.yaml").write_text(
         "nodes: [{id: visits, kind: const, values: 120}, {id: orders, kind: expr, expr: visits * 0.3}]\n"
     )
+    token, _ = access_file.add(folder / "access.toml", "ada", teams=("ops",), role="writer", lifetime=None)
+    access = (folder / "access.toml").read_text()
+    (folder / "access.toml").write_text(access.replace(token.id, "k3v9q2ma7x0d"))
     service = Flowtime(load({"artifacts": str(folder / "artifacts")}))
     service.create_model("checkout", name="baseline-v1", tags=("draft",))
     model = str(folder / "shop.yaml")
@@ -121,7 +131,9 @@ def test_the_commands_are_all_here(flowtime: Any) -> None:
         listed = flowtime(*group, "--help").stdout.partition("Commands:\n")[2]
         return [" ".join((*group, word)) for word in re.findall(r"^  (\S+)  ", listed, re.MULTILINE)]
 
-    commands = {leaf for name in named() for leaf in (named(name) if name in {"sim", "index"} else [name])}
+    commands = {
+        leaf for name in named() for leaf in (named(name) if name in {"sim", "index", "token"} else [name])
+    }
     assert commands == set(COMMANDS) == set(SHAPES)
 
 

@@ -11,8 +11,8 @@ from flowtime.errors import CODES
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = examples()
-WITHOUT = {"FT900", "FT827"}
-"""A defect has no example, and an upload counts as too slow after half a minute."""
+WITHOUT = {"FT900"}
+"""A defect has no example."""
 RUN = {code: example for code, example in EXAMPLES.items() if example.run or example.python}
 
 

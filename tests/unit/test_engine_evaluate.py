@@ -448,6 +448,14 @@ print(plan.describe(), json.dumps(plan.to_json()), *result.warnings)
 """
 
 
+def test_values_without_number_are_refused_before_they_take_memory() -> None:
+    nodes = tuple(ExprNode(id=f"n{number}", expr="1", tree=parse("1")) for number in range(101))
+    with pytest.raises(InvalidInput) as caught:
+        evaluate(compile(Model(nodes, Grid(1_000_000))))
+    assert caught.value.code == "FT309"
+    assert "101 nodes in 1,000,000 bins" in caught.value.message
+
+
 def test_hash_seed_locale_and_time_zone_do_not_matter() -> None:
     outputs = set()
     for seed, zone, locale in (

@@ -25,7 +25,7 @@ class Limits:
     """What one request may cost. Sizes are in bytes, times in seconds."""
 
     body: int = 2 << 30
-    document: int = 64 << 20
+    document: int = 16 << 20
     """A model as text, or any other JSON body."""
     silence: float = 30.0
     """How long a body may pause."""

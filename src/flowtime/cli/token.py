@@ -57,9 +57,7 @@ def token_command() -> None:
     """Say who may use a server: make, list and revoke tokens."""
 
 
-@token_command.command(
-    "new", epilog="Example: flowtime token new --auth access.toml --user ada --team ops --expires 90d"
-)
+@token_command.command("new", epilog="Example: flowtime token new --auth access.toml --user ada --team ops")
 @click.option("--user", required=True, metavar="NAME", help="Who it is for; owns what is made with it.")
 @click.option("--team", "teams", multiple=True, metavar="NAME", help="A team of the user; repeatable.")
 @click.option(

@@ -28,6 +28,8 @@ from flowtime.errors import Diagnostic, InvalidInput
 from flowtime.model.spec import Model
 
 BoolArray = NDArray[np.bool_]
+MAX_VALUES = 100_000_000
+"""Nodes times bins of one evaluation, which keeps all of them in memory: 800 MB."""
 ROW_GROUPS = 8
 """From this many equal feedback groups on, one NumPy row per bin is faster than a Python scan for each."""
 ROW_BINS = 100_000
@@ -93,8 +95,8 @@ def evaluate(
 
     `seed` takes the place of the model's. `inputs` are `(bins,)` float64 series (NaN: missing) that take
     the place of nodes, by node id. Warnings: `division_by_zero` (FT301) and `non_finite` (FT302), at most
-    one of each per node. Raises InvalidInput where a sampled node has no seed (FT214) or an input does not
-    fit (FT303).
+    one of each per node. Raises InvalidInput where a sampled node has no seed (FT214), an input does not fit
+    (FT303) or there would be too many values (FT309).
     """
     given = inputs or {}
     if given.keys() != plan.inputs:
@@ -162,6 +164,12 @@ class _Run:
         check_inputs(plan.model, inputs)
         self.plan = plan
         self.bins = plan.model.grid.bins
+        if len(plan.model.nodes) * self.bins > MAX_VALUES:
+            raise InvalidInput(
+                "FT309",
+                f"{len(plan.model.nodes):,} nodes in {self.bins:,} bins are over {MAX_VALUES:,} values",
+                hint="take fewer or larger bins, or divide the model",
+            )
         self.seed = _seed(plan, seed)
         self.inputs = inputs
         self.recorded = plan.model.recorded()
