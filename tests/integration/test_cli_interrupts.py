@@ -173,3 +173,24 @@ def test_ctrl_c_while_a_command_starts_prints_no_traceback(
         assert said.strip() in ("", "stopped; nothing half done was kept")
     assert set(codes) <= {-signal.SIGINT, CODES[signal.SIGINT], 0}
     assert codes[0] == -signal.SIGINT
+
+
+def test_ctrl_c_stays_ignored_where_a_shell_ignores_it(
+    tmp_path: Path, unavailable: Callable[[str], NoReturn]
+) -> None:
+    """As of `command &` in a script: Ctrl-C is for what runs in front."""
+    if sys.platform != "linux":
+        unavailable("the moment when a process ignores signals is read from /proc")
+    process = subprocess.Popen(
+        ["sh", "-c", f"trap '' INT; exec {sys.executable} -m flowtime sim list"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+    )
+    status = Path(f"/proc/{process.pid}/status")
+    while not re.search(r"SigIgn:\s*[0-9a-f]*[2367abef]\n", status.read_text()):
+        time.sleep(0.001)
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+    assert process.returncode == 0
+    assert b"checkout" in process.communicate()[0]

@@ -100,13 +100,14 @@ def test_removal_and_return(flowtime: Any, shop: Path) -> None:
     error = flowtime("delete", "--id", model, "--json", code=4).error
     assert error["code"] == "FT802"
     assert run_id in error["message"]
-    assert "--confirm" in error["hint"]
+    assert "--confirm --force" in error["hint"]
     error = flowtime("delete", "--id", model, "--confirm", "--json", code=4).error
     assert error["code"] == "FT505"
     assert run_id in error["message"]
     assert "--force" in error["hint"]
     error = flowtime("delete", "--id", "shop_run", "--confirm", "--json", code=3).error
     assert error["code"] == "FT501"  # a name is not enough
+    assert error["hint"] == f"delete takes full ids only: {run_id}"
     flowtime("delete", "--id", f"{model}@v1", "--confirm", code=2)
     assert len(ids(flowtime("list", "--json").json)) == 2
     removed = flowtime("delete", "--id", model, "--confirm", "--force", "--json").json

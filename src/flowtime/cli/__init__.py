@@ -70,7 +70,8 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and ends the process with its exit code."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
     # NumPy would start a thread for every core, for linear algebra that nobody does here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -83,7 +84,8 @@ def main(arguments: list[str] | None = None) -> None:
     if code in (INTERRUPTED, TERMINATED):
         click.echo("stopped; nothing half done was kept", err=True)
     # Nothing is left to undo: an interrupt from here on would only make noise.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
 
 

@@ -159,8 +159,10 @@ class _Reading:
         except (NotFound, Unavailable, OSError) as error:
             return f"it cannot be read: {error}"
         self.files, self.bytes = self.files + 1, self.bytes + size
-        if size != content.get("bytes"):
-            return f"it has {size:,} bytes, published were {content.get('bytes')}"
+        published = content.get("bytes")
+        if size != published:
+            said = f"{published:,}" if isinstance(published, int) else str(published)
+            return f"it has {size:,} bytes, published were {said}"
         found = f"sha256:{digest.hexdigest()}"
         return None if found == content.get("sha256") else f"its hash is {found}, not {content.get('sha256')}"
 

@@ -82,18 +82,27 @@ class Artifacts(Opened):
     def delete(self, id: str, *, confirm: bool, force: bool = False) -> JSON:
         """Moves an artifact to the trash: `{id, deleted, dependants}`. Takes full ids only.
 
-        Raises Conflict: FT802 without `confirm`, FT505 where others were made from it and not `force`.
+        Raises NotFound (FT501) on a name or the beginning of an id, and Conflict: FT802 without `confirm`,
+        FT505 where others were made from it and not `force`.
         """
-        if self.registry.catalog(id)["id"] != id:
+        try:
+            found = self.registry.catalog(id)["id"]
+        except NotFound:
+            full = self.registry.resolve(id)
+            raise NotFound(
+                "FT501", f'no artifact has the full id "{id}"', hint=f"delete takes full ids only: {full}"
+            ) from None
+        if found != id:
             raise InvalidInput(
                 "FT502", f"{id} is one version of a model", hint="only all of them can be deleted"
             )
         dependants = [child["id"] for child in self.registry.dependants(id)]
         if not confirm:
             used = f"; made from it: {', '.join(dependants)}" if dependants else ""
-            raise Conflict(
-                "FT802", f"{id} would go to the trash{used}", hint="confirm it: --confirm, or confirm=true"
-            )
+            hint = "confirm it: --confirm, or confirm=true"
+            if dependants:
+                hint = "confirm it: --confirm --force, or confirm=true and force=true"
+            raise Conflict("FT802", f"{id} would go to the trash{used}", hint=hint)
         self.registry.delete(id, force=force)
         return {"id": id, "deleted": True, "dependants": dependants}
 

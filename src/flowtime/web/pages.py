@@ -43,7 +43,8 @@ def home(call: Reading) -> Response:
         recent=found["artifacts"],
         total=found["total"],
         starred=service.find(size=6, starred=True)["artifacts"],
-        templates=service.templates()[:6],
+        # They are read from their files, which only a start without artifacts is worth.
+        templates=[] if found["total"] else service.templates()[:6],
     )
 
 

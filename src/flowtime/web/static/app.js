@@ -7,7 +7,7 @@ export const root = document.documentElement.dataset.root ?? "";
 /**
  * An error as the API tells it (RFC 9457).
  * @typedef {{status: number, code: string, title: string, message: string, hint: string | null, where: string | null,
- *   count: number, errors: {message: string, line?: number, column?: number, source?: string, hint?: string}[]}} ProblemBody
+ *   count: number, errors: {code: string, message: string, line?: number, column?: number, source?: string, hint?: string}[]}} ProblemBody
  */
 
 /** An answer of the API that is a problem. */

@@ -184,7 +184,7 @@ export class Graph {
         else one.group.setAttribute(`data-${among}`, String(heat));
       }
       if (said !== one.said) {
-        if (!said !== !one.said) one.group.classList.toggle("told", said !== "");
+        if (!said !== !one.said) one.group.classList.toggle("rated", said !== "");
         one.said = said;
         if (!this.small) one.text.textContent = said;
       }

@@ -169,8 +169,10 @@ function refuse(problem) {
 function table(problem) {
   /** @param {unknown} text */
   const cell = (text) => (/[",\n]/.test(String(text)) ? `"${String(text).replaceAll('"', '""')}"` : String(text));
-  // A problem begins with words of ours, so that no cell is a formula in a spreadsheet.
-  const lines = problem.errors.map((each) => [each.line ?? "", each.code, `row: ${each.message}`]);
+  // No cell begins as a formula does in a spreadsheet.
+  /** @param {string} text */
+  const plain = (text) => (/^[=+\-@\t\r]/.test(text) ? `column ${text}` : text);
+  const lines = problem.errors.map((each) => [each.line ?? "", each.code, plain(each.message)]);
   if (problem.count > problem.errors.length) lines.push(["", problem.code, `${problem.count - problem.errors.length} more problems are not listed`]);
   const text = [["row", "code", "problem"], ...lines].map((line) => line.map(cell).join(",")).join("\n");
   return URL.createObjectURL(new Blob([text, "\n"], { type: "text/csv" }));
