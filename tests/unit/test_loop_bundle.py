@@ -95,6 +95,21 @@ def test_a_preview_is_drawn_anew(there: Flowtime, here: Flowtime, bundle: Path, 
     assert "orders" in drawn
 
 
+def test_a_second_version_alone_is_brought_too(here: Flowtime, there: Flowtime, tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(MODEL)
+    first = here.run(str(tmp_path / "shop.yaml"))["model_id"]
+    second = here.publish_model(MODEL.replace("/ 3", "/ 2").encode(), update=first)
+    run = here.run(second["id"], name="second")
+    exported = here.export(run["id"], "bundle", f"{tmp_path}/second.zip")
+    for _ in range(2):
+        telemetry = there.import_data(Path(exported["path"]))
+        assert (telemetry["restores"], telemetry["model_id"]) == (f"{first}@v2", first)
+        assert telemetry["model_version"] == 1
+    assert there.find(kinds=("model",))["total"] == 1
+    assert there.run(first)["data"]["digest"] == run["data"]["digest"]
+    assert there.run(None, telemetry=telemetry["id"])["data"]["digest"] == run["data"]["digest"]
+
+
 def test_a_model_that_is_there_is_left_as_it_is(here: Flowtime, bundle: Path) -> None:
     before = here.show(here.show("shop-run")["model_id"])
     telemetry = here.import_data(bundle)

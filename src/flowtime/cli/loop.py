@@ -278,9 +278,11 @@ def import_command(
 def _restored(catalog: dict[str, Any]) -> str:
     """What became of the model artifact that a bundle brings."""
     here = f"{catalog['model_id']}@v{catalog['model_version']}"
-    if here == catalog["restores"]:
-        return f"{render.tick(True)} the model is here as {here}"
-    return f"note: {catalog['restores']} is another model here and was left as it is; the bundle's is {here}"
+    id, _, version = catalog["restores"].rpartition("@")
+    if id == catalog["model_id"]:
+        there = "" if here == catalog["restores"] else f", {version} where it comes from"
+        return f"{render.tick(True)} the model is here as {here}{there}"
+    return f"note: {id} is another model here and was left as it is; the bundle's is {here}"
 
 
 def _notes(report: dict[str, Any]) -> list[str]:

@@ -628,4 +628,4 @@ def _restore_model(registry: Registry, brought: Brought, rebuilt: Rebuilt, label
         description=str(said.get("description") or ""),
         tags=tuple(map(str, said.get("tags") or ())),
     )
-    return models.restore(registry, rebuilt.text, rebuilt.model, own, rebuilt.model_id, rebuilt.model_version)
+    return models.restore(registry, rebuilt.text, rebuilt.model, own, rebuilt.model_id)

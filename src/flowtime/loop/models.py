@@ -117,20 +117,22 @@ def publish(
         return staging.publish(_catalog(model, label, parents), update=update)
 
 
-def restore(registry: Registry, text: str, model: Model, label: Label, id: str, version: int) -> JSON:
-    """The catalog of a model artifact that came from another registry, where it has this id and version.
+def restore(registry: Registry, text: str, model: Model, label: Label, id: str) -> JSON:
+    """The catalog of a model artifact that came from another registry, where it has this id.
 
-    It keeps them where the id is free here, and is found where the same model has them already. Where
-    the id is another model's, that is left as it is, and this one becomes an artifact under a new id.
+    It keeps the id where that is free here, as the first version, and is found where a version of the id is
+    the same model already. Where the id is another model's, that is left as it is, and this one becomes an
+    artifact under a new id.
     """
     try:
-        there = registry.catalog(f"{id}@v{version}")
+        versions = [registry.catalog(f"{id}@v{version}") for version in registry.versions(id)]
     except NotFound:
-        there = None
-    if there is not None and there["model_hash"] == model_hash(model):
-        return there
+        versions = []
+    for there in reversed(versions):
+        if there["model_hash"] == model_hash(model):
+            return there
     with _staged(registry, text, model) as staging:
-        restored = staging.restore(_catalog(model, label, ()), id, version)
+        restored = staging.restore(_catalog(model, label, ()), id)
     return restored or publish(registry, text, model, label)
 
 

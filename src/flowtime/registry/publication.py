@@ -62,8 +62,8 @@ class Staging:
             return self._publish_model(document)
         return self._publish_data(document, deterministic=deterministic)
 
-    def restore(self, catalog: Document, id: str, version: int) -> JSON | None:
-        """Publishes a model under the id and version that it has in another registry.
+    def restore(self, catalog: Document, id: str) -> JSON | None:
+        """Publishes a model under the id that it has in another registry, as its first version here.
 
         Returns its catalog, or None where the id is in use here, which is left as it is, and for a reader
         who may not read everything. Raises InvalidInput (FT502, FT508) on what is not allowed.
@@ -76,9 +76,9 @@ class Staging:
             return None
         if self._artifacts.path(id) is not None:
             return None
-        document |= {"id": id, "model_id": id, "model_version": version}
+        document |= {"id": id, "model_id": id, "model_version": 1}
         document["created_utc"] = document.get("created_utc") or self._artifacts.timestamp()
-        return document if self._put(document, f"models/{id}/v{version}") else None
+        return document if self._put(document, f"models/{id}/v1") else None
 
     def _publish_data(self, document: JSON, *, deterministic: bool) -> JSON:
         digits = self._digits(document.get("inputs_hash")) if deterministic else None
