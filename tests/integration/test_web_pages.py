@@ -351,6 +351,20 @@ nodes:
     assert own.find(kinds=("run",))["total"] == 1
 
 
+def test_a_scenario_is_run_from_the_page_of_its_model(
+    own: Flowtime, serve: Servers, watched: Callable[..., Watched]
+) -> None:
+    model = own.create_model("support-desk", name="desk")
+    page = watched(serve()).open(f"/artifacts/{model['id']}")
+    page.get_by_role("button", name="Run…").click()
+    page.get_by_label("Scenario").select_option("outage")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url("**/artifacts/desk_run_*")
+    expect(page.get_by_text("scenario outage")).to_be_visible()
+    run = own.show(own.newest("run"))
+    assert own.show(run["model_id"])["provenance"]["scenario"] == "outage"
+
+
 # -- import ------------------------------------------------------------------------------------------------
 
 

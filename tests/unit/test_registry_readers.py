@@ -203,7 +203,7 @@ def test_a_model_keeps_its_id_from_elsewhere_for_who_sees_all(registry: Registry
     catalog = Catalog(kind="model", name="one", owner="eve", source="sim", engine_version="1")
     for reader in (EVE, READERS["root"]):
         with registry.seen_by(reader).stage("model") as staging:
-            restored = staging.restore(catalog, "one_12345678", 1)
+            restored = staging.restore(catalog, "one_12345678")
         assert (restored is not None) == reader.admin
     assert registry.versions("one_12345678") == [1]
 
