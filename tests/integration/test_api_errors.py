@@ -88,8 +88,6 @@ def test_methods_that_there_are_not(client: httpx.Client, operations: list[Any])
     # At these an artifact could be, too.
     for path in ("/v1/artifacts/index", "/v1/artifacts/verify"):
         allowed[path] |= allowed["/v1/artifacts/{id}"]
-    # Here is a page.
-    allowed["/login"].add("GET")
     for path, methods in allowed.items():
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - methods:
             problem = assert_problem(

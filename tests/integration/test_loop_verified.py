@@ -177,7 +177,7 @@ def test_of_a_model_file_nothing_is_left(
     (tmp_path / "tmp").mkdir()
     before = listing(tmp_path)
     said = flowtime("test-loop", "--model", shop, env=env).stdout
-    assert said.endswith("(its run was not kept; --keep keeps it)\n")
+    assert "\nthe run for it was not kept; --keep keeps it\n✓ the loop is closed: " in said
     assert flowtime("test-loop", "--model", shop, "--json", env=env).json["kept"] is False
     assert listing(tmp_path) == before
 

@@ -379,10 +379,9 @@ def verdict(report: dict[str, Any]) -> str:
     for name, entry in formats.items():
         lines += [f"{render.tick(False)} {name}: {problem}" for problem in entry["problems"]]
     closed = "closed" if report["ok"] else "not closed"
-    subject = f"{report['model_id']} → {report['run_id']}"
-    if not report["kept"]:
-        subject = f"{report['model_id']} (its run was not kept; --keep keeps it)"
-    return "\n".join([*lines, f"{render.tick(report['ok'])} the loop is {closed}: {subject}"])
+    subject = f"{report['model_id']} → {report['run_id']}" if report["kept"] else report["model_id"]
+    note = [] if report["kept"] else [render.dim("the run for it was not kept; --keep keeps it")]
+    return "\n".join([*lines, *note, f"{render.tick(report['ok'])} the loop is {closed}: {subject}"])
 
 
 @click.command("explain", epilog="Example: flowtime explain baseline-v1")
