@@ -24,7 +24,7 @@ from benchmarks.registry import fill
 from benchmarks.views import FRAME, middle
 
 KEY_BOUND = 300.0
-CONTENT_BOUND = 1500.0
+CONTENT_BOUND = 1000.0
 BYTES_BOUND = 120.0
 """kB (1,000 bytes) over the wire."""
 
