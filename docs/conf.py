@@ -22,6 +22,7 @@ html_title = f"flowtime {__version__}"
 html_show_sphinx = False
 html_show_sourcelink = False
 html_copy_source = False
+html_show_search_summary = False  # it would be fetched from the pages, which browsers refuse for files
 
 
 def setup(app: Sphinx) -> None:

@@ -1,4 +1,4 @@
-"""The documentation: generated pages are those of the code, links lead somewhere, the site builds."""
+"""The documentation: generated pages are those of the code, links lead somewhere, the site is searched."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
 
 import jsonschema
 import pytest
 from scripts.reference import DOCS, LAYERS, PAGES, SETTINGS
+from tests.browser import Watched, chromium
 
 from flowtime.errors import InvalidInput
 from flowtime.model import from_document
@@ -93,20 +96,78 @@ def test_links_outside_the_site_lead_somewhere(name: str) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_the_site_builds_and_asks_nobody_else(tmp_path: Path, unavailable: Callable[[str], NoReturn]) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, unavailable: Callable[[str], NoReturn]) -> Path:
+    """The documentation as `make docs` builds it."""
     if any(find_spec(name) is None for name in ("sphinx", "furo", "myst_parser")):
         unavailable("the tools of the documentation are not installed")
+    folder = tmp_path_factory.mktemp("docs")
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "-b", "html"]
-    doctrees = ["-d", str(tmp_path / "doctrees")]
     built = subprocess.run(
-        [*command, *doctrees, str(DOCS), str(tmp_path / "site")],
+        [*command, "-d", str(folder / "doctrees"), str(DOCS), str(folder / "site")],
         capture_output=True,
         check=False,
         encoding="utf-8",
     )
     assert built.returncode == 0, built.stderr
-    pages = list((tmp_path / "site").rglob("*.html"))
+    return folder / "site"
+
+
+def test_the_site_asks_nobody_else(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
     assert {"index.html", "tutorial.html", "search.html"} <= {page.name for page in pages}
-    assert (tmp_path / "site/searchindex.js").stat().st_size > 10_000
-    fetched = re.compile(r"<(?:script|img|iframe)[^>]+src=\"(?:https?:)?//|<link[^>]+href=\"(?:https?:)?//")
-    assert [page.name for page in pages if fetched.search(page.read_text(encoding="utf-8"))] == []
+    fetched = re.compile(
+        r"<(?:script|img|iframe)[^>]+src=\"(?:https?:)?//|<link[^>]+href=\"(?:https?:)?//"
+        r"|url\(\s*[\"']?(?:https?:)?//|@import\s+[\"'](?:https?:)?//"
+    )
+    looks = [*pages, *site.rglob("*.css")]
+    assert [page.name for page in looks if fetched.search(page.read_text(encoding="utf-8"))] == []
+
+
+class Anchors(HTMLParser):
+    """Where a page can be entered, and where it leads."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" and value:
+                self.ids.add(value)
+            elif name in ("href", "src") and value:
+                self.links.append(value)
+
+
+def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:
+    pages = {page: Anchors(page) for page in site.rglob("*.html")}
+    followed, broken = 0, []
+    for page, anchors in pages.items():
+        for link in anchors.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            entered = not parts.fragment or target not in pages or parts.fragment in pages[target].ids
+            followed += 1
+            if not target.is_file() or not entered:
+                broken.append(f"{page.name}: {link}")
+    assert followed > 1000
+    assert broken == []
+
+
+@pytest.mark.needs("chromium")
+def test_the_site_is_searched_without_a_network(site: Path) -> None:
+    with chromium() as browser:
+        watched = Watched(browser, site.as_uri())
+        watched.context.set_offline(True)
+        page = watched.open("/index.html")
+        page.get_by_role("textbox", name="Search").fill("FT201")
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="FT201").click()
+        page.wait_for_url("**/reference/errors.html#ft201")
+        assert page.get_by_role("heading", name="FT201").is_visible()
+        assert (watched.complaints, watched.asked) == ([], [])
+        watched.close()
