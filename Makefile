@@ -11,10 +11,13 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install -
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 
-.PHONY: demo test check style types fmt bench fuzz docs reference fresh lock emulators changelog clean help
+.PHONY: demo serve test check style types fmt bench fuzz docs reference golden fresh lock emulators changelog clean help
 
 demo: $(VENV)/flowtime ## run the whole loop on a template: model, run, export, import, verified
 	@$(BIN)/flowtime demo
+
+serve: $(VENV)/flowtime ## serve the registry in ./artifacts as pages and an API (ARGS="--artifacts flowtime-demo/artifacts")
+	@$(BIN)/flowtime serve $(ARGS)
 
 test: $(VENV)/dev emulators ## run all tests (ARGS="-k grid" to choose)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
@@ -45,6 +48,9 @@ docs: $(VENV)/dev ## build the documentation as a site into build/docs
 reference: $(VENV)/dev ## write the pages of the documentation that come from the code, and run the examples of errors
 	@$(BIN)/python scripts/reference.py
 	@$(BIN)/python scripts/error_reference.py
+
+golden: $(VENV)/flowtime ## write the files that readers of the format are held against, after a change of the format
+	@$(BIN)/python scripts/golden.py
 
 fresh: $(VENV)/run ## install the wheel in empty environments, lowest and newest Python, and use it there
 	@$(BIN)/python scripts/fresh.py
