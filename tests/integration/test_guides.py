@@ -64,6 +64,7 @@ def prints(command: Command, output: str) -> bool:
         "guides/model-your-system",
         "guides/use-from-python",
         "guides/use-in-ci",
+        "guides/write-a-reader",
     ],
 )
 def test_everything_in_the_guide_runs_as_shown(

@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 from flowtime.core import canonical
 from flowtime.formats import EXPORTS, FORMATS
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "data-formats.md"
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 
 Row = tuple[int, str, str, float | None]
 """Microseconds since 1970, component, measure, value."""
@@ -278,7 +278,8 @@ def calc_csv(path: Path) -> list[Row]:
 @cache
 def independent() -> dict[str, Any]:
     """What the reader in the guide defines."""
-    (code,) = re.findall(r"^```python reader\.py\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.S | re.M)
+    text = (GUIDES / "write-a-reader.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python reader\.py\n(.*?)^```$", text, re.S | re.M)
     names: dict[str, Any] = {"__name__": "reader"}
     exec(compile(code, "reader.py", "exec"), names)
     return names
@@ -334,7 +335,8 @@ def test_the_program_reads_what_flowtime_wrote(files: dict[str, Path], program: 
 
 
 def test_the_guide_says_what_was_tested() -> None:
-    section = GUIDE.read_text(encoding="utf-8").split("## In other programs")[1].split("###")[0]
+    text = (GUIDES / "data-formats.md").read_text(encoding="utf-8")
+    section = text.split("## In other programs")[1].split("###")[0]
     header, _, *lines = [line for line in section.splitlines() if line.startswith("|")]
     titles = [cell.strip() for cell in header.split("|")[2:-1]]
     by_title = {format.title: name for name, format in EXPORTS.items()}
