@@ -174,10 +174,14 @@ class InternalError(FlowtimeError):
 
 
 GUESS = "did you mean"
+_LONGEST = 200
+"""Letters of a name that is still a name mistyped; comparing takes the square of their number."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A hint naming the known name nearest to `name`, or None where nothing is near."""
+    if len(name) > _LONGEST:
+        return None
     by_folded = {candidate.casefold(): candidate for candidate in known}
     match = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
     return f'{GUESS} "{by_folded[match[0]]}"?' if match else None
@@ -194,7 +198,8 @@ CODES: dict[str, Code] = {
     "FT103": Code(
         "invalid",
         "document too large",
-        "A document may have 64 MiB, and its aliases may expand to 100,000 values.",
+        "A document may have 64 MiB, 1,000,000 keys and values besides long lists of numbers, and aliases "
+        "that expand to 100,000 values.",
     ),
     "FT104": Code("invalid", "not UTF-8", "A document must be UTF-8 text."),
     "FT105": Code("not_found", "file not found", "The named file does not exist or is not a regular file."),
@@ -205,7 +210,7 @@ CODES: dict[str, Code] = {
     "FT200": Code(
         "invalid",
         "invalid model",
-        "The model has the problems listed under it; all of them are reported at once.",
+        "The model has the problems listed under it; all of them are reported at once, up to a thousand.",
     ),
     "FT201": Code("invalid", "unknown series", "A name in a formula or a list is no node of the model."),
     "FT202": Code("invalid", "unknown key", "A key that the model language does not have."),

@@ -56,6 +56,17 @@ def test_an_unknown_series_reads_as_in_the_manual() -> None:
     ]
 
 
+def test_a_document_full_of_problems_is_read_to_the_thousandth() -> None:
+    nodes = "".join(f"- {{id: visits_{i}, kind: expr, expr: vists_{i}}}\n" for i in range(1500))
+    with pytest.raises(InvalidInput, match="FT200  the model has 1000 or more problems") as raised:
+        load(f"grid: {{bins: 3}}\nnodes:\n{nodes}", "shop.yaml")
+    found = raised.value.errors
+    assert [problem.line for problem in found] == [*range(3, 1003)]
+    # A guess looks at every name there is: only so many are made.
+    assert found[0].hint == 'did you mean "visits_0"?'
+    assert found[-1].hint is None
+
+
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [

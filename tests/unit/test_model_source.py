@@ -105,6 +105,13 @@ def test_many_values_without_aliases_are_no_bomb() -> None:
     assert parse(text).value["c"] == [1]
 
 
+def test_more_values_than_a_model_needs_are_refused_where_they_go_over() -> None:
+    numbers = ", ".join(map(str, range(1000)))
+    many = "\n".join(f"- [{numbers}]" for _ in range(1100))
+    assert len(parse(f"a:\n{many}").value["a"]) == 1100  # long lists of plain numbers count as one
+    assert "FT103  over 1,000,000 keys and values" in problem("a: [" + "x," * 1_000_001 + "]")
+
+
 def test_oversize_is_refused_with_the_numbers() -> None:
     assert "67,108,865 bytes" in problem(b"#" * (MAX_BYTES + 1))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from flowtime.core.canonical import JSON
 from flowtime.errors import InvalidInput
 from flowtime.model.checks import Checker
-from flowtime.model.reading import Reader
+from flowtime.model.reading import MAX_PROBLEMS, Reader
 from flowtime.model.source import Document, parse
 from flowtime.model.spec import Model
 
@@ -40,7 +40,8 @@ def _checked(checker: Checker, value: object, name: str) -> Model:
     model = checker.model(value)
     if model is None:
         errors = [problem for problem in checker.read.problems if problem.severity == "error"]
-        count = f"{len(errors)} problem" + ("s" if len(errors) != 1 else "")
+        more = " or more" if len(errors) >= MAX_PROBLEMS else ""
+        count = f"{len(errors)}{more} problem" + ("s" if len(errors) != 1 else "")
         raise InvalidInput("FT200", f"the model has {count}", where=name, errors=errors)
     return Model(
         model.nodes,

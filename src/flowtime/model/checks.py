@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -19,7 +20,7 @@ from flowtime.core.grid import (
 )
 from flowtime.errors import did_you_mean
 from flowtime.model.nodes import NodeChecks
-from flowtime.model.reading import Reader, shown
+from flowtime.model.reading import Reader, TooManyProblems, shown
 from flowtime.model.source import Path
 from flowtime.model.spec import SCHEMA_VERSION, Edge, Metadata, Model, Node, Output, Topology, TopologyNode
 
@@ -35,6 +36,16 @@ class Checker:
 
     def model(self, value: Any) -> Model | None:
         """The model, or None when there are errors among `problems`."""
+        model = None
+        with suppress(TooManyProblems):
+            model = self.whole(value)
+        self.read.problems.sort(key=lambda p: (p.line or 0, p.column or 0, p.position or 0))
+        if any(problem.severity == "error" for problem in self.read.problems):
+            return None
+        return model
+
+    def whole(self, value: Any) -> Model | None:
+        """The model as far as it can be read; problems are not in order yet."""
         if not isinstance(value, dict):
             self.read.problem("FT204", (), f"a model is a mapping, not {shown(value)}")
             return None
@@ -59,9 +70,6 @@ class Checker:
             provenance=self.read.mapping(("provenance",), value.get("provenance")) or {},
         )
         self.recorded(model)
-        self.read.problems.sort(key=lambda p: (p.line or 0, p.column or 0, p.position or 0))
-        if any(problem.severity == "error" for problem in self.read.problems):
-            return None
         return model
 
     def metadata(self, value: dict[str, Any]) -> Metadata:
@@ -227,7 +235,7 @@ class Checker:
                 if entry.get(key) is None:
                     self.read.problem("FT203", path, f"topology edge: {key} is missing")
                 elif end is not None and end not in entries:
-                    hint = did_you_mean(end, entries)
+                    hint = self.read.guess(end, entries)
                     self.read.problem(
                         "FT201", (*path, key), f'topology edge: unknown entry "{end}"', hint=hint
                     )

@@ -333,7 +333,7 @@ class NodeChecks:
                 complete = complete and type(node) is not Node
                 continue
             path: Path = (*paths[id], "expr")
-            found = [*_unknown(node.tree, nodes), *functions.problems(node.tree, pmf_of)]
+            found = [*self._unknown(node.tree, nodes), *functions.problems(node.tree, pmf_of)]
             problems = {problem.span: problem for problem in reversed(found)}  # one for each place
             for problem in sorted(problems.values(), key=lambda p: p.span):
                 message = f'node "{id}": {problem.message}'
@@ -363,9 +363,8 @@ class NodeChecks:
                 node=cycle[0],
             )
 
-
-def _unknown(tree: Expression, nodes: Mapping[str, Node]) -> Iterator[functions.Problem]:
-    for name in expression.names(tree):
-        if name.id not in nodes:
-            hint = did_you_mean(name.id, nodes)
-            yield functions.Problem("FT201", f'unknown series "{name.id}"', name.span, hint)
+    def _unknown(self, tree: Expression, nodes: Mapping[str, Node]) -> Iterator[functions.Problem]:
+        for name in expression.names(tree):
+            if name.id not in nodes:
+                hint = self.read.guess(name.id, nodes)
+                yield functions.Problem("FT201", f'unknown series "{name.id}"', name.span, hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,16 @@ from flowtime.core.series import name_problem
 from flowtime.errors import Diagnostic, did_you_mean
 from flowtime.model.source import Document, Path
 
+MAX_PROBLEMS = 1_000
+"""After so many a document is not read further."""
+_COMPARED = 200_000
+"""Names that the guesses at unknown ones may look at, in all."""
+
 _WORDS = {str: "text", int: "a whole number", list: "a list", dict: "a mapping"}
+
+
+class TooManyProblems(Exception):
+    """Nobody reads on; what was found is among the reader's problems."""
 
 
 @dataclass(slots=True)
@@ -19,11 +28,20 @@ class Reader:
     """Takes values of the expected types and gathers what is wrong with them.
 
     `document` gives positions and is None for a model that never was text. A method that returns a
-    value returns None (or nothing of a list) for what it reported.
+    value returns None (or nothing of a list) for what it reported. All raise TooManyProblems at the last
+    one that is kept.
     """
 
     document: Document | None
     problems: list[Diagnostic] = field(default_factory=list)
+    _compared: int = 0
+
+    def guess(self, name: str, known: Collection[str]) -> str | None:
+        """A hint naming the known name nearest to `name`; None where nothing is near, or where many names
+        were looked at for guesses already.
+        """
+        self._compared += len(known)
+        return did_you_mean(name, known) if self._compared <= _COMPARED else None
 
     def problem(
         self,
@@ -42,7 +60,7 @@ class Reader:
             source = self.document.name
             line, column = self.document.where(path, key=key)
             excerpt = self.document.excerpt(line, column)
-        self.problems.append(
+        self._add(
             Diagnostic(
                 code,
                 message,
@@ -55,6 +73,11 @@ class Reader:
                 hint=hint,
             )
         )
+
+    def _add(self, problem: Diagnostic) -> None:
+        self.problems.append(problem)
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise TooManyProblems
 
     def known_keys(self, path: Path, value: Mapping[str, Any], known: Sequence[str], owner: str) -> None:
         """Reports every key that is not among `known`."""
@@ -134,11 +157,11 @@ class Reader:
             return None
         return text
 
-    def known_node(self, path: Path, id: str, nodes: Iterable[str], owner: str) -> bool:
+    def known_node(self, path: Path, id: str, nodes: Collection[str], owner: str) -> bool:
         """Whether `id` is a node; reports it where it is not."""
         if id in nodes:
             return True
-        self.problem("FT201", path, f'{owner}: unknown series "{id}"', hint=did_you_mean(id, nodes))
+        self.problem("FT201", path, f'{owner}: unknown series "{id}"', hint=self.guess(id, nodes))
         return False
 
     def in_formula(
@@ -158,7 +181,7 @@ class Reader:
             line, column = self.document.inside(path, position, text)
         left = max(0, position - 60)
         part = text[left : left + 120].replace("\n", " ").replace("\t", " ")
-        self.problems.append(
+        self._add(
             Diagnostic(
                 code,
                 message,

@@ -2,7 +2,8 @@
 
 The core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema): `no` and `on` are text. JSON is
 a subset. Mappings have text keys: a key written as a number keeps its spelling. Duplicate keys, several
-documents, foreign tags, aliases that expand beyond 100,000 values and text beyond 64 MiB are refused.
+documents, foreign tags, text beyond 64 MiB, over 1,000,000 values besides long lists of numbers, and
+aliases that expand to over 100,000 are refused.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import yaml
 from flowtime.errors import Diagnostic, InvalidInput
 
 MAX_BYTES = 64 * 2**20
+MAX_VALUES = 1_000_000
 MAX_EXPANDED = 100_000
 MAX_DEPTH = 100
 EXCERPT_WIDTH = 100
@@ -31,6 +33,7 @@ _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _TAG = "tag:yaml.org,2002:"
+_BOUNDARIES = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentEndEvent)
 
 # A long list of JSON numbers is cut out before YAML sees it: libyaml takes 4 us a number, msgspec 0.05.
 # It stands in brackets, or in lines `- 1.5` right under its key, none of them with a comment.
@@ -47,14 +50,18 @@ _PLACE = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 
 
+_NO_KEYS: dict[str, tuple[int, _Marks]] = {}
+_NO_ITEMS: list[_Marks] = []
+
+
 @dataclass(slots=True)
 class _Marks:
     """Where a value begins, and its parts: by key (key's position, part) or by index."""
 
     start: int
-    style: str | None = None
-    keys: dict[str, tuple[int, _Marks]] = field(default_factory=dict)
-    items: list[_Marks] = field(default_factory=list)
+    # Most values are scalars: what they do not have is not made for each of them.
+    keys: dict[str, tuple[int, _Marks]] = field(default_factory=lambda: _NO_KEYS)
+    items: list[_Marks] = field(default_factory=lambda: _NO_ITEMS)
     numbers_at: int | None = None  # start of a cut-out list of numbers
 
 
@@ -81,7 +88,8 @@ class Document:
 
     def excerpt(self, line: int, column: int) -> str:
         """The line with a caret under the column; long lines are cut around it."""
-        text = self.text.split("\n", line)[line - 1].rstrip("\r").replace("\t", " ")
+        end = self._lines[line] - 1 if line < len(self._lines) else None
+        text = self.text[self._lines[line - 1] : end].rstrip("\r").replace("\t", " ")
         text = "".join(c if c.isprintable() else "\ufffd" for c in text)
         left = max(0, column - 1 - EXCERPT_WIDTH // 2) if len(text) > EXCERPT_WIDTH else 0
         return text[left : left + EXCERPT_WIDTH] + "\n" + " " * (column - 1 - left) + "^"
@@ -207,6 +215,8 @@ class _Composer:
 
     def index(self, short: int) -> int:
         """The index in the text of an index in the shortened text."""
+        if not self.cuts:
+            return short
         k = bisect_right(self.cuts, short, key=lambda cut: cut[0])
         if k < len(self.cuts):  # inside the k-th place: the list begins there
             place = self.cuts[k][0] - len(f"{_OPEN}{k}{_CLOSE}")
@@ -259,36 +269,34 @@ class _Composer:
         # Open containers: value, marks, pending key of a mapping with its position, anchor, size before.
         stack: list[_Open] = []
         for event in self.events():
-            if isinstance(event, (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentEndEvent)):
+            kind = type(event)
+            if kind in _BOUNDARIES:
                 continue
             start = self.index(event.start_mark.index)
-            if isinstance(event, yaml.DocumentStartEvent):
-                if roots:
-                    raise self.fail("FT101", "a second document begins here; one is allowed", start)
+            if self.expanded > MAX_VALUES:
+                hint = "a long list of plain numbers counts as one value"
+                raise self.fail("FT103", f"over {MAX_VALUES:,} keys and values", start, hint)
+            if kind is yaml.ScalarEvent:
+                value, marks = self._scalar(event, start)
+                if stack and isinstance(stack[-1].value, dict) and stack[-1].key is None:
+                    self._key(stack[-1], event.value, start)
+                    continue
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                self._open(stack, event, start)
                 continue
-            if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-                if len(stack) >= MAX_DEPTH:
-                    raise self.fail("FT103", f"nested deeper than {MAX_DEPTH} levels", start)
-                wanted = "map" if isinstance(event, yaml.MappingStartEvent) else "seq"
-                if event.tag not in (None, "!", _TAG + wanted):
-                    raise self.fail("FT101", f"tag {event.tag!r} is not known here", start)
-                self._refuse_container_key(stack, start)
-                stack.append(_Open({} if wanted == "map" else [], _Marks(start), event.anchor, self.expanded))
-                continue
-            if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
                 done = stack.pop()
                 value, marks = done.value, done.marks
                 if done.anchor:
                     self.anchors[done.anchor] = (value, marks, self.expanded - done.before + 1)
                 self.expanded += 1
-            elif isinstance(event, yaml.AliasEvent):
+            elif kind is yaml.AliasEvent:
                 value, marks = self._alias(event.anchor or "", start)
                 self._refuse_container_key(stack, start, isinstance(value, (dict, list)))
             else:
-                value, marks = self._scalar(event, start)
-                if stack and isinstance(stack[-1].value, dict) and stack[-1].key is None:
-                    self._key(stack[-1], event.value, start)
-                    continue
+                if roots:
+                    raise self.fail("FT101", "a second document begins here; one is allowed", start)
+                continue
             if not stack:
                 roots.append((value, marks))
             else:
@@ -296,6 +304,16 @@ class _Composer:
         if not roots or roots[0][0] is None:
             raise self.fail("FT101", "the document is empty", 0, "a model needs at least: nodes: [...]")
         return roots[0]
+
+    def _open(self, stack: list[_Open], event: Any, start: int) -> None:
+        if len(stack) >= MAX_DEPTH:
+            raise self.fail("FT103", f"nested deeper than {MAX_DEPTH} levels", start)
+        is_mapping = type(event) is yaml.MappingStartEvent
+        if event.tag not in (None, "!", _TAG + ("map" if is_mapping else "seq")):
+            raise self.fail("FT101", f"tag {event.tag!r} is not known here", start)
+        self._refuse_container_key(stack, start)
+        marks = _Marks(start, keys={}) if is_mapping else _Marks(start, items=[])
+        stack.append(_Open({} if is_mapping else [], marks, event.anchor, self.expanded))
 
     def _refuse_container_key(self, stack: Sequence[_Open], start: int, container: bool = True) -> None:
         if stack and isinstance(stack[-1].value, dict) and stack[-1].key is None and container:
@@ -319,7 +337,7 @@ class _Composer:
         return value, marks
 
     def _scalar(self, event: yaml.ScalarEvent, start: int) -> tuple[Any, _Marks]:
-        marks = _Marks(start, event.style)
+        marks = _Marks(start)
         if _OPEN in event.value and self.cuts:
             place = _PLACE.fullmatch(event.value)
             if place is None or event.style:
@@ -374,8 +392,8 @@ def resolve(text: str) -> str | int | float | bool | None:
     """What a plain scalar means in the core schema of YAML 1.2."""
     if text in _NULL:
         return None
-    if text in _BOOL:
-        return _BOOL[text]
+    if text[0] not in "-+.0123456789":
+        return _BOOL.get(text, text)
     if _INT.fullmatch(text):
         if len(text) > 300:  # beyond any double, and slow to convert
             return float(text) if text[:2] not in ("0x", "0o") else text
