@@ -41,9 +41,7 @@ def test_what_was_put_is_got(store: Store) -> None:
     with store.open("a/b.txt") as stream:
         stream.seek(3)
         assert stream.read() == b"ond"
-    stat = store.stat("a/b.txt")
-    assert stat is not None
-    assert stat.size == 6
+    assert store.size("a/b.txt") == 6
 
 
 @pytest.mark.parametrize("read", ["get", "open", "file"])
@@ -53,7 +51,7 @@ def test_reading_what_is_not_there(store: Store, read: str) -> None:
         with pytest.raises(NotFound) as caught:
             getattr(store, read)(key)
         assert caught.value.code == "FT601"
-        assert store.stat(key) is None
+        assert store.size(key) is None
 
 
 def test_reading_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -90,7 +88,7 @@ def test_listing_goes_one_level_deep(store: Store) -> None:
 )
 def test_keys_that_lead_elsewhere_are_refused(store: Store, key: str) -> None:
     remove = partial(store.remove, last="catalog")
-    for use in (store.get, store.stat, store.delete, remove, store.open, store.file):
+    for use in (store.get, store.size, store.delete, remove, store.open, store.file):
         with pytest.raises(InvalidInput) as caught:
             use(key)
         assert caught.value.code == "FT603"
@@ -133,7 +131,7 @@ def test_delete(store: Store) -> None:
     put(store, a__b="x")
     store.delete("a/b")
     store.delete("a/b")
-    assert store.stat("a/b") is None
+    assert store.size("a/b") is None
 
 
 def test_log_is_read_from_where_one_left_off(store: Store) -> None:
@@ -295,7 +293,7 @@ def test_remove(store: Store) -> None:
     put(store, a__b__c="1", a__d="2", e="3")
     store.remove("a", "catalog")
     store.remove("a", "catalog")
-    assert (store.stat("a/b/c"), store.stat("a/d")) == (None, None)
+    assert (store.size("a/b/c"), store.size("a/d")) == (None, None)
     assert store.list("").files == ("e",)
 
 

@@ -127,7 +127,7 @@ def assert_whole(registry: Registry) -> set[str]:
         id
         for folder, catalog in (("models", "v1/catalog.json"), ("runs", "catalog.json"))
         for id in registry.store.list(folder).folders
-        if registry.store.stat(f"{folder}/{id}/{catalog}")
+        if registry.store.size(f"{folder}/{id}/{catalog}") is not None
     }
     assert set(found) == there
     return set(found)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from flowtime.core.grid import Grid, parse_instant
-from flowtime.core.profiles import HOURLY, daily_profile, hourly_weights
+from flowtime.core.profiles import HOURLY, daily_profile
 
 
 @pytest.mark.parametrize("name", HOURLY)
 def test_a_day_has_24_weights_with_mean_exactly_1(name: str) -> None:
-    weights = hourly_weights(name)
+    weights = [part / 64 for part in HOURLY[name]]
     assert len(weights) == 24
     assert min(weights) >= 0
     assert math.fsum(weights) / 24 == 1.0
@@ -19,7 +19,7 @@ def test_a_day_has_24_weights_with_mean_exactly_1(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOURLY)
 def test_hourly_bins_hold_the_weights_by_the_clock(name: str) -> None:
-    weights = hourly_weights(name)
+    weights = [part / 64 for part in HOURLY[name]]
     assert daily_profile(name, Grid(26)).tolist() == [*weights, *weights[:2]]
     started = Grid(3, start=parse_instant("2025-03-01T22:00:00Z"))
     assert daily_profile(name, started).tolist() == [weights[22], weights[23], weights[0]]
@@ -29,7 +29,7 @@ def test_hourly_bins_hold_the_weights_by_the_clock(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOURLY)
 def test_a_bin_takes_the_average_over_its_span(name: str) -> None:
-    weights = hourly_weights(name)
+    weights = [part / 64 for part in HOURLY[name]]
     assert daily_profile(name, Grid(12, 5, "minutes")).tolist() == [weights[0]] * 12
     across = Grid(1, 1, "hours", parse_instant("2025-01-01T07:45:00Z"))
     assert daily_profile(name, across).tolist() == [weights[7] / 4 + weights[8] * 3 / 4]

@@ -119,12 +119,6 @@ def test_only_what_is_recorded_is_computed() -> None:
     assert np.array_equal(named(result, "spread.value.p95"), named(whole, "spread.value.p95"))
 
 
-def test_a_series_given_is_not_drawn() -> None:
-    given = np.full(48, 500.0)
-    result = sample(load(QUEUE), 4, workers=1, inputs={"requests": given})
-    assert named(result, "served.value.p05").tolist() == [120.0] * 48
-
-
 def test_certain_series_are_computed_again_from_statistics() -> None:
     model = load(QUEUE)
     series = sample(model, 5, workers=1).series

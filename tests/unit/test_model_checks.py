@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from flowtime.core.grid import Grid, parse_instant
 from flowtime.core.series import SeriesKey
 from flowtime.errors import Diagnostic, InvalidInput
-from flowtime.model import from_document, load
+from flowtime.model import from_document, from_parsed, load
+from flowtime.model.source import parse
 from flowtime.model.spec import ConstNode, Model, PmfNode
 
 
-def problems(text: str, **options: Any) -> tuple[Diagnostic, ...]:
+def problems(text: str) -> tuple[Diagnostic, ...]:
     with pytest.raises(InvalidInput) as raised:
-        load(text, "shop.yaml", **options)
+        load(text, "shop.yaml")
     return raised.value.errors
 
 
@@ -214,7 +214,7 @@ def test_a_document_without_text_names_the_path() -> None:
 
 def csv_model(folder: Path, table: str, source: str = "{csv: demand.csv, column: arrivals}") -> Model:
     (folder / "demand.csv").write_text(table, encoding="utf-8")
-    return load(node(f"{{id: a, kind: const, values: {source}}}"), "shop.yaml", folder=folder)
+    return from_parsed(parse(node(f"{{id: a, kind: const, values: {source}}}")), folder=folder)
 
 
 def test_values_are_read_from_a_csv_beside_the_model(tmp_path: Path) -> None:
@@ -252,5 +252,6 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     inside = tmp_path / "model"
     inside.mkdir()
     (inside / "link.csv").symlink_to(tmp_path / "secret.csv")
-    found = problems(node("{id: a, kind: const, values: {csv: link.csv, column: x}}"), folder=inside)
-    assert "outside the model's folder" in str(found[0])
+    document = parse(node("{id: a, kind: const, values: {csv: link.csv, column: x}}"))
+    with pytest.raises(InvalidInput, match="outside the model's folder"):
+        from_parsed(document, folder=inside)

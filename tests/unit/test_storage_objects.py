@@ -326,7 +326,7 @@ def test_an_abandoned_publication_is_swept_to_the_trash_and_nothing_else(
         dies_at(store, "_create", 3, patched)  # the claim, the data, not the catalog
         with pytest.raises(Died):
             publish(store, "runs/a")
-    assert store.stat("runs/a/data") is not None
+    assert store.size("runs/a/data") is not None
     assert store.sweep(3600, ".trash/staging") == ()
     store.put("runs/a/stranger", b"not ours")
     assert not publish(open_store(root), "runs/a", "2")
@@ -366,8 +366,8 @@ def test_a_move_that_was_interrupted_can_be_done_again_or_is_swept(
             dies_at(store, method, step, patched)
             with pytest.raises(Died):
                 store.move("models/a", "trash/a", "catalog")
-        live = store.stat("models/a/v1/catalog") is not None
-        assert live != (store.stat("trash/a/v1/catalog") is not None) or (method, step) == ("_delete", 1)
+        live = store.size("models/a/v1/catalog") is not None
+        assert live != (store.size("trash/a/v1/catalog") is not None) or (method, step) == ("_delete", 1)
         if again:
             assert store.move(*(("models/a", "trash/a") if live else ("trash/a", "models/a")), "catalog")
             live = not live

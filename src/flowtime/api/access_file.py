@@ -306,9 +306,9 @@ class _Table:
             self.wrong(f"lacks {key}")
         return tuple(value)
 
-    def role(self, key: str, default: str | None = None, *, needed: bool = False) -> Any:
+    def role(self, key: str, *, needed: bool = False) -> Any:
         """A role."""
-        value = self._values.pop(key, default)
+        value = self._values.pop(key, None)
         if value is None and needed:
             self.wrong(f"lacks {key}", f"allowed: {', '.join(ROLES)}")
         elif value is not None and value not in ROLES:

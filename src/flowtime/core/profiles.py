@@ -101,11 +101,6 @@ _HOUR = MICROSECONDS["hours"]
 _DAY = MICROSECONDS["days"]
 
 
-def hourly_weights(name: str) -> tuple[float, ...]:
-    """The 24 weights of a built-in profile, for the hours from midnight UTC."""
-    return tuple(part / 64 for part in HOURLY[name])
-
-
 def daily_profile(name: str, grid: Grid) -> FloatArray:
     """`(bins,)` weights: the average weight over each bin's span, correctly rounded for any bin length.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from flowtime.core.functions import References, references
 from flowtime.core.series import FloatArray
-from flowtime.engine.evaluate import Program, check_inputs, evaluate
+from flowtime.engine.evaluate import Program, evaluate
 from flowtime.engine.plan import Plan, compile, pmfs
 from flowtime.errors import Diagnostic, InvalidInput
 from flowtime.model.spec import ExprNode, Model, Output, PmfNode
@@ -35,24 +35,16 @@ class Sampling:
         return Program(self.plan, self.seed, self.inputs)
 
 
-def prepare(
-    model: Model, *, seed: int | None = None, inputs: Mapping[str, FloatArray] | None = None
-) -> Sampling:
+def prepare(model: Model, *, seed: int | None = None) -> Sampling:
     """The model with all its pmf nodes drawn, whatever their mode; only what is recorded is computed.
 
-    `seed` and `inputs` are those of `evaluate`. Raises InvalidInput where nothing recorded depends on a
-    distribution (FT304), on a cycle without a delay (FT213), and on inputs that do not fit (FT303).
+    `seed` takes the place of the model's. Raises InvalidInput where nothing recorded depends on a
+    distribution (FT304), and on a cycle without a delay (FT213).
     """
-    given = inputs or {}
-    check_inputs(model, given)
     seed = model.seed if seed is None else seed
     nodes = {node.id: node for node in model.nodes}
     pmf_of = pmfs(model.nodes)
-    read = {
-        node.id: references(node.tree, pmf_of)
-        for node in model.nodes
-        if isinstance(node, ExprNode) and node.id not in given
-    }
+    read = {node.id: references(node.tree, pmf_of) for node in model.nodes if isinstance(node, ExprNode)}
     none = References(frozenset(), frozenset(), frozenset())
     series = {id: read.get(id, none).now | read.get(id, none).delayed for id in nodes}
     recorded = {node.id for _, node in model.recorded()}
@@ -61,7 +53,7 @@ def prepare(
     for id in needed:
         for source in series[id]:
             readers[source].add(id)
-    drawn = [id for id in needed if isinstance(nodes[id], PmfNode) and id not in given]
+    drawn = [id for id in needed if isinstance(nodes[id], PmfNode)]
     varying = _reached(drawn, readers)
     if not varying:
         raise InvalidInput(
@@ -86,8 +78,7 @@ def prepare(
         )
 
     fixed = part(needed - varying, (recorded - varying) | border)
-    bound = {id: row for id, row in given.items() if id in needed}
-    once = evaluate(compile(fixed, bound), inputs=bound)
+    once = evaluate(compile(fixed))
     certain = {node.id: row for (_, node), row in zip(fixed.recorded(), once.series.values, strict=True)}
     moving = part(varying | border, recorded & varying)
     return Sampling(

@@ -12,7 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -88,7 +88,6 @@ def sample(
     samples: int,
     *,
     seed: int | None = None,
-    inputs: Mapping[str, FloatArray] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -105,7 +104,7 @@ def sample(
     """
     if not 1 <= samples <= MAX_SAMPLES:
         raise InvalidInput("FT305", f"{samples:,} samples were asked for; 1 to {MAX_SAMPLES:,} are allowed")
-    sampling = prepare(model, seed=seed, inputs=inputs)
+    sampling = prepare(model, seed=seed)
     result = _Result(model, sampling, samples)
     layout = Layout(samples, len(sampling.uncertain) * model.grid.bins, max(BLOCK_BYTES // (8 * samples), 1))
     with tempfile.TemporaryDirectory(prefix="flowtime-") as folder:

@@ -16,14 +16,12 @@ from flowtime.model.source import Document, parse
 from flowtime.model.spec import Model
 
 
-def load(text: str | bytes, name: str = "model", *, folder: Path | None = None) -> Model:
+def load(text: str | bytes, name: str = "model") -> Model:
     """The model in `text`, which messages call `name`.
 
-    `folder` is where `values: {csv: ...}` reads from; without it such sources are refused.
     Raises InvalidInput: FT101 to FT104 where the text cannot be read, else FT200 with every problem.
     """
-    document = parse(text, name)
-    return _checked(Checker(Reader(document), folder), document.value, name)
+    return from_parsed(parse(text, name))
 
 
 def from_document(value: JSON, name: str = "model") -> Model:
@@ -32,7 +30,10 @@ def from_document(value: JSON, name: str = "model") -> Model:
 
 
 def from_parsed(document: Document, *, folder: Path | None = None) -> Model:
-    """The model of a parsed document. Raises InvalidInput (FT200) with every problem."""
+    """The model of a parsed document. Raises InvalidInput (FT200) with every problem.
+
+    `folder` is where `values: {csv: ...}` reads from; without it such sources are refused.
+    """
     return _checked(Checker(Reader(document), folder), document.value, document.name)
 
 

@@ -192,13 +192,13 @@ class Artifacts:
         return sorted(number for number in numbers if number is not None)
 
     def _has_catalog(self, prefix: str) -> bool:
-        return self.store.stat(f"{prefix}/{CATALOG}") is not None
+        return self.store.size(f"{prefix}/{CATALOG}") is not None
 
     def _anything(self, path: str) -> bool:
         # Empty folders are what interruptions leave, and what some services keep of deleted objects.
         below = self.store.list(path)
         inner = self.store.list_many(f"{path}/{name}" for name in below.folders)
-        return bool(below.files) or any(inner) or self.store.stat(path) is not None
+        return bool(below.files) or any(inner) or self.store.size(path) is not None
 
 
 def versioned(path: str, version: int | None) -> str:

@@ -168,7 +168,7 @@ class _Reading:
 
     def _details(self, prefix: str, catalog: JSON) -> Iterator[Finding]:
         details = f"{prefix}/{DETAILS}"
-        if self._store.stat(details) is None:
+        if self._store.size(details) is None:
             return
         for field, value in documents.load(self._store.get(details)).items():
             try:

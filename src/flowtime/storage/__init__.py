@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from flowtime.errors import InvalidInput
 from flowtime.storage.local import LocalStore
-from flowtime.storage.store import Bytes, Listing, Stat, Store, check_key
+from flowtime.storage.store import Bytes, Listing, Store, check_key
 
-__all__ = ["Bytes", "Listing", "LocalStore", "Stat", "Store", "check_key", "open_store"]
+__all__ = ["Bytes", "Listing", "LocalStore", "Store", "check_key", "open_store"]
 
 OBJECTS = ("s3", "az", "abfs", "abfss", "memory")
 """The schemes of stores in buckets, whose modules and library are imported when one is opened."""

@@ -15,7 +15,7 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 from flowtime.errors import NotFound, Unavailable
-from flowtime.storage.store import Bytes, Listing, Stat, Store, check_key
+from flowtime.storage.store import Bytes, Listing, Store, check_key
 
 if sys.platform == "win32":
     import msvcrt
@@ -73,18 +73,18 @@ class LocalStore(Store):
             return path.open("rb")
 
     def file(self, key: str) -> Path:
-        if self.stat(key) is None:
+        if self.size(key) is None:
             raise missing(self.location(key))
         return self._path(key)
 
-    def stat(self, key: str) -> Stat | None:
+    def size(self, key: str) -> int | None:
         path = self._path(key)
         with translated(path):
             try:
                 found = path.stat()
             except _ABSENT:
                 return None
-        return Stat(found.st_size, found.st_mtime) if S_ISREG(found.st_mode) else None
+        return found.st_size if S_ISREG(found.st_mode) else None
 
     def list(self, prefix: str) -> Listing:
         path = self._path(prefix, root=True)
@@ -123,7 +123,7 @@ class LocalStore(Store):
 
     def update(self, key: str, change: Callable[[bytes], bytes]) -> bytes:
         path = self._path(key)
-        if self.stat(key) is None:
+        if self.size(key) is None:
             raise missing(self.location(key))
         with translated(path), self._lock():
             with self._reading(key):
@@ -135,7 +135,7 @@ class LocalStore(Store):
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        if self.stat(key) is None:
+        if self.size(key) is None:
             return
         with translated(path), self._lock():
             path.unlink(missing_ok=True)

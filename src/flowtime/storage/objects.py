@@ -46,7 +46,7 @@ from obstore.store import AzureStore, MemoryStore, S3Store
 
 from flowtime.errors import NotFound, Unavailable
 from flowtime.storage.local import STAGING, missing, scratch, translated
-from flowtime.storage.store import Bytes, Listing, Stat, Store, check_key
+from flowtime.storage.store import Bytes, Listing, Store, check_key
 
 Objects = AzureStore | MemoryStore | S3Store
 
@@ -113,10 +113,10 @@ class ObjectStore(Store):
         return self._get(key)[0]
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        found = self.stat(key)
+        found = self.size(key)
         if found is None:
             raise missing(self.location(key))
-        length = min(length, found.size - start)
+        length = min(length, found - start)
         if length <= 0:
             return b""
         with self._reading(key):
@@ -154,13 +154,13 @@ class ObjectStore(Store):
                 shutil.rmtree(oldest.parent, ignore_errors=True)
         return target
 
-    def stat(self, key: str) -> Stat | None:
+    def size(self, key: str) -> int | None:
         with self._translated(key):
             try:
                 found = obstore.head(self._objects, self._path(key))
             except FileNotFoundError:
                 return None
-        return Stat(found["size"], found["last_modified"].timestamp())
+        return int(found["size"])
 
     def list(self, prefix: str) -> Listing:
         path = self._path(prefix, root=True)
@@ -221,7 +221,7 @@ class ObjectStore(Store):
 
     def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
         check_key(log)
-        if after and self.stat(_line(log, after)) is None:
+        if after and self.size(_line(log, after)) is None:
             self._ends.pop(log, None)
             return None
         lines: list[str] = []
@@ -248,16 +248,16 @@ class ObjectStore(Store):
             if isinstance(hint, Unavailable):
                 raise hint
             number = int(hint) if isinstance(hint, bytes) and hint.isdigit() else 0
-            if number and self.stat(_line(log, number)) is None:
+            if number and self.size(_line(log, number)) is None:
                 number = 0
         # Strides that double find a line that is not there, halved ones the last that is.
         step = 1
-        while self.stat(_line(log, number + step)) is not None:
+        while self.size(_line(log, number + step)) is not None:
             number += step
             step *= 2
         while step > 1:
             step //= 2
-            if self.stat(_line(log, number + step)) is not None:
+            if self.size(_line(log, number + step)) is not None:
                 number += step
         self._ends[log] = number
         return number
@@ -300,14 +300,14 @@ class ObjectStore(Store):
         claim = f"{_CLAIMS}{prefix}"
         note = {"id": os.urandom(16).hex(), "prefix": prefix, "files": names}
         with self._translated(prefix):
-            if self.stat(f"{prefix}/{last}") is not None:
+            if self.size(f"{prefix}/{last}") is not None:
                 return False
             if not self._create(claim, json.dumps(note).encode()):
                 self._await_rival(f"{prefix}/{last}", claim)
                 return False
             made: list[str] = []
             # A rival that was done between the look and the claim has let go of its own claim meanwhile.
-            if self.stat(f"{prefix}/{last}") is None:
+            if self.size(f"{prefix}/{last}") is None:
                 for name in names:
                     if not self._create(f"{prefix}/{name}", paths[name]):
                         break
@@ -324,7 +324,7 @@ class ObjectStore(Store):
             names = _ordered(self._under(prefix), last)
             if not names or names[0].rpartition("/")[2] != last:
                 raise missing(self.location(prefix))
-            if self.stat(f"{target}/{names[0]}") is not None and not self._same(
+            if self.size(f"{target}/{names[0]}") is not None and not self._same(
                 f"{prefix}/{names[0]}", f"{target}/{names[0]}"
             ):
                 return False
@@ -375,24 +375,24 @@ class ObjectStore(Store):
         if note is None:
             return
         prefix, names = note["prefix"], note["files"]
-        if path.startswith(_CLAIMS) and self.stat(f"{prefix}/{names[-1]}") is None:
+        if path.startswith(_CLAIMS) and self.size(f"{prefix}/{names[-1]}") is None:
             for name in names:
-                if self.stat(f"{prefix}/{name}") is not None:
+                if self.size(f"{prefix}/{name}") is not None:
                     self._copy(f"{prefix}/{name}", f"{into}/{note['id']}/{name}")
             self._delete_under(prefix, names)
         elif path.startswith(_MOVES):
             # One of the two places is whole, unless it was changed since; the other has copies.
             target = note["target"]
             here, there = f"{prefix}/{names[0]}", f"{target}/{names[0]}"
-            if self.stat(here) is None:
+            if self.size(here) is None:
                 self._delete_under(prefix, names)
-            elif self.stat(there) is None or self._same(here, there):
+            elif self.size(there) is None or self._same(here, there):
                 self._delete_under(target, names)
 
     def _await_rival(self, key: str, claim: str) -> None:
         """Waits for a rival's publication, which a caller that is told of its loss wants to look at."""
         for pause in _PATIENCE:
-            if self.stat(key) is not None or self.stat(claim) is None:
+            if self.size(key) is not None or self.size(claim) is None:
                 return
             time.sleep(pause)
 
@@ -441,7 +441,7 @@ class ObjectStore(Store):
                 if unsure and self._holds(key, data):
                     return True
                 # S3 also refuses while another's write of the same key is under way, which may yet fail.
-                if version is not None or self.stat(key) is not None:
+                if version is not None or self.size(key) is not None:
                     return False
                 if pause is None:
                     raise
@@ -456,16 +456,16 @@ class ObjectStore(Store):
 
     def _copy(self, source: str, target: str) -> bool:
         """Makes the target a copy of the source; False where it holds something else."""
-        found = self.stat(source)
+        found = self.size(source)
         if found is None:
             raise missing(self.location(source))
-        if found.size > _LARGE and self._copies:
+        if found > _LARGE and self._copies:
             try:
                 obstore.copy(self._objects, self._path(source), self._path(target), overwrite=False)
             except AlreadyExistsError:
                 return self._same(source, target)
             return True
-        data: bytes | Path = self.get(source) if found.size <= _LARGE else self.file(source)
+        data: bytes | Path = self.get(source) if found <= _LARGE else self.file(source)
         return self._create(target, data) or self._holds(target, data)
 
     def _same(self, one: str, other: str) -> bool:
@@ -473,11 +473,11 @@ class ObjectStore(Store):
 
     def _holds(self, key: str, data: bytes | Path) -> bool:
         """Whether the object has exactly these bytes."""
-        found = self.stat(key)
+        found = self.size(key)
         if isinstance(data, bytes):
-            return found is not None and found.size == len(data) and self._got(key) == data
+            return found is not None and found == len(data) and self._got(key) == data
         with translated(data), data.open("rb") as stream:
-            if found is None or found.size != os.fstat(stream.fileno()).st_size:
+            if found is None or found != os.fstat(stream.fileno()).st_size:
                 return False
             with self._reading(key):
                 chunks = obstore.get(self._objects, self._path(key)).stream()

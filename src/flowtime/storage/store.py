@@ -21,14 +21,6 @@ Bytes = bytes | NotFound | Unavailable
 
 
 @dataclass(frozen=True, slots=True)
-class Stat:
-    """Size in bytes, and time of the last change in seconds since 1970."""
-
-    size: int
-    modified: float
-
-
-@dataclass(frozen=True, slots=True)
 class Listing:
     """The names directly under a prefix, each sorted: those that hold further keys, and the keys.
 
@@ -80,8 +72,8 @@ class Store(ABC):
         """A local file with the key's bytes, not to be written to; raises NotFound (FT601)."""
 
     @abstractmethod
-    def stat(self, key: str) -> Stat | None:
-        """Size and time of the key, or None where it does not exist."""
+    def size(self, key: str) -> int | None:
+        """The number of bytes under the key, or None where it does not exist."""
 
     @abstractmethod
     def list(self, prefix: str) -> Listing:
