@@ -35,7 +35,8 @@ from flowtime.formats.digest import digest
 from flowtime.formats.export import export_file, export_stream
 from flowtime.formats.metadata import recorded, sidecar_path, write_sidecar
 from flowtime.formats.telemetry import import_file
-from flowtime.loop.exchange import bring, read_grid, rebuild
+from flowtime.loop.imports import bring, read_grid
+from flowtime.loop.rebuilt import rebuild
 from flowtime.model import load
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.writer import dump, to_document
@@ -250,7 +251,7 @@ def _sidecar(data: bytes) -> None:
         found = import_file(path)
         assert found.description is not None
         recorded(found.description, "small.csv")
-        rebuild(found.description)
+        rebuild(found.description, found.files)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,21 @@ def test_wrong_rows_go_to_a_table(folder: Path) -> None:
     refused = flowtime(folder, *words, "--errors", "wrong.csv", "--json")
     assert json.loads(refused.stdout)["error"]["code"] == "FT404"
     assert (folder / "wrong.csv").read_text().splitlines()[1].startswith('3,FT404,"cpu ""x"": is not')
+
+
+@pytest.mark.parametrize("format", ["gold", "ndjson", "parquet", "bundle", "xlsx"])
+def test_nothing_is_written_of_a_damaged_run(folder: Path, tmp_path: Path, format: str) -> None:
+    shutil.copytree(folder / "here", tmp_path / "here")
+    (data,) = (tmp_path / "here").glob("runs/*/binned_v0.csv")
+    text = data.read_bytes()
+    data.chmod(0o644)
+    data.write_bytes(text[:-2] + bytes([text[-2] ^ 1]) + text[-1:])
+    words = ("export", "--run", "base-run", "--artifacts", "here", "--format", format)
+    to_file = flowtime(tmp_path, *words, "--out", "files/")
+    to_pipe = flowtime(tmp_path, *words, "--out", "-")
+    for refused in (to_file, to_pipe):
+        assert refused.returncode != 0
+        assert b"FT805" in refused.stderr
+        assert b"restore it from a backup" in refused.stderr
+    assert to_pipe.stdout == b""
+    assert not list((tmp_path / "files").glob("*"))

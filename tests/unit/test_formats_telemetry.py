@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,10 +19,9 @@ from flowtime.core.grid import MAX_BINS, Grid, parse_instant
 from flowtime.core.series import SeriesKey, SeriesSet, same_bits
 from flowtime.errors import FlowtimeError, InvalidInput, NotFound
 from flowtime.formats import FORMATS, GOLD, NDJSON, PARQUET, TABLES, Format
-from flowtime.formats.digest import digest
 from flowtime.formats.export import export_file, export_stream
-from flowtime.formats.metadata import MAX_METADATA, Recorded, describe, sidecar_path, write_sidecar
-from flowtime.formats.telemetry import Imported, import_file, read_recorded
+from flowtime.formats.metadata import MAX_METADATA, describe, sidecar_path, write_sidecar
+from flowtime.formats.telemetry import Imported, import_file
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -216,25 +214,6 @@ def test_one_bin_is_recognised_though_it_tells_no_grid() -> None:
     assert "--grid bins=1,size=1,unit=hours,start=2025-01-01T00:00:00Z" in str(error)
     found = from_text(text.getvalue(), lookup=lambda digest: describe(table(1), DESCRIPTION, digest))
     assert found.series.equals(table(1))
-
-
-@pytest.mark.parametrize("format", TABLES, ids=[format.name for format in TABLES])
-def test_a_table_that_is_known_is_read_as_recorded(format: Format) -> None:
-    text = io.BytesIO()
-    export_stream(table(), None, format, text)
-    series = table()
-    expected = Recorded(series.grid, series.keys, series.units, digest(series))
-    assert read_recorded(io.BytesIO(text.getvalue()), expected).equals(series)
-    for other in (
-        replace(expected, grid=replace(series.grid, bins=3)),
-        replace(expected, grid=replace(series.grid, bins=5)),
-        replace(expected, grid=replace(series.grid, start=START + 1_000_000)),
-        replace(expected, grid=replace(series.grid, start=None)),
-        replace(expected, keys=series.keys[::-1]),
-        replace(expected, digest="sha256:0"),
-    ):
-        with pytest.raises(InvalidInput, match="not those that the metadata records"):
-            read_recorded(io.BytesIO(text.getvalue()), other)
 
 
 # The grid of external telemetry.

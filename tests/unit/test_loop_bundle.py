@@ -12,8 +12,10 @@ from flowtime.core import canonical
 from flowtime.errors import InvalidInput, NotFound
 from flowtime.formats import BUNDLE
 from flowtime.formats.export import export_file
-from flowtime.loop import exchange, verify
+from flowtime.loop import verify
+from flowtime.loop.exports import described_with_files
 from flowtime.loop.models import Label
+from flowtime.loop.series import read_series
 from flowtime.service import Flowtime
 from flowtime.settings import Settings
 
@@ -85,9 +87,9 @@ def test_owner_visibility_and_status_are_the_importers(here: Flowtime, there: Fl
 
 
 def test_a_preview_is_drawn_anew(there: Flowtime, here: Flowtime, bundle: Path, tmp_path: Path) -> None:
-    described, files, _ = exchange._beside_series(here.registry, here.show("shop-run")["id"], BUNDLE)
+    described, files = described_with_files(here.registry, here.show("shop-run")["id"], BUNDLE)
     files["preview.svg"] = b"<svg onload='alert(1)'/>"
-    series = exchange.read_series(here.registry, here.show("shop-run")["id"])
+    series = read_series(here.registry, here.show("shop-run")["id"])
     path = export_file(series, described, BUNDLE, tmp_path / "evil.zip", files=files).path
     telemetry = there.import_data(path)
     drawn = Path(there.show(telemetry["model_id"])["files"]["preview.svg"]).read_text()
@@ -148,9 +150,9 @@ def test_an_id_of_a_run_is_not_taken_by_a_model(
     """A model under the id of a run would stand before it in every look-up."""
     first = there.import_data(bundle)
     run = there.run(first["model_id"])
-    described, files, _ = exchange._beside_series(here.registry, here.show("shop-run")["id"], BUNDLE)
+    described, files = described_with_files(here.registry, here.show("shop-run")["id"], BUNDLE)
     described["model_id"] = run["id"]
-    series = exchange.read_series(here.registry, here.show("shop-run")["id"])
+    series = read_series(here.registry, here.show("shop-run")["id"])
     path = export_file(series, described, BUNDLE, tmp_path / "evil.zip", files=files).path
     telemetry = there.import_data(path)
     assert telemetry["model_id"] == first["model_id"]
@@ -167,9 +169,9 @@ def test_a_dry_run_stores_nothing(there: Flowtime, bundle: Path) -> None:
 def test_files_of_another_run_are_found(
     there: Flowtime, here: Flowtime, bundle: Path, tmp_path: Path, name: str
 ) -> None:
-    described, files, _ = exchange._beside_series(here.registry, here.show("shop-run")["id"], BUNDLE)
+    described, files = described_with_files(here.registry, here.show("shop-run")["id"], BUNDLE)
     files[name] = canonical.dump({"id": "x"}) if "json" in name else MODEL.replace("/ 3", "/ 2").encode()
-    series = exchange.read_series(here.registry, here.show("shop-run")["id"])
+    series = read_series(here.registry, here.show("shop-run")["id"])
     path = export_file(series, described, BUNDLE, tmp_path / "evil.zip", files=files).path
     with pytest.raises(InvalidInput, match=f"{name} in the bundle is not of the run"):
         there.import_data(path)

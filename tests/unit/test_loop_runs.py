@@ -12,7 +12,8 @@ import pytest
 
 from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, SeriesSet
-from flowtime.loop import exchange, models, runs
+from flowtime.loop import models, runs
+from flowtime.loop.imports import bring, publish_telemetry
 from flowtime.loop.models import Label, StoredModel
 from flowtime.model import load
 from flowtime.registry import Registry
@@ -34,8 +35,8 @@ def test_every_file_has_the_hash_that_its_catalog_says(registry: Registry) -> No
     published = models.publish(registry, TEXT, model, LABEL)
     run = runs.run(registry, StoredModel(published["id"], 1, "wide", TEXT, model), LABEL)
     table = registry.path(run["id"], "binned_v0.csv")
-    brought = exchange.bring(registry, table, None, {})
-    telemetry = exchange.publish_telemetry(registry, brought, LABEL)
+    brought = bring(registry, table, None, {})
+    telemetry = publish_telemetry(registry, brought, LABEL)
     for catalog in (published, run, telemetry):
         names = [content["name"] for content in catalog["contents"]]
         assert "details.json" in names and names == sorted(names)

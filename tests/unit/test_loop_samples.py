@@ -15,7 +15,7 @@ from flowtime.core.series import SeriesKey
 from flowtime.engine import Evaluation, compile, evaluate
 from flowtime.errors import InvalidInput, Unavailable
 from flowtime.loop import samples
-from flowtime.loop.exchange import Rebuilt, conformance
+from flowtime.loop.rebuilt import Rebuilt, conformance
 from flowtime.loop.samples import Layout, sample
 from flowtime.model import load
 from flowtime.model.spec import Model

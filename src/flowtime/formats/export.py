@@ -56,7 +56,7 @@ class Streamed:
 
 
 def export_file(
-    series: SeriesSet,
+    series: Table,
     description: Mapping[str, Any],
     format: Format,
     path: Path,
@@ -70,9 +70,9 @@ def export_file(
     """Write `series` to `path` with its metadata: beside it, or inside where the format has room for it.
 
     `description` is what the metadata says beyond what the table says itself: id, name, tags, model and
-    so on. `table_digest` is that of `series`, where it is known. `files` are the entries of a bundle that
-    are not made of the series (flowtime.formats.bundle.ENTRIES), by name. `workbook` writes XLSX.
-    `embed` writes the metadata of a CSV into its first lines instead of a file beside it.
+    so on. `table_digest` is that of `series`; it has to be known of a Stored table. `files` are the entries
+    of a bundle that are not made of the series (flowtime.formats.bundle.ENTRIES), by name. `workbook`
+    writes XLSX. `embed` writes the metadata of a CSV into its first lines instead of a file beside it.
 
     The files appear when they are complete and on the disk; until then older ones stay as they were.
     Folders are made. The same arguments give the same bytes.
@@ -83,7 +83,7 @@ def export_file(
     sidecar = format.sidecar and not embed
     real = place(path)
     metadata_path = place(sidecar_path(real)) if sidecar else None
-    described = describe(series, description, table_digest or digest(series))
+    described = describe(series, description, _digest(series, table_digest))
     with translated(path), ExitStack() as stack:
         real.parent.mkdir(parents=True, exist_ok=True)
         ready = {real: stack.enter_context(beside(real))}
@@ -110,7 +110,7 @@ def export_file(
 
 
 def export_stream(
-    series: SeriesSet,
+    series: Table,
     description: Mapping[str, Any] | None,
     format: Format,
     handle: Writable,
@@ -134,7 +134,7 @@ def export_stream(
         if description is None:
             write_parquet(series, None, whole, progress)
         else:
-            described = describe(series, description, table_digest or digest(series))
+            described = describe(series, description, _digest(series, table_digest))
             name = Path("series" + format.extension)
             _write_whole(series, described, files or {}, format, whole, name, workbook, progress)
         whole.seek(0)
@@ -164,6 +164,13 @@ def export_into(
     check_embed(format, embed)
     described = describe(table, description, table_digest)
     _write_whole(table, described, files or {}, format, handle, Path(name), workbook, progress)
+
+
+def _digest(table: Table, known: str | None) -> str:
+    if known is not None:
+        return known
+    assert isinstance(table, SeriesSet), "who stored a table knows its digest"
+    return digest(table)
 
 
 def check_embed(format: Format, embed: bool) -> None:

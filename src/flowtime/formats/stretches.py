@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.errors import InvalidInput
+from flowtime.formats import Progress
 from flowtime.formats.metadata import COLUMNS
 
 _PIECE = 1 << 20
@@ -28,14 +29,15 @@ _SCHEMA = dict.fromkeys(COLUMNS[:3], pl.String()) | {COLUMNS[3]: pl.Float64()}
 class Stored:
     """A table as an artifact keeps it: plain gold CSV of these series in this order.
 
-    Its values are read as they are asked for, never all at once. `open` opens the file, whose bytes have
-    the hash `sha256`; `source` names it in errors.
+    Its values are read as they are asked for. `open` opens the file, which has `size` bytes with the hash
+    `sha256`; `source` names it in errors.
     """
 
     grid: Grid
     keys: tuple[SeriesKey, ...]
     units: tuple[str | None, ...]
     open: Callable[[], BinaryIO]
+    size: int
     sha256: str
     source: str
 
@@ -51,6 +53,24 @@ class Stored:
         """`(bins,)` int64, as `SeriesSet.time_bins`."""
         index = np.arange(self.grid.bins, dtype=np.int64)
         return index if self.grid.start is None else self.grid.start + index * self.grid.step
+
+    def series(self, progress: Progress | None = None) -> SeriesSet:
+        """All of it in memory. Raises InvalidInput (FT410) where the file is not the one with the hash."""
+        values = np.empty((len(self), self.grid.bins))
+        flat, done = values.reshape(-1), 0
+        for part in self.values():
+            if done + len(part) > self.rows:
+                raise self._changed()
+            flat[done : done + len(part)] = part.fill_null(np.nan)
+            done += len(part)
+            if progress is not None:
+                progress(done, done / self.rows)
+        return SeriesSet(self.grid, self.keys, self.units, values)
+
+    def check(self) -> None:
+        """Raises InvalidInput (FT410) where the file is not the one with the hash."""
+        for _ in self.pieces():
+            """Reading hashes."""
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes of the file. Raises InvalidInput (FT410) as `values`."""
@@ -90,7 +110,7 @@ class Stored:
         return frame.to_series()
 
     def _changed(self) -> InvalidInput:
-        return InvalidInput("FT410", "the file is not the one that was published", where=self.source)
+        return InvalidInput("FT410", "its bytes have not the SHA-256 that was recorded", where=self.source)
 
 
 Table = SeriesSet | Stored

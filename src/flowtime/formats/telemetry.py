@@ -203,16 +203,6 @@ def _from_bundle(file: Source, grid: Grid | None, progress: Progress | None) -> 
         )
 
 
-def read_recorded(source: Path | BinaryIO, expected: Recorded, progress: Progress | None = None) -> SeriesSet:
-    """The series of a file that must be exactly the table `expected`, such as an artifact's data.
-
-    Several times faster than the import of an unknown file, because nothing has to be found out. Raises
-    NotFound, Denied, Unavailable, or InvalidInput where the file holds anything else.
-    """
-    with opened(source) as file:
-        return _read_recorded(_blocks(file, format_of(file, None), Reading()), expected, file.name, progress)
-
-
 def _settle(
     rows: Rows,
     format: Format,

@@ -8,8 +8,8 @@ from flowtime.analysis.compare import compare
 from flowtime.analysis.difference import difference
 from flowtime.core.canonical import JSON
 from flowtime.errors import InvalidInput, NotFound
-from flowtime.loop.exchange import read_series
 from flowtime.loop.models import StoredModel, is_file
+from flowtime.loop.series import read_series
 from flowtime.registry import Registry
 from flowtime.registry.artifacts import split_version
 

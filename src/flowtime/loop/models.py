@@ -171,10 +171,47 @@ def read(registry: Registry, reference: str) -> StoredModel:
     """The model artifact that a person means: an id, `ID@v2`, a name or the beginning of an id."""
     id = registry.resolve(reference, ("model",))
     catalog = registry.catalog(id)
-    with registry.stream(id, MODEL_FILE) as file:
-        text = file.read().decode("utf-8")
+    text = model_text(registry, id)
     model = load(text, f"{catalog['id']}/{MODEL_FILE}")
     return StoredModel(catalog["id"], catalog["model_version"], catalog["name"], text, model)
+
+
+def model_text(registry: Registry, id: str) -> str:
+    """The text of an artifact's model; raises NotFound (FT501, and FT509 where no model is known)."""
+    with registry.stream(id, MODEL_FILE) as file:
+        return file.read().decode("utf-8")
+
+
+def model_in(registry: Registry, id: str) -> Model | None:
+    """The model that a run or telemetry was made from, or None where it is not known."""
+    if not any(content["name"] == MODEL_FILE for content in registry.catalog(id)["contents"]):
+        return None
+    return load(model_text(registry, id), f"{id}/{MODEL_FILE}")
+
+
+def read_from(registry: Registry, id: str) -> StoredModel:
+    """The model that a run or telemetry came with, under its own id where the registry has it.
+
+    Raises InvalidInput (FT812) where none did.
+    """
+    model = model_in(registry, id)
+    if model is None:
+        raise InvalidInput(
+            "FT812", f"{id} came without a model", hint="name one with --model, and its inputs with --bind"
+        )
+    catalog = registry.catalog(id)
+    reference = f"{catalog['model_id']}@v{catalog['model_version']}"
+    try:
+        known = registry.catalog(reference)["model_hash"] == model_hash(model)
+    except (NotFound, InvalidInput):
+        known = False
+    return StoredModel(
+        catalog["model_id"] if known else None,
+        catalog["model_version"] if known else None,
+        catalog["name"],
+        model_text(registry, id),
+        model,
+    )
 
 
 def topology(model: Model) -> Topology:

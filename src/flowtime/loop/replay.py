@@ -17,7 +17,10 @@ from flowtime.core.grid import Grid
 from flowtime.core.series import FloatArray, SeriesKey, SeriesSet, same_bits
 from flowtime.errors import Diagnostic, InvalidInput, did_you_mean
 from flowtime.formats.digest import digest
+from flowtime.loop.models import StoredModel, read_from
+from flowtime.loop.series import read_series
 from flowtime.model.spec import ExprNode, Model, Node
+from flowtime.registry import Registry
 from flowtime.registry.catalog import Parent
 
 
@@ -55,6 +58,20 @@ class Replay:
     inputs: Mapping[str, FloatArray] = field(repr=False)
     digests: Mapping[str, str]
     warnings: tuple[Diagnostic, ...]
+
+
+def replay(
+    registry: Registry, id: str, model: StoredModel | None, bindings: Iterable[str]
+) -> tuple[StoredModel, Replay]:
+    """The telemetry `id` bound to a model, by default to the one that came back with it.
+
+    Raises InvalidInput: FT807 and FT811 as `bind` does, FT812 where there is no model.
+    """
+    catalog = registry.catalog(id)
+    telemetry = Parent(id=id, digest=catalog["data"]["digest"])
+    replaced = bound_nodes(catalog) if model is None else ()
+    stored = read_from(registry, id) if model is None else model
+    return stored, bind(stored.model, read_series(registry, id), telemetry, bindings, replaced)
 
 
 def bind(

@@ -5,29 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
-from pathlib import Path
-
-import numpy as np
 
 from flowtime.core import canonical
 from flowtime.core.canonical import JSON
-from flowtime.core.series import FloatArray, SeriesSet, sparkline
 from flowtime.engine import SEMANTICS_VERSION, Plan, compile, evaluate
 from flowtime.errors import Diagnostic
-from flowtime.formats import GOLD
 from flowtime.formats.digest import digest
-from flowtime.formats.export import export_stream
 from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
 from flowtime.loop.replay import Replay
 from flowtime.loop.samples import Progress, sample
+from flowtime.loop.series import DATA_FILE, measures, write_series
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import Model, PmfNode
 from flowtime.model.writer import dump, to_document
 from flowtime.registry import Registry
-from flowtime.registry.catalog import Catalog, Data, Measure, Summary
+from flowtime.registry.catalog import Catalog, Data
 from flowtime.version import ENGINE_VERSION
-
-DATA_FILE = "binned_v0.csv"
 
 
 def run(
@@ -105,12 +98,6 @@ def run(
         return staging.publish(catalog, deterministic=deterministic)
 
 
-def write_series(series: SeriesSet, path: Path) -> str:
-    """Writes the artifact's table, which is exactly the gold CSV; returns the file's SHA-256."""
-    with path.open("wb") as file:
-        return export_stream(series, None, GOLD, file).sha256
-
-
 def effective_seed(
     model: Model, seed: int | None, bound: Collection[str] = (), samples: int | None = None
 ) -> int | None:
@@ -147,34 +134,6 @@ def capabilities(model: Model, plan: Plan, samples: int | None = None) -> list[s
     if plan.inputs:
         words.append("replay")
     return words
-
-
-def measures(series: SeriesSet) -> list[Measure]:
-    """Each series in a line: unit, min, mean, max, missing bins, sparkline."""
-    entries = []
-    for key, unit, values in series:
-        absent = np.isnan(values)
-        missing = int(np.count_nonzero(absent))
-        present = values[~absent] if missing else values
-        low, high = (float(present.min()), float(present.max())) if present.size else (None, None)
-        mean = None if low is None or high is None else _mean(present, max(-low, high))
-        summary = Summary(min=low, mean=mean, max=high, missing=missing)
-        entries.append(
-            Measure(
-                component=key.component,
-                measure=key.measure,
-                unit=unit,
-                summary=summary,
-                spark=sparkline(values),
-            )
-        )
-    return entries
-
-
-def _mean(values: FloatArray, largest: float) -> float:
-    """The mean, also of values whose sum overflows; `largest` is their largest magnitude."""
-    scale = max(largest / 1e300, 1.0)
-    return float((values / scale).mean() * scale) if scale > 1.0 else float(values.mean())
 
 
 def distinct(warnings: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:

@@ -11,12 +11,14 @@ from flowtime.core.series import SeriesSet, same_bits
 from flowtime.engine import compile, evaluate
 from flowtime.errors import FlowtimeError
 from flowtime.formats import FORMATS, Format, format_named
-from flowtime.loop import exchange, models, runs
-from flowtime.loop.exchange import Brought
+from flowtime.loop import models, runs
+from flowtime.loop.exports import export
+from flowtime.loop.imports import Brought, bring, publish_telemetry
 from flowtime.loop.models import Label, StoredModel
 from flowtime.loop.replay import recorded_inputs
 from flowtime.loop.runs import effective_seed
 from flowtime.loop.samples import Progress, sample
+from flowtime.loop.series import read_series
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import Model, PmfNode
 from flowtime.registry import Registry
@@ -99,22 +101,22 @@ def verify(
     `between` is called with each exported file before it is imported, `verified` after each format with how
     many are done.
     """
-    model = exchange.read_model(registry, run_id)
+    model = models.model_in(registry, run_id)
     if model is None:
         raise AssertionError(f"{run_id} has no model")
-    series = exchange.read_series(registry, run_id)
+    series = read_series(registry, run_id)
     expected = registry.catalog(run_id)["data"]["digest"]
     verdicts = []
     for format in formats:
         verdict = Verdict(format.name)
         paths = [folder / name / f"{run_id}{format.extension}" for name in ("first", "second")]
-        first, second = [exchange.export(registry, run_id, format, path) for path in paths]
+        first, second = [export(registry, run_id, format, path) for path in paths]
         files = [[e.path, e.metadata_path] if e.metadata_path else [e.path] for e in (first, second)]
         same = all(a.read_bytes() == b.read_bytes() for a, b in zip(*files, strict=True))
         if between is not None:
             between(first.path)
         try:
-            brought = exchange.bring(registry, first.path, None, {})
+            brought = bring(registry, first.path, None, {})
         except FlowtimeError as error:
             verdict.check("file_accepted", False, str(error))
         else:
@@ -124,8 +126,8 @@ def verify(
                 "digest", brought.imported.digest == expected, f"the digest is {brought.imported.digest}"
             )
             _compare(verdict, model, series, brought)
-            telemetry = exchange.publish_telemetry(registry, brought, label)
-            where = _first_difference(series, exchange.read_series(registry, telemetry["id"]))
+            telemetry = publish_telemetry(registry, brought, label)
+            where = _first_difference(series, read_series(registry, telemetry["id"]))
             verdict.check("stored", where is None, f"the telemetry stored has other values, first at {where}")
         verdict.check("second_export_identical", same, "a second export has other bytes")
         verdicts.append(verdict)

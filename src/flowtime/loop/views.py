@@ -18,8 +18,8 @@ from flowtime.core.expression import names
 from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.core.statistics import keys
 from flowtime.errors import InvalidInput
-from flowtime.loop.exchange import read_series
-from flowtime.loop.models import KINDS, MODEL_FILE, PREVIEW_FILE
+from flowtime.loop.models import KINDS, MODEL_FILE, PREVIEW_FILE, model_text
+from flowtime.loop.series import read_series
 from flowtime.model import load
 from flowtime.model.drawing import picture, preview
 from flowtime.model.identity import dependencies
@@ -215,14 +215,8 @@ def preview_of(registry: Registry, id: str, recent: Recent) -> str:
     if registry.catalog(id)["kind"] == "model":
         with registry.stream(id, PREVIEW_FILE) as file:
             return file.read().decode("utf-8")
-    text = text_of(registry, id)
+    text = model_text(registry, id)
     picture: str = recent.get(
         ("preview", canonical.sha256(text.encode())), lambda: preview(load(text, MODEL_FILE)), len
     )
     return picture
-
-
-def text_of(registry: Registry, id: str) -> str:
-    """The text of an artifact's model; raises NotFound (FT501, and FT509 where no model is known)."""
-    with registry.stream(id, MODEL_FILE) as file:
-        return file.read().decode("utf-8")

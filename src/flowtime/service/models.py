@@ -158,9 +158,9 @@ class Models(Opened):
 
     def model_text(self, reference: str) -> str:
         """The text of an artifact's model; raises NotFound (FT501, and FT509 where no model is known)."""
-        from flowtime.loop import views
+        from flowtime.loop import models
 
-        return views.text_of(self.registry, self.registry.resolve(reference))
+        return models.model_text(self.registry, self.registry.resolve(reference))
 
     def preview(self, reference: str) -> str:
         """The picture of an artifact's model as an SVG document."""

@@ -40,6 +40,7 @@ class Series(Models):
         back with the telemetry runs. With `samples` it holds the mean and quantiles of so many samples,
         computed by `workers` processes; `progress` is told of those done and of all.
         """
+        from flowtime.loop import replay as replays
         from flowtime.loop import runs
 
         bindings = tuple(bind)
@@ -58,10 +59,8 @@ class Series(Models):
         stored: Any = None if model is None else self._model(model, publish=True)
         replay = None
         if telemetry is not None:
-            from flowtime.loop import exchange  # a run by itself needs no readers of files
-
             id = self.registry.resolve(telemetry, ("telemetry",))
-            stored, replay = exchange.replay(self.registry, id, stored, bindings)
+            stored, replay = replays.replay(self.registry, id, stored, bindings)
         labelled = self._label(name or f"{stored.name}_{'run' if replay is None else 'replay'}", **label)
         published = runs.run(
             self.registry,
@@ -84,7 +83,7 @@ class Series(Models):
         """
         from flowtime.formats import format_named
         from flowtime.formats.files import translated
-        from flowtime.loop import exchange
+        from flowtime.loop import exports
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         target = Path(path)
@@ -92,7 +91,7 @@ class Series(Models):
             if path.endswith("/") or target.is_dir():
                 target /= id + wanted.extension
         options |= _workbook(wanted.name)
-        exported = exchange.export(self.registry, id, wanted, target, **options)
+        exported = exports.export(self.registry, id, wanted, target, **options)
         return {
             "run_id": id,
             "format": wanted.name,
@@ -104,10 +103,10 @@ class Series(Models):
     def export_to(self, reference: str, format: str, stream: BinaryIO, **options: Any) -> None:
         """Series written to an open binary stream, without a sidecar; `options` as for `export`."""
         from flowtime.formats import format_named
-        from flowtime.loop import exchange
+        from flowtime.loop import exports
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
-        exchange.export_to(self.registry, id, wanted, stream, **options, **_workbook(wanted.name))
+        exports.export_to(self.registry, id, wanted, stream, **options, **_workbook(wanted.name))
 
     def export_pieces(self, id: str, format: str) -> Generator[bytes | memoryview, None, None]:
         """Plain CSV or NDJSON of an artifact with this full id, piece by piece, in little memory.
@@ -115,19 +114,19 @@ class Series(Models):
         Raises Unavailable (FT805) before the last piece where the artifact was damaged.
         """
         from flowtime.formats import format_named
-        from flowtime.loop import exchange
+        from flowtime.loop import exports
 
-        return exchange.plain_pieces(self.registry, id, format_named(format))
+        return exports.plain_pieces(self.registry, id, format_named(format))
 
     def export_into(self, id: str, format: str, file: BinaryIO, **options: Any) -> None:
         """Series with their metadata written into an empty file, in little memory where the format allows;
         `options` as for `export`.
         """
         from flowtime.formats import format_named
-        from flowtime.loop import exchange
+        from flowtime.loop import exports
 
         wanted = format_named(format)
-        exchange.write_into(self.registry, id, wanted, file, **options, **_workbook(wanted.name))
+        exports.write_into(self.registry, id, wanted, file, **options, **_workbook(wanted.name))
 
     def describe_export(self, reference: str, format: str, *, embed: bool = False) -> JSON:
         """What an export will be: `{id, kind, format, extension, media_type, sidecar, rows, digest, etag}`.
@@ -137,7 +136,7 @@ class Series(Models):
         """
         from flowtime.formats import GOLD, format_named
         from flowtime.formats.export import check_embed
-        from flowtime.loop.runs import DATA_FILE
+        from flowtime.loop.series import DATA_FILE
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         check_embed(wanted, embed)
@@ -160,10 +159,10 @@ class Series(Models):
     def export_metadata(self, reference: str, format: str) -> JSON:
         """The sidecar of an export as plain data; raises InvalidInput (FT418) where the format has none."""
         from flowtime.formats import format_named
-        from flowtime.loop import exchange
+        from flowtime.loop import exports
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
-        return exchange.sidecar(self.registry, id, wanted)
+        return exports.sidecar(self.registry, id, wanted)
 
     def series(self, reference: str, **wanted: Any) -> Any:
         """Series of a run or telemetry as an `analysis.chart.Chart`, which has `to_json` and `to_bytes`.
@@ -215,15 +214,15 @@ class Series(Models):
         for the rows that are not as they should be.
         """
         from flowtime.formats import FORMATS, format_named
-        from flowtime.loop import exchange
+        from flowtime.loop import imports
 
         belongs = None if model is None else self._model(model)
         options |= {
             "format": None if format is None else format_named(format, FORMATS),
-            "grid": None if grid is None else exchange.read_grid(grid),
+            "grid": None if grid is None else imports.read_grid(grid),
         }
         with _problems_in(errors):
-            brought = exchange.bring(self.registry, source, belongs, options)
+            brought = imports.bring(self.registry, source, belongs, options)
         if dry_run:
             return {**brought.to_json(), **brought.sight()}
         if (tell := options.get("progress")) is not None:
@@ -232,7 +231,7 @@ class Series(Models):
         label = self._label(
             name or "telem", tags=tags, description=description, owner=owner, visibility=visibility
         )
-        published = exchange.publish_telemetry(self.registry, brought, label)
+        published = imports.publish_telemetry(self.registry, brought, label)
         return {**self._shown(published["id"]), **brought.to_json()}
 
     def test_loop(

@@ -26,12 +26,12 @@ class Values(Opened):
 
         Raises NotFound (FT501), or InvalidInput (FT812) for telemetry that came without one.
         """
-        from flowtime.loop import exchange, models
+        from flowtime.loop import models
 
         id = self.registry.resolve(reference)
         if self.registry.catalog(id)["kind"] == "model":
             return models.read(self.registry, reference)
-        return exchange.read_telemetry(self.registry, id)
+        return models.read_from(self.registry, id)
 
     @staticmethod
     def evaluate_model(
@@ -56,9 +56,9 @@ class Values(Opened):
 
     def values(self, reference: str) -> Any:
         """The SeriesSet of a run or telemetry. Raises NotFound (FT501), Unavailable (FT805)."""
-        from flowtime.loop import exchange
+        from flowtime.loop.series import read_series
 
-        return exchange.read_series(self.registry, self.registry.resolve(reference, ("run", "telemetry")))
+        return read_series(self.registry, self.registry.resolve(reference, ("run", "telemetry")))
 
     @staticmethod
     def frame(series: Any, *, wide: bool = False) -> Any:
