@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install -
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 
-.PHONY: demo serve test check style types fmt bench fuzz docs reference golden fresh lock emulators changelog clean help
+.PHONY: demo serve test check style types fmt bench fuzz docs reference golden fresh audit lock emulators changelog clean help
 
 demo: $(VENV)/flowtime ## run the whole loop on a template: model, run, export, import, verified
 	@$(BIN)/flowtime demo
@@ -55,6 +55,9 @@ golden: $(VENV)/flowtime ## write the files that readers of the format are held 
 fresh: $(VENV)/run ## install the wheel in empty environments, lowest and newest Python, and use it there
 	@$(BIN)/python scripts/fresh.py
 
+audit: build/audit/installed ## look for known weaknesses in the locked packages, in a database in the network
+	@build/audit/bin/python scripts/audit.py $(ARGS)
+
 lock: $(VENV)/dev ## resolve the newest versions into requirements/*.txt
 	@$(BIN)/python scripts/lock.py
 	@$(MAKE) --no-print-directory $(VENV)/dev
@@ -84,6 +87,13 @@ tests/emulators/node_modules/.package-lock.json: tests/emulators/package-lock.js
 	@if command -v npm >/dev/null; then echo "Installing Azurite"; \
 	  npm ci --prefix tests/emulators --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@ || \
 	  echo "Azurite cannot be installed: its tests will be skipped"; fi
+
+# In an environment of its own, so that .venv has nothing that no test needs.
+build/audit/installed: requirements/audit.txt
+	@python=$$(sh scripts/find-python) && $$python -m venv --clear build/audit
+	@build/audit/bin/python -m pip -qq --disable-pip-version-check --no-input install \
+	  --require-hashes --only-binary :all: -r $<
+	@touch $@
 
 $(VENV)/flowtime: $(VENV)/run pyproject.toml
 	@$(PIP) --no-deps --editable .

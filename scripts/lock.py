@@ -1,6 +1,6 @@
 """Resolve the newest versions of what pyproject.toml asks for into the lock files in requirements/.
 
-`dev.txt` is resolved first; `run.txt` and `build.txt` follow its versions, so that the three agree.
+`dev.txt` is resolved first; the others follow its versions, so that they agree.
 The files hold names, versions, markers and hashes; no address of any package index.
 """
 
@@ -40,3 +40,4 @@ if __name__ == "__main__":
     lock("dev", "pyproject.toml", "--group=dev")
     lock("run", "pyproject.toml", f"--constraint={everything}")
     lock("build", "--group=build", f"--constraint={everything}")
+    lock("audit", "--group=audit", f"--constraint={everything}")
