@@ -56,7 +56,7 @@ FENCES = {
         for name in ("core", "model.source", "formats", "registry.catalog", "analysis.chart", "api")
     },
     "numpy": {f"flowtime.{name}" for name in ("core", "engine", "formats", "registry", "analysis", "loop")},
-    "obstore": {"flowtime.storage.clouds", "flowtime.storage.objects"},
+    "obstore": {f"flowtime.storage.{name}" for name in ("answers", "clouds", "objects")},
     "platformdirs": {"flowtime.settings"},
     "polars": {"flowtime.formats"},
     "prometheus_client": {"flowtime.api"},

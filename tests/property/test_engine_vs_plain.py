@@ -20,9 +20,10 @@ from flowtime.core.expression import (
     format,
     parse,
 )
-from flowtime.core.functions import TABLE, problems
+from flowtime.core.functions import TABLE
 from flowtime.core.grid import Grid
 from flowtime.core.pmf import Pmf
+from flowtime.core.semantics import problems
 from flowtime.core.series import same_bits
 from flowtime.engine.evaluate import ROW_GROUPS, evaluate
 from flowtime.engine.plan import Feedback, compile

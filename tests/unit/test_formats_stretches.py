@@ -22,7 +22,12 @@ GRIDS = (Grid(3), Grid(70_000, 1, "minutes", parse_instant("2025-01-01T00:00:00.
 
 def table(grid: Grid) -> SeriesSet:
     values = np.random.Generator(np.random.PCG64(5)).random((len(NAMES), grid.bins)) * 1e6
-    values[:, :3] = [[1 / 3, 5e-324, np.nan], [np.nan, 0.0, 1e-7], [-(2.0**81), 1.7e308, 1e16], [1.0, 2.0, 3.0]]
+    values[:, :3] = [
+        [1 / 3, 5e-324, np.nan],
+        [np.nan, 0.0, 1e-7],
+        [-(2.0**81), 1.7e308, 1e16],
+        [1.0, 2.0, 3.0],
+    ]
     return SeriesSet(grid, tuple(SeriesKey(*name) for name in NAMES), ("1", None, "requests", None), values)
 
 

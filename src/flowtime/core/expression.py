@@ -288,16 +288,34 @@ def format_number(value: float) -> str:
     return repr(int(value)) if value == value // 1 and abs(value) < 1e16 else repr(value)
 
 
+def literal(tree: Expression) -> float | None:
+    """The value of a number that may be signed, or None where the tree is anything else."""
+    match tree:
+        case Number(value):
+            return value
+        case Negative(Number(value)):
+            return -value
+    return None
+
+
+def children(tree: Expression) -> tuple[Expression, ...]:
+    """The parts of a tree, in the order of the text."""
+    match tree:
+        case Negative(operand):
+            return (operand,)
+        case Binary(_, left, right):
+            return (left, right)
+        case Call(_, arguments):
+            return arguments
+    return ()
+
+
 def names(tree: Expression) -> Iterator[Name]:
     """Every reference to a node in the tree, in the order of the text."""
     stack = [tree]
     while stack:
-        match stack.pop():
-            case Name() as name:
-                yield name
-            case Negative(operand):
-                stack.append(operand)
-            case Binary(_, left, right):
-                stack += (right, left)
-            case Call(_, arguments):
-                stack += reversed(arguments)
+        part = stack.pop()
+        if isinstance(part, Name):
+            yield part
+        else:
+            stack += reversed(children(part))

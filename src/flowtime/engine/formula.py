@@ -9,20 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from flowtime.core.expression import Binary, Call, Expression, Name, Negative
-from flowtime.core.functions import (
-    COPY,
-    KERNELS,
-    NEGATIVE,
-    TABLE,
-    Function,
-    PmfOf,
-    References,
-    is_delay,
-    kernel_of,
-    literal,
-)
-from flowtime.core.functions import children as children_of
+from flowtime.core.expression import Binary, Call, Expression, Name, Negative, literal
+from flowtime.core.expression import children as children_of
+from flowtime.core.functions import COPY, KERNELS, NEGATIVE, TABLE, Function
+from flowtime.core.semantics import PmfOf, References, is_delay, kernel_of
 
 Operand = str | int | float
 """A node's id, the index of an earlier operation of the same formula, or a number."""

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from flowtime.core.expression import Call, Expression, Name
-from flowtime.core.functions import PmfOf, References, children, divide, is_delay, references, unit_of
+from flowtime.core.expression import Call, Expression, Name, children
+from flowtime.core.functions import divide
 from flowtime.core.graph import components, first_cycle, is_cyclic, levels, topological_order
 from flowtime.core.grid import Grid
 from flowtime.core.pmf import Pmf
 from flowtime.core.profiles import daily_profile
+from flowtime.core.semantics import PmfOf, References, is_delay, references, unit_of
 from flowtime.core.series import FloatArray
 from flowtime.engine.formula import Formula, Operand, flatten
 from flowtime.engine.loops import Group, build

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from flowtime.core.functions import References, references
+from flowtime.core.semantics import References, references
 from flowtime.core.series import FloatArray
 from flowtime.engine.evaluate import Program, evaluate
 from flowtime.engine.plan import Plan, compile, pmfs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowtime.core import canonical, functions
+from flowtime.core import canonical, semantics
 from flowtime.core.pmf import Pmf
 from flowtime.model.spec import ExprNode, Model, PmfNode
 from flowtime.model.writer import to_document, topology_document
@@ -31,15 +31,15 @@ def graph_hash(model: Model) -> str:
     return canonical.hash_of({"nodes": nodes, "recorded": recorded, "topology": topology or None})
 
 
-def dependencies(model: Model) -> dict[str, functions.References]:
+def dependencies(model: Model) -> dict[str, semantics.References]:
     """What each node refers to, in document order."""
     pmfs = {node.id: node.pmf for node in model.nodes if isinstance(node, PmfNode)}
 
     def pmf_of(id: str) -> Pmf | None:
         return pmfs.get(id)
 
-    nothing = functions.References(frozenset(), frozenset(), frozenset())
+    nothing = semantics.References(frozenset(), frozenset(), frozenset())
     return {
-        node.id: functions.references(node.tree, pmf_of) if isinstance(node, ExprNode) else nothing
+        node.id: semantics.references(node.tree, pmf_of) if isinstance(node, ExprNode) else nothing
         for node in model.nodes
     }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, get_args
 
-from flowtime.core import expression, functions, graph
+from flowtime.core import expression, functions, graph, semantics
 from flowtime.core.expression import Expression, FormulaSyntaxError
 from flowtime.core.grid import Grid
 from flowtime.core.pmf import SUM_TOLERANCE, Pmf
@@ -333,7 +333,7 @@ class NodeChecks:
                 complete = complete and type(node) is not Node
                 continue
             path: Path = (*paths[id], "expr")
-            found = [*self._unknown(node.tree, nodes), *functions.problems(node.tree, pmf_of)]
+            found = [*self._unknown(node.tree, nodes), *semantics.problems(node.tree, pmf_of)]
             problems = {problem.span: problem for problem in reversed(found)}  # one for each place
             for problem in sorted(problems.values(), key=lambda p: p.span):
                 message = f'node "{id}": {problem.message}'
@@ -343,7 +343,7 @@ class NodeChecks:
             if problems:
                 complete = False
             else:
-                now[id] = tuple(sorted(functions.references(node.tree, pmf_of).now))
+                now[id] = tuple(sorted(semantics.references(node.tree, pmf_of).now))
         if complete:
             self.cycles(now, paths)
 
@@ -363,8 +363,8 @@ class NodeChecks:
                 node=cycle[0],
             )
 
-    def _unknown(self, tree: Expression, nodes: Mapping[str, Node]) -> Iterator[functions.Problem]:
+    def _unknown(self, tree: Expression, nodes: Mapping[str, Node]) -> Iterator[semantics.Problem]:
         for name in expression.names(tree):
             if name.id not in nodes:
                 hint = self.read.guess(name.id, nodes)
-                yield functions.Problem("FT201", f'unknown series "{name.id}"', name.span, hint)
+                yield semantics.Problem("FT201", f'unknown series "{name.id}"', name.span, hint)

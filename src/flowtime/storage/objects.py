@@ -36,15 +36,13 @@ from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
     GenericError,
-    InvalidPathError,
     NotModifiedError,
-    PermissionDeniedError,
     PreconditionError,
-    UnauthenticatedError,
 )
 from obstore.store import AzureStore, MemoryStore, S3Store
 
 from flowtime.errors import NotFound, Unavailable
+from flowtime.storage.answers import is_final, is_without_bucket, unavailable
 from flowtime.storage.local import STAGING, missing, scratch, translated
 from flowtime.storage.store import Bytes, Listing, Store, check_key
 
@@ -446,7 +444,7 @@ class ObjectStore(Store):
                 if pause is None:
                     raise
             except GenericError as error:
-                if pause is None or _FINAL.search(str(error)):
+                if pause is None or is_final(error):
                     raise
                 unsure = True
             else:
@@ -536,7 +534,7 @@ class ObjectStore(Store):
             try:
                 yield
             except FileNotFoundError as error:
-                if _NO_BUCKET.search(str(error)):
+                if is_without_bucket(error):
                     raise
                 raise missing(self.location(key)) from None
 
@@ -552,49 +550,8 @@ class ObjectStore(Store):
         try:
             yield
         except (BaseError, FileNotFoundError, ValueError) as error:
-            raise self._unavailable(error, key) from error
-
-    def _unavailable(self, error: Exception, key: str) -> Unavailable:
-        # The first paragraph is for people; a query may hold a signature.
-        reason = re.sub(r"\?[^\s'\"]*", "", str(error).split("\n\n")[0]).strip()
-        reason = " ".join(reason.split())[:400]
-        where = self.location("") if key.startswith(STAGING) else self.location(key)
-        if isinstance(error, FileNotFoundError) or _NO_BUCKET.search(str(error)):
-            return Unavailable(
-                "FT607",
-                "the bucket or container does not exist",
-                where=self._address,
-                hint="make it with the cloud's own tools, or check spelling, account and endpoint",
-            )
-        if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or _NO_LOGIN.search(str(error)):
-            return Unavailable(
-                "FT605",
-                f"the service refuses access: {reason}",
-                where=where,
-                hint="check the credentials (AWS_ACCESS_KEY_ID or AWS_PROFILE; AZURE_STORAGE_KEY or "
-                "AZURE_STORAGE_CONNECTION_STRING) and what they allow",
-            )
-        if isinstance(error, InvalidPathError):
-            return Unavailable(
-                "FT606",
-                f"a foreign object here has a name that cannot be read: {reason}",
-                where=where,
-                hint="rename or delete that object, or keep the registry under a prefix of its own",
-            )
-        plain = "builder error" in reason
-        return Unavailable(
-            "FT606",
-            f"the service does not answer as it should: {reason}",
-            where=where,
-            hint="set AWS_ALLOW_HTTP=true (AZURE_ALLOW_HTTP=true) for an endpoint without encryption"
-            if plain
-            else "check the network and the endpoint, and try again",
-        )
-
-
-_FINAL = re.compile(r"status code: 4(?!08|29)\d\d|builder error")
-_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|ContainerBeingDeleted|FilesystemNotFound")
-_NO_LOGIN = re.compile(r"(?i)credential|metadata/instance|security-credentials|oauth2/token|latest/api/token")
+            where = self.location("") if key.startswith(STAGING) else self.location(key)
+            raise unavailable(error, where, self._address) from error
 
 
 def _line(log: str, number: int) -> str:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from flowtime.core.expression import parse
-from flowtime.core.functions import TABLE, References, kernel_of, problems, references, unit_of
+from flowtime.core.functions import TABLE, Function
 from flowtime.core.pmf import Pmf
+from flowtime.core.semantics import References, kernel_of, problems, references, unit_of
 
 PMFS = {
     "lag": Pmf((1.0, 2.0, 3.0), (0.6, 0.3, 0.1)),
@@ -145,8 +146,8 @@ def test_a_formula_of_many_terms_does_not_exhaust_the_stack() -> None:
     assert unit_of(tree, {"a": "req"}) == "req"
 
 
-@pytest.mark.parametrize("function", TABLE.values(), ids=lambda f: f.name)
-def test_every_example_is_a_valid_formula_that_calls_its_function(function: object) -> None:
+@pytest.mark.parametrize("function", TABLE.values(), ids=lambda function: function.name)
+def test_every_example_is_a_valid_formula_that_calls_its_function(function: Function) -> None:
     assert found(function.example) == []
     assert function.name + "(" in function.example
     assert function.doc.endswith(".")
