@@ -138,6 +138,8 @@ class Plain:
             return float(x[0] >= x[1])
         if name == "ROUND":
             return half_away(x[0])
+        if name == "POW":
+            return math.nan if any(map(math.isnan, x)) else float(np.power(*x))
         return {
             "FLOOR": np.floor,
             "CEIL": np.ceil,
@@ -145,7 +147,6 @@ class Plain:
             "SQRT": np.sqrt,
             "EXP": np.exp,
             "LOG": np.log,
-            "POW": np.power,
         }[name](*x)
 
     def divisions(self, tree: Expression, t: int, taken: bool) -> bool:

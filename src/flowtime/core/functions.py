@@ -163,6 +163,7 @@ def power(x: Operand, y: Operand, *, out: FloatArray) -> None:
 
     NumPy takes a short cut for these exponents where it sees a single one, and may differ in the last
     bit from the long way, which it takes for a series of exponents: here both go the short way.
+    Where one operand is NaN it may give 1 (y is 0, x is 1): here it stays missing.
     """
     np.power(x, y, out=out)
     if isinstance(y, np.ndarray):
@@ -170,6 +171,7 @@ def power(x: Operand, y: Operand, *, out: FloatArray) -> None:
             where = y == exponent
             if where.any():
                 out[where] = np.power(np.broadcast_to(x, out.shape)[where], exponent)
+    np.copyto(out, np.nan, where=np.isnan(x) | np.isnan(y))
 
 
 def shift(x: FloatArray, lag: float, initial: float, *, out: FloatArray) -> None:
@@ -232,9 +234,13 @@ def _modulo(a: float, b: float) -> float:
     return a % b
 
 
-def _numpy(ufunc: np.ufunc) -> Callable[..., float]:
-    def call(*operands: float) -> float:
-        return float(ufunc(*operands))
+def _power(x: float, y: float) -> float:
+    return math.nan if math.isnan(x) or math.isnan(y) else float(np.power(x, y))
+
+
+def _numpy(ufunc: np.ufunc) -> Callable[[float], float]:
+    def call(x: float) -> float:
+        return float(ufunc(x))
 
     return call
 
@@ -250,7 +256,7 @@ SCALARS: Mapping[str, object] = MappingProxyType(
         "modulo": _modulo,
         "exp": _numpy(np.exp),
         "log": _numpy(np.log),
-        "power": _numpy(np.power),
+        "power": _power,
     }
 )
 """What the scalar kernels' expressions may name."""
@@ -424,7 +430,7 @@ _ENTRIES = (
     Function(
         "POW",
         (_X, Parameter("y")),
-        "x to the power of y.",
+        "x to the power of y; missing where one of them is, also to the power of 0.",
         "POW(utilisation, 4)",
         negative_zero="always",
         vector=power,
