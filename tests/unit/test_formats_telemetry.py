@@ -357,7 +357,7 @@ def test_few_rows_do_not_fill_a_huge_table() -> None:
         ("0,=1+1,m,1", "component_id \"=1+1\": begins with '='"),
         ("0,a,@m,1", "measure \"@m\": begins with '@'"),
         ("0,a\x07,m,1", "contains the control character U+0007"),
-        ('0,"a,m,1', "is not CSV: "),
+        ('0,"a,m,1', "is not CSV: a quotation mark is not closed on its line"),
         ('0,"a"b,m,1', "is not CSV: "),
         (b"0,\xff,m,1", "is not UTF-8 text"),
     ],
@@ -403,7 +403,7 @@ def test_all_problems_of_a_row_are_said_at_once() -> None:
         ('{"time_bin":0,"component_id":"a","measure":"m","value":"1"}', 'value "1": is not a number or null'),
         (
             '{"time_bin":0,"component_id":"a","measure":"m","value":true}',
-            'value "True": is not a number or null',
+            'value "true": is not a number or null',
         ),
         ('{"time_bin":0,"component_id":"a","measure":"m","value":NaN}', 'value "nan": is not finite'),
         ('{"time_bin":0,"component_id":"a","measure":"m","value":1e400}', 'value "inf": is not finite'),
@@ -447,6 +447,8 @@ def test_objects_may_be_spelled_otherwise() -> None:
             "time_bin,service,metric,value,host",
             'Try --map service=component_id --map metric=measure; --ignore-extra leaves out "host".',
         ),
+        ("time_bin,Service Name,measure, value", "Try --map ' value=value' --map COLUMN=component_id"),
+        ("time_bin, component,measure,value", "Try --map ' component=component_id'."),
         ("time_bin,component_id,value", "missing: measure"),
         ("time_bin,component_id,measure,value,value", '"value" is there 2 times'),
         ("time_bin,component_id,measure,value,note", 'not known: "note"'),
@@ -456,6 +458,11 @@ def test_objects_may_be_spelled_otherwise() -> None:
 )
 def test_wrong_columns(header: str, says: str) -> None:
     assert says in str(refusal(header + "\n0,a,m,1\n", "FT403"))
+
+
+def test_no_way_out_is_named_that_is_none() -> None:
+    twice = "time_bin,component_id,measure,value,value\n0,a,m,1,1\n"
+    assert refusal(twice, "FT403").hint is None
 
 
 def test_columns_are_renamed_and_left_out_when_told() -> None:
@@ -568,6 +575,10 @@ def test_parquet_times_of_every_kind(time: pl.Series) -> None:
         )
 
 
+FINE = pl.Series([START * 1_000 + 1, None]).cast(pl.Datetime("ns"))
+"""An instant that is no whole number of microseconds, and none."""
+
+
 @pytest.mark.parametrize(
     ("column", "values", "code", "says"),
     [
@@ -577,13 +588,14 @@ def test_parquet_times_of_every_kind(time: pl.Series) -> None:
         ("time_bin", [0.5, 1.0], "FT403", "time_bin must be a timestamp, text or an index"),
         ("time_bin", [None, 1], "FT404", 'time_bin "": is empty'),
         ("time_bin", [-1, 1], "FT404", 'time_bin "-1": is no bin\'s index'),
+        ("time_bin", FINE, "FT404", 'time_bin "2025-01-01T00:00:00.000000001": is neither an instant'),
         ("component_id", ["a", None], "FT404", 'component_id "": is empty'),
         ("component_id", [1, 2], "FT403", "component_id must be text"),
         ("measure", ["a", "a\n"], "FT404", "control character"),
     ],
 )
 def test_parquet_rows_and_types_that_break_a_rule(
-    column: str, values: list[Any], code: str, says: str
+    column: str, values: list[Any] | pl.Series, code: str, says: str
 ) -> None:
     assert says in str(refusal(parquet(**{column: values}), code))
 

@@ -71,3 +71,12 @@ def test_the_graph_hash_is_of_the_graph_alone() -> None:
     assert hashed("a + 1") == hashed("a * 7", 3)
     assert hashed("a + 1") != hashed("SHIFT(a, 1)")
     assert hashed("a + 1") != hashed("1")
+
+
+def test_what_declares_nothing_is_the_same_as_nothing() -> None:
+    nothing = "nodes: [{id: a, kind: const, values: 2}]"
+    model = load(
+        f"{nothing}\nmetadata: {{}}\ntopology: {{nodes: [], edges: []}}\nrng: {{}}\nprovenance: {{}}\n"
+    )
+    assert model == load(nothing)
+    assert from_document(to_document(model)) == model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -145,10 +146,10 @@ def _long(names: Sequence[str], reading: Reading, source: str) -> Layout:
     return Layout(found["time_bin"], (found["component_id"], found["measure"]), (found["value"],))
 
 
-def _advice(missing: Sequence[str], extra: Sequence[str], ignore_extra: bool) -> str:
+def _advice(missing: Sequence[str], extra: Sequence[str], ignore_extra: bool) -> str | None:
     """What to do about columns that are missing and columns that are not known."""
     if not missing:
-        return "--ignore-extra leaves out the columns that are not known."
+        return "--ignore-extra leaves out the columns that are not known." if extra else None
     named: dict[str, str] = {}
     for new in missing:
         alike = [name for name in extra if name not in named.values() and _alike(name, new)]
@@ -159,7 +160,9 @@ def _advice(missing: Sequence[str], extra: Sequence[str], ignore_extra: bool) ->
         return "A table with a column per measure is imported with --wide --component NAME."
     if not named:
         return f"The columns are {', '.join(COLUMNS)}, in any order."
-    maps = [f"--map {name}={new}" for new, name in named.items()] + [f"--map COLUMN={new}" for new in left]
+    maps = [f"--map {shlex.quote(f'{name}={new}')}" for new, name in named.items()] + [
+        f"--map COLUMN={new}" for new in left
+    ]
     more = ", COLUMN being the one that holds it" if left else ""
     others = [name for name in extra if name not in named.values()]
     if others and not left and not ignore_extra:
@@ -176,7 +179,9 @@ def _wide(names: Sequence[str], reading: Reading, component: str, source: str) -
     if len(times) != 1:
         found = f"{_listed(times)} may all be the time" if times else f"none of {_listed(names)} is the time"
         first = (times or called or ["COLUMN"])[0]
-        raise InvalidInput("FT403", found, where=source, hint=f"Say which, such as --map {first}=time_bin.")
+        raise InvalidInput(
+            "FT403", found, where=source, hint=f"Say which, such as --map {shlex.quote(f'{first}=time_bin')}."
+        )
     taken = reading.rename.values() if reading.ignore_extra and len(reading.rename) else called
     measures = [name for name in called if name in taken and name != times[0]]
     if not measures:

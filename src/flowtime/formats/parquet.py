@@ -242,7 +242,7 @@ def _slices(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 
 
 def _time(name: str, dtype: pl.DataType, reading: Reading, source: str) -> pl.Expr:
-    """The column as text, integers, or instants in microseconds: in UTC, or naive where it is so."""
+    """The column as text, integers, or instants: in UTC or naive as they are, in micro- or nanoseconds."""
     found = pl.col(name)
     if dtype.is_integer():
         return found.cast(pl.Int64)
@@ -258,9 +258,7 @@ def _time(name: str, dtype: pl.DataType, reading: Reading, source: str) -> pl.Ex
                 where=source,
             )
         utc = found.dt.convert_time_zone("UTC") if dtype.time_zone else found
-        # What is finer than a microsecond becomes null, which no time may be.
-        exact = pl.lit(True) if dtype.time_unit != "ns" else found.to_physical() % 1000 == 0
-        return pl.when(exact).then(utc.dt.cast_time_unit("us")).alias(name)
+        return utc if dtype.time_unit == "ns" else utc.dt.cast_time_unit("us")
     raise _wrong_type(name, dtype, "time_bin must be a timestamp, text or an index", source)
 
 
@@ -295,8 +293,13 @@ class ParquetBlock:
     open_end: bool = False
 
     def frame(self) -> pl.DataFrame | None:
-        """The columns by name."""
-        return self.layout.long(self.rows.get_columns())
+        """The columns by name; None where an instant is finer than a microsecond."""
+        time, *others = self.rows.get_columns()
+        if _is_fine(time):
+            if _finer(time).any():
+                return None
+            time = time.dt.cast_time_unit("us")
+        return self.layout.long([time, *others])
 
     def cells(self) -> Iterator[tuple[int, Cells | Broken]]:
         """The rows one by one, a row of a wide table giving several."""
@@ -306,12 +309,27 @@ class ParquetBlock:
                 yield number, cells
 
 
+def _is_fine(column: pl.Series) -> bool:
+    return isinstance(column.dtype, pl.Datetime) and column.dtype.time_unit == "ns"
+
+
+def _finer(column: pl.Series) -> pl.Series:
+    """Where an instant in nanoseconds is no whole number of microseconds."""
+    return (column.to_physical() % 1000 != 0).fill_null(False)
+
+
 def _values(column: pl.Series) -> list[object]:
-    """The values of a column; an instant that Python's datetime does not reach as text."""
+    """The values of a column; an instant that Python's datetime does not hold as text."""
     if not isinstance(column.dtype, pl.Datetime):
         return column.to_list()
+    known: list[object]
+    if _is_fine(column):
+        known = column.dt.cast_time_unit("us").to_list()
+        for at in _finer(column).arg_true():
+            known[at] = column[at : at + 1].dt.strftime("%Y-%m-%dT%H:%M:%S%.f").item()
+        return known
     inside = column.to_physical().is_between(MIN_INSTANT, MAX_INSTANT)
-    known: list[object] = column.set(~inside, None).to_list()
+    known = column.set(~inside, None).to_list()
     for beyond in (~inside).arg_true():
         known[beyond] = f"{column.to_physical()[beyond]} microseconds after 1970"
     return known

@@ -163,7 +163,10 @@ class CsvBlock:
         except UnicodeDecodeError:
             return Broken("is not UTF-8 text", _excerpt(line))
         except csv.Error as error:
-            return Broken(f"is not CSV: {error}", _excerpt(line))
+            why = str(error)
+            if why == "unexpected end of data":
+                why = "a quotation mark is not closed on its line, and fields over several lines are not read"
+            return Broken(f"is not CSV: {why}", _excerpt(line))
         if len(fields) != self.form.width:
             number = f"{len(fields)} field" + ("s" if len(fields) != 1 else "")
             return Broken(f"has {number} where the header has {self.form.width}", _excerpt(line))

@@ -284,4 +284,6 @@ def _name_wrong(name: Any) -> str | None:
 
 def _shown(cell: object) -> str:
     text = "" if cell is None else str(cell)
+    if isinstance(cell, bool):
+        text = text.lower()
     return f'"{text[:60]}…"' if len(text) > 60 else f'"{text}"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from flowtime.core.grid import (
     Grid,
     parse_instant,
 )
+from flowtime.core.labels import MAX_TAGS, description_rule, name_rule, tag_rule
 from flowtime.errors import did_you_mean
 from flowtime.model.nodes import NodeChecks
 from flowtime.model.reading import Reader, TooManyProblems, shown
@@ -67,7 +69,7 @@ class Checker:
             outputs=self.outputs(value, nodes),
             topology=self.topology(value, nodes),
             seed=self.seed(value),
-            provenance=self.read.mapping(("provenance",), value.get("provenance")) or {},
+            provenance=self.provenance(value),
         )
         self.recorded(model)
         return model
@@ -78,7 +80,32 @@ class Checker:
         keys = ("id", "title", "description", "version", "tags")
         self.read.known_keys(("metadata",), section, keys, "metadata")
         texts = {k: self.read.text(("metadata", k), section.get(k), "metadata") for k in keys[:4]}
-        return Metadata(**texts, tags=self.read.texts(("metadata", "tags"), section.get("tags"), "metadata"))
+        tags = self.read.texts(("metadata", "tags"), section.get("tags"), "metadata")
+        for key, rule in (("id", name_rule), ("description", description_rule)):
+            if texts[key] and (takes := rule(texts[key])):
+                self.read.problem("FT205", ("metadata", key), f"metadata: {key} {takes}")
+        for i, tag in enumerate(tags):
+            if takes := tag_rule(tag):
+                message = f"metadata: tag {shown(tag)} is not allowed; it {takes}"
+                self.read.problem("FT205", ("metadata", "tags", i), message)
+        if len(tags) > MAX_TAGS:
+            message = f"metadata: {len(tags)} tags; an artifact takes {MAX_TAGS}"
+            self.read.problem("FT205", ("metadata", "tags"), message)
+        return Metadata(**texts, tags=tags)
+
+    def provenance(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Where the model came from, which may be anything that JSON can say."""
+        section = self.read.mapping(("provenance",), value.get("provenance")) or {}
+        stack: list[tuple[Path, Any]] = [(("provenance",), section)]
+        while stack:
+            path, part = stack.pop()
+            if isinstance(part, dict):
+                stack += [((*path, key), item) for key, item in part.items()]
+            elif isinstance(part, list):
+                stack += [((*path, i), item) for i, item in enumerate(part)]
+            elif isinstance(part, float) and not math.isfinite(part):
+                self.read.problem("FT204", path, f"provenance: numbers must be finite, not {shown(part)}")
+        return section
 
     def grid(self, value: dict[str, Any]) -> Grid | None:
         """The grid, or None when it is wrong, so that lengths are not held against it."""
@@ -174,7 +201,7 @@ class Checker:
         return tuple(outputs)
 
     def topology(self, value: dict[str, Any], nodes: Mapping[str, Node]) -> Topology | None:
-        """The declared components; entries with problems are left out."""
+        """The declared components, None where nothing is declared; entries with problems are left out."""
         section = self.read.mapping(("topology",), value.get("topology"))
         if section is None:
             return None
@@ -217,7 +244,8 @@ class Checker:
                 self.read.text((*path, "title"), entry.get("title"), owner),
                 semantics,
             )
-        return Topology(tuple(entries.values()), self.edges(section, entries))
+        topology = Topology(tuple(entries.values()), self.edges(section, entries))
+        return None if topology == Topology() else topology
 
     def edges(self, section: dict[str, Any], entries: Mapping[str, TopologyNode]) -> tuple[Edge, ...]:
         """The declared flows between entries."""

@@ -95,7 +95,7 @@ class Reader:
         if type(value) is kind:
             return value
         hint = "write it in quotes" if kind is str and isinstance(value, (int, float)) else None
-        name = spelled(path[-1:]) or "it"
+        name = spelled(path[-2:] if path and isinstance(path[-1], int) else path[-1:]) or "it"
         self.problem("FT204", path, f"{owner}: {name} must be {_WORDS[kind]}, not {shown(value)}", hint=hint)
         return None
 

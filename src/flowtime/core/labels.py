@@ -1,0 +1,39 @@
+"""What artifacts may be called: the rules of names, descriptions and tags, which models bring along."""
+
+from __future__ import annotations
+
+import re
+
+MAX_NAME = 200
+MAX_DESCRIPTION = 4000
+MAX_TAG = 100
+MAX_TAGS = 100
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def name_rule(text: object, limit: int = MAX_NAME) -> str | None:
+    """What a name, owner or team takes, to be read after its key; None where `text` is one."""
+    if isinstance(text, str) and text.strip() and len(text) <= limit and not _CONTROL.search(text):
+        return None
+    return f"takes 1 to {limit} characters, not all of them blank, without control characters"
+
+
+def description_rule(text: object) -> str | None:
+    """What a description takes, to be read after its key; None where `text` is one."""
+    if isinstance(text, str) and len(text) <= MAX_DESCRIPTION and not _SURROGATE.search(text):
+        return None
+    return f"takes a text of at most {MAX_DESCRIPTION:,} characters"
+
+
+def tag_rule(text: object) -> str | None:
+    """What a tag takes, to be read after its key; None where `text` is one."""
+    if (
+        name_rule(text, MAX_TAG) is None
+        and isinstance(text, str)
+        and "," not in text
+        and text == text.strip()
+    ):
+        return None
+    return f"takes 1 to {MAX_TAG} characters, without commas, control characters, or space around it"
