@@ -47,7 +47,8 @@ class Diagnostic:
     """One problem in a document, a formula, a data file or a run.
 
     `line` and `column` are 1-based; `position` is 0-based inside a formula; None means not applicable.
-    `excerpt` is the offending line with a caret under it.
+    `excerpt` is the offending line with a caret under it. Half of a surrogate pair, which JSON and file names
+    can spell and no face can write, is spelled out in the texts.
     """
 
     code: str
@@ -60,6 +61,13 @@ class Diagnostic:
     node: str | None = None
     excerpt: str | None = None
     hint: str | None = None
+
+    def __post_init__(self) -> None:
+        """Spells out what cannot be written."""
+        for name in ("message", "source", "node", "excerpt", "hint"):
+            text = getattr(self, name)
+            if text is not None and not text.isascii():
+                object.__setattr__(self, name, _writable(text))
 
     @property
     def where(self) -> str:
@@ -102,10 +110,11 @@ class FlowtimeError(Exception):
         """`count` is the true number of problems where `errors` holds only the first of them."""
         if CODES[code].kind != self.kind:
             raise AssertionError(f"{code} is declared as {CODES[code].kind}, raised as {self.kind}")
+        message = _writable(message)
         self.code = code
         self.message = message
-        self.where = where
-        self.hint = hint
+        self.where = where and _writable(where)
+        self.hint = hint and _writable(hint)
         self.errors = tuple(errors)
         self.count = len(self.errors) if count is None else count
         super().__init__(message)
@@ -171,6 +180,10 @@ class InternalError(FlowtimeError):
     """A defect of flowtime itself."""
 
     kind = "internal"
+
+
+def _writable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 GUESS = "did you mean"

@@ -106,6 +106,8 @@ def test_methods_that_there_are_not(client: httpx.Client, operations: list[Any])
         (b'{"no_such_field": 1}', "application/json"),
         (b"[" * 100_000, "application/json"),
         (b'{"name": 1e999}', "application/json"),
+        (b'{"name": "\\ud800"}', "application/json"),
+        (b'{"\\ud800": 1}', "application/json"),
         (b"a: [", "application/yaml"),
         (b"a: &a [*a]", "application/yaml"),
         (b"<x/>", "application/xml"),
@@ -156,11 +158,36 @@ def test_parameters_of_the_wrong_type(client: httpx.Client, operations: list[Any
     [
         ("page=0", 422), ("size=0", 422), ("size=100000", 422), ("sort=age", 422), ("kind=runs", 422),
         ("from=yesterday", 422), ("to=2025-13-01", 422), ("page=99999999999999999999999", 422),
+        ("&".join(f"tag=week-{n}" for n in range(2000)), 422),
+        ("tag=" + ",".join(f"{n}" for n in range(9000)), 422),
     ],
 )  # fmt: skip
 def test_filters_that_mean_nothing(client: httpx.Client, query: str, status: int) -> None:
     problem = assert_problem(client.get(f"/v1/artifacts?{query}"), status, 400)
     assert problem["hint"] or problem["errors"]
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "baseline\\udfff"])
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/loops"])
+def test_half_of_a_surrogate_pair_names_nothing(client: httpx.Client, path: str, text: str) -> None:
+    content = f'{{"model_id": "{text}"}}'
+    answer = client.post(path, content=content, headers={"Content-Type": "application/json"})
+    assert "surrogate" in assert_problem(answer, 400)["detail"]
+
+
+def test_json_sent_as_a_form_says_what_to_send_instead(client: httpx.Client) -> None:
+    for kind in ("application/x-www-form-urlencoded", "text/plain", ""):
+        headers = {"Content-Type": kind} if kind else {}
+        answer = client.post("/v1/runs", content='{"model_id": "baseline-v1"}', headers=headers)
+        problem = assert_problem(answer, 415)
+        assert (problem["code"], problem["hint"]) == ("FT826", "send Content-Type: application/json")
+
+
+def test_kinds_may_be_repeated_as_they_may_be_listed(client: httpx.Client) -> None:
+    asked = ["kind=run&kind=model", "kind=run,model", "kind=run|model", "kind=run&kind=model,"]
+    totals = {client.get(f"/v1/artifacts?{query}").json()["total"] for query in asked}
+    each = [client.get(f"/v1/artifacts?kind={kind}").json()["total"] for kind in ("run", "model")]
+    assert (totals, all(each)) == ({sum(each)}, True)
 
 
 def test_an_address_that_there_is_not(client: httpx.Client) -> None:

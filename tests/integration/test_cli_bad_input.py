@@ -95,6 +95,18 @@ def test_all_bad_rows_are_told_at_once(flowtime: Any, tmp_path: Path) -> None:
     assert [one["line"] for one in error["errors"]] == [2, 3, 4, 5]
 
 
+def test_what_cannot_be_written_is_spelled_out(flowtime: Any, tmp_path: Path) -> None:
+    (tmp_path / "data.ndjson").write_bytes(
+        b'{"time_bin": 0, "component_id": "\\ud800", "measure": "b", "value": 1}\n'
+    )
+    error = flowtime("import", "--data", "data.ndjson", "--errors", "bad.csv", "--json", code=2).error
+    assert (error["code"], error["errors"][0]["message"].startswith('component_id "\\ud800"')) == (
+        "FT404",
+        True,
+    )
+    assert "\\ud800" in (tmp_path / "bad.csv").read_text()
+
+
 MODELS: dict[str, tuple[bytes, str, str]] = {
     "an image": (PNG, "FT10", ""),
     "junk": (JUNK, "FT10", ""),

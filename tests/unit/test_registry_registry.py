@@ -442,6 +442,8 @@ def test_search_ranks_a_name_over_a_description(registry: Registry, clock: Clock
         ({"kinds": ("runs",)}, 'did you mean "run"?'),
         ({"sort": "newest"}, "allowed: created_desc"),
         ({"page": 0}, "pages count from 1"),
+        ({"page": 10**20}, "pages count from 1"),
+        ({"tags": (("week",),) * 2000}, "at most 500"),
         ({"size": 0}, "1 to 1000"),
         ({"size": 1001}, "1 to 1000"),
         ({"since": datetime(2025, 1, 1)}, "time zone"),  # noqa: DTZ001
@@ -452,6 +454,13 @@ def test_queries_that_mean_nothing_are_refused(query: dict[str, Any], said: str)
         Query(**query)
     assert caught.value.code == "FT504"
     assert said in str(caught.value)
+
+
+def test_what_cannot_be_stored_names_nothing(shop: Registry) -> None:
+    half = "\udcff"
+    assert names(shop, owner=half) == names(shop, tags=((half,),)) == names(shop, text=half) == []
+    with pytest.raises(NotFound):
+        shop.resolve(half)
 
 
 def test_a_name_means_its_newest_artifact_of_the_kind(shop: Registry) -> None:

@@ -18,7 +18,6 @@ JSON = dict[str, Any]
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 
-_LAST_PAGE = 10**9
 _SHOWN_IN_PAGES = {"text/csv; charset=utf-8", "application/json", "application/yaml", "image/svg+xml"}
 _MEDIA = {
     ".csv": "text/csv; charset=utf-8",
@@ -32,8 +31,9 @@ _MEDIA = {
 def list_artifacts(
     call: Reading,
     kind: Annotated[
-        str | None, Query(description="model, run or telemetry; several, as `run,model`: any of them")
-    ] = None,
+        list[str],
+        Query(description="model, run or telemetry; several, as `run,model` or repeated: any of them"),
+    ] = [],  # noqa: B006
     query: Annotated[
         str | None, Query(description="Words, each the beginning of a word that is searched")
     ] = None,
@@ -42,15 +42,15 @@ def list_artifacts(
     from_: Annotated[str | None, Query(alias="from", description="ISO 8601 date or instant")] = None,
     to: Annotated[str | None, Query(description="ISO 8601; a date includes its whole day")] = None,
     starred: bool = False,
-    page: Annotated[int, Query(ge=1, le=_LAST_PAGE)] = 1,
+    page: Annotated[int, Query(ge=1, le=10**9)] = 1,
     size: Annotated[int, Query(ge=1, le=1000)] = 20,
     sort: Annotated[str, Query(description="such as created_desc, name_asc")] = "created_desc",
     ranked: Annotated[bool, Query(description="Best match first, where there is a query")] = False,
 ) -> Response:
     """A page of artifacts, newest first, and how many there are on all pages."""
-    kinds = () if kind in (None, "", "all") else tuple(kind.replace("|", ",").split(","))
+    kinds = _words(",".join(kind).replace("|", ","))
     found = call.service.find(
-        kinds=tuple(word.strip() for word in kinds),
+        kinds=() if "all" in kinds else kinds,
         text=query,
         tags=tuple(group for text in tag if (group := _words(text))),
         owner=owner or None,

@@ -112,6 +112,11 @@ def _known(request: Request, error: Exception) -> Response:
 def _invalid(request: Request, error: Exception) -> Response:
     """What the framework finds wrong in parameters and bodies, each with where it stands."""
     assert isinstance(error, RequestValidationError)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not kind.endswith("json") and error.errors()[0]["type"] == "model_attributes_type":
+        # curl calls every body a form unless told otherwise.
+        message = f"the body is sent as {kind}" if kind else "the body has no Content-Type"
+        return respond(InvalidInput("FT826", message, hint="send Content-Type: application/json"), request)
     errors = [
         Diagnostic("FT822", str(found["msg"]), source=".".join(map(str, found["loc"])))
         for found in error.errors()

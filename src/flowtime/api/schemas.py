@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
+import msgspec
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from flowtime.errors import InvalidInput
 
@@ -39,6 +40,16 @@ class _Request(BaseModel):
     """What a caller sends: fields that are not known are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        """Refuses half of a surrogate pair, which JSON can spell and nothing can store."""
+        try:
+            msgspec.json.encode(value)
+        except UnicodeEncodeError:
+            raise ValueError("a text has half of a surrogate pair (\\ud800 to \\udfff)") from None
+        return value
 
 
 class _Response(BaseModel):

@@ -21,6 +21,8 @@ SORTS: dict[str, str] = {
 }
 """Every order, with the columns of the index behind it; ties fall by id."""
 MAX_SIZE = 1000
+MAX_PAGE = 10**9
+MAX_TAGS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +53,15 @@ class Query:
             object.__setattr__(self, "text", None)
         for kind in self.kinds:
             _one_of("kind", kind, get_args(Kind))
+        object.__setattr__(self, "kinds", tuple(dict.fromkeys(self.kinds)))
         _one_of("sort", self.sort, SORTS)
-        if self.page < 1:
-            raise InvalidInput("FT504", f"page is {self.page}", hint="pages count from 1")
+        if not 1 <= self.page <= MAX_PAGE:
+            raise InvalidInput("FT504", f"page is {self.page:,}", hint=f"pages count from 1 to {MAX_PAGE:,}")
+        tags = sum(map(len, self.tags))
+        if tags > MAX_TAGS:
+            raise InvalidInput(
+                "FT504", f"{tags:,} tags are asked for", hint=f"at most {MAX_TAGS} are looked up"
+            )
         if not 1 <= self.size <= MAX_SIZE:
             raise InvalidInput("FT504", f"size is {self.size}", hint=f"a page has 1 to {MAX_SIZE} artifacts")
         for name in ("since", "until"):

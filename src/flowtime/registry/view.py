@@ -33,7 +33,7 @@ class View:
     """
 
     def __init__(self, select: Select, reader: Reader | None) -> None:
-        self._select = select
+        self._select: Select = lambda query, values: select(query, [_storable(value) for value in values])
         self._readable = _readable(reader)
 
     def find(self, query: Query) -> tuple[list[JSON], int]:
@@ -136,6 +136,11 @@ class View:
             [*values, limit],
         )
         return [_row(row) for row in rows]
+
+
+def _storable(value: Any) -> Any:
+    """The value as it can be asked for: half of a surrogate pair is in no text that is stored."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _row(values: Sequence[Any]) -> JSON:
