@@ -754,10 +754,15 @@ def test_broken_catalogs_and_strangers_are_reported_and_left_alone(
         registry.catalog("cut")
     assert caught.value.code == "FT510"
     assert caught.value.where == str(root / "runs/cut/catalog.json")
+    with pytest.raises(Unavailable, match=r"FT510  cannot be read: catalog\.json: tags is 'a'"):
+        registry.resolve("tagged")
     repaired = {"kind": "run", "id": "cut", "name": "mended", "created_utc": "2025-01-01T00:00:00Z"}
     (root / "runs/cut/catalog.json").write_text(json.dumps(repaired))
     assert "runs/cut" not in [each["path"] for each in registry.status()["broken"]]
     assert names(registry, text="mended") == ["mended"]
+    # What lists need is there; what all else needs is not.
+    with pytest.raises(Unavailable, match="FT510  cannot be read: owner is 'None'"):
+        registry.catalog("cut")
 
 
 STRANGE: list[Any] = [

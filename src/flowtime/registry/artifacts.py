@@ -83,15 +83,16 @@ class Artifacts:
             found = marker.get("format")
             newer = isinstance(found, int) and found > FORMAT
             reason = f"it has format {found!r}{', a newer one' * newer}; this flowtime reads {FORMAT}"
+            hint = "use the flowtime that wrote it, or name another folder"
         except NotFound:
             return ""
         except (ValueError, KeyError) as error:
-            reason = str(error)
+            reason, hint = str(error), "delete the file: all else is as it was, and a new one is made"
         raise Unavailable(
             "FT511",
             f"the root marker cannot be used: {reason}",
             where=self.store.location(MARKER),
-            hint="use the flowtime that wrote it, or name another folder",
+            hint=hint,
         )
 
     def found(self) -> None:
@@ -150,12 +151,16 @@ class Artifacts:
         try:
             return documents.load(data)
         except ValueError as error:
-            raise Unavailable(
-                "FT510",
-                f"cannot be read: {error}",
-                where=self.store.location(key),
-                hint="restore the file from a backup, or delete the artifact's folder",
-            ) from error
+            raise self.unreadable(key, error) from error
+
+    def unreadable(self, key: str, reason: object) -> Unavailable:
+        """The error (FT510) that a file of the registry's own cannot be read."""
+        return Unavailable(
+            "FT510",
+            f"cannot be read: {reason}",
+            where=self.store.location(key),
+            hint="restore the file from a backup, or delete the artifact's folder",
+        )
 
     def read(self, paths: Sequence[str]) -> list[Entry | Problem]:
         """What is at each of the paths now; a path at which nothing is, is left out."""

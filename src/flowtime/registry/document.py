@@ -90,6 +90,25 @@ def _hash(value: object) -> str:
     return "sha256:" + hashlib.sha256(text).hexdigest()
 
 
+def hold(catalog: Mapping[str, Any]) -> None:
+    """Raises ValueError unless every field that readers take for granted is there and of its type, which a
+    hand that edits files need not keep to.
+    """
+    for types, fields in _SHAPES.items():
+        for field in fields:
+            if not isinstance(catalog.get(field), types):
+                raise ValueError(f"{field} is {str(catalog.get(field))[:60]!r}")  # noqa: TRY004
+
+
+_SHAPES: dict[tuple[type, ...], tuple[str, ...]] = {
+    (str,): ("kind", "id", "name", "created_utc", "owner", "visibility", "source", "engine_version"),
+    (list,): ("tags", "capabilities", "parents", "contents"),
+    (dict,): ("topology", "provenance", "stats", "loop"),
+    (list, dict): ("nodes", "measures", "warnings"),
+    (dict, type(None)): ("grid", "data"),
+}
+
+
 def check(document: Mapping[str, Any]) -> None:
     """Raises InvalidInput (FT508) where a name, description, owner, visibility, star or tag is not allowed;
     fields that are absent are not looked at.

@@ -146,10 +146,15 @@ class Registry:
         this name; else the one id that begins so. `@v2` after it keeps to that version of a model.
 
         Raises NotFound (FT501) with a suggestion, InvalidInput (FT503) with the candidates where several
-        ids begin so, InvalidInput (FT507) where the id is of another kind.
+        ids begin so, InvalidInput (FT507) where the id is of another kind, Unavailable (FT510) where its
+        catalog cannot be read.
         """
         base, version = split_version(reference)
-        id = self._follower.ask(lambda view: _resolve(view, base, kinds))
+        try:
+            id = self._follower.ask(lambda view: _resolve(view, base, kinds))
+        except NotFound:
+            self._tell_of_unreadable(base)
+            raise
         if version is None:
             return id
         versions = self.artifacts.versions(f"models/{id}")
@@ -174,7 +179,13 @@ class Registry:
 
         Raises NotFound (FT501), InvalidInput (FT502), Unavailable (FT510) where it cannot be read.
         """
-        return self.artifacts.catalog(self._prefix(id))
+        prefix = self._prefix(id)
+        catalog = self.artifacts.catalog(prefix)
+        try:
+            documents.hold(catalog)
+        except ValueError as error:
+            raise self.artifacts.unreadable(f"{prefix}/{CATALOG}", error) from error
+        return catalog
 
     def folder(self, id: str) -> str:
         """Where the artifact's files lie, as a path or URL; raises NotFound (FT501)."""
@@ -458,6 +469,15 @@ class Registry:
     def _is_readable(self, id: str) -> bool:
         """Whether the reader may read the artifact; who sees all need not ask the index."""
         return self._sees_all() or self._follower.ask(lambda view: view.get(id)) is not None
+
+    def _tell_of_unreadable(self, id: str) -> None:
+        """Raises Unavailable (FT510) where the artifact is there, and its catalog is not one."""
+        if not documents.is_id(id) or not self._sees_all():
+            return
+        path = self.artifacts.path(id)
+        for problem in self._follower.problems() if path is not None else ():
+            if problem.path == path:
+                raise self.artifacts.unreadable(path, problem.reason)
 
     def _prefix(self, id: str) -> str:
         prefix = self.artifacts.prefix(id)
