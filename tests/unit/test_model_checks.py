@@ -67,6 +67,13 @@ def test_a_document_full_of_problems_is_read_to_the_thousandth() -> None:
     assert found[-1].hint is None
 
 
+LARGEST = (
+    "{values: [1.7976931348623157e308, 1.7976931348623155e308, 1.7976931348623153e308], "
+    "probabilities: [0.97817, 0.01109, 0.01073]}"
+)
+"""The largest doubles, with probabilities that come to a little more than 1 once they are normalised."""
+
+
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
@@ -104,6 +111,8 @@ def test_a_document_full_of_problems_is_read_to_the_thousandth() -> None:
         ("{id: a, kind: pmf, pmf: {x: 1}}", "FT204", "'x' is no finite number"),
         ("{id: a, kind: pmf, pmf: {1: .5, 1.0: .5}}", "FT207", "duplicate value 1"),
         ("{id: a, kind: pmf, pmf: {1: .5, 2: .49}}", "FT209", "sum to 0.99"),
+        ("{id: a, kind: pmf, pmf: {1: 1.0e308, 2: 1.0e308}}", "FT209", "sum to inf"),
+        (f"{{id: a, kind: pmf, pmf: {LARGEST}}}", "FT205", "the expectation overflows"),
         ("{id: a, kind: pmf, pmf: {values: [1]}}", "FT203", "probabilities is missing"),
         ("{id: a, kind: pmf, pmf: {1: 1}, profile: [1, 2]}", "FT208", "profile has length 2"),
         ("{id: a, kind: pmf, pmf: {1: 1}, profile: rushhour}", "FT205", 'did you mean "rush-hour"?'),
@@ -123,6 +132,8 @@ def test_a_wrong_node_is_refused(text: str, code: str, says: str) -> None:
         ("{bins: 2.5}", "a whole number"),
         ("{binSize: 1}", "bins is missing"),
         ("{bins: 3, binSize: 0}", "binSize is 0"),
+        ("{bins: 1000000, binUnit: weeks}", "1,000,000 weeks are more than lie between the years 1 and 9999"),
+        ("{bins: 3, binSize: 200000, binUnit: weeks}", "binSize is 200,000; 1 to 173,907 is allowed"),
         ("{bins: 3, binUnit: months}", "seconds, minutes, hours, days, weeks"),
         ("{bins: 3, start: soon}", "ISO 8601"),
         ("{bins: 3, binUnit: weeks, start: 9999-12-30}", "after the year 9999"),
@@ -240,6 +251,7 @@ def test_values_are_read_from_a_csv_beside_the_model(tmp_path: Path) -> None:
         ("x\n1\n", "{csv: ../demand.csv}", "outside the model's folder"),
         ("x\n1\n", "{csv: /etc/passwd}", "outside the model's folder"),
         ("x\n1\n", "{csv: absent.csv}", "No such file"),
+        ("x\n1\n", '{csv: "a\\0b.csv"}', "U+0000"),
         ("x\n1\n", "{csv: demand.csv, colum: x}", 'unknown key "colum"'),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,14 @@ SUM_TOLERANCE = 1e-4
 
 FEW = 64
 """Up to so many values above the first, all cumulative probabilities are compared with every draw."""
+
+
+def exact_sum(numbers: Iterable[float]) -> float:
+    """The exactly rounded sum of finite numbers; infinite where it, or a part of it, overflows."""
+    try:
+        return math.fsum(numbers)
+    except OverflowError:
+        return math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +45,8 @@ class Pmf:
 
     @property
     def expectation(self) -> float:
-        """The exactly rounded sum of value x probability."""
-        return math.fsum(v * w for v, w in zip(self.values, self.weights, strict=True))
+        """The exactly rounded sum of value x probability; infinite where it overflows."""
+        return exact_sum(v * w for v, w in zip(self.values, self.weights, strict=True))
 
     def draw(self, bins: int, seed: int, node_id: str, sample: int | None = None) -> FloatArray:
         """`(bins,)` independent draws from the node's own stream.

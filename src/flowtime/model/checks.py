@@ -141,6 +141,10 @@ class Checker:
             return None
         bin_unit: BinUnit = unit or "hours"
         longest = (MAX_INSTANT - MIN_INSTANT) // MICROSECONDS[bin_unit] // (bins or 1)
+        if not longest:
+            message = f"grid: {bins:,} {bin_unit} are more than lie between the years 1 and 9999"
+            self.read.problem("FT205", ("grid", "bins"), message)
+            return None
         bin_size = 1 if size is None else self.read.integer(size_path, size, 1, longest, "grid")
         start = self.start(section.get("start"))
         if bins is None or bin_size is None:

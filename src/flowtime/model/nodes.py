@@ -13,7 +13,7 @@ from typing import Any, get_args
 from flowtime.core import expression, functions, graph, semantics
 from flowtime.core.expression import Expression, FormulaSyntaxError
 from flowtime.core.grid import Grid
-from flowtime.core.pmf import SUM_TOLERANCE, Pmf
+from flowtime.core.pmf import SUM_TOLERANCE, Pmf, exact_sum
 from flowtime.errors import did_you_mean
 from flowtime.model.reading import Reader, shown
 from flowtime.model.source import Path
@@ -164,6 +164,9 @@ class NodeChecks:
         if self.folder is None:
             wrong("a csv is read only beside a model file", "give the numbers in the model itself")
             return None
+        if "\0" in name:
+            wrong("no file's name has a character U+0000")
+            return None
         root = self.folder.resolve()
         file = (root / name).resolve()
         if not file.is_relative_to(root):
@@ -238,7 +241,7 @@ class NodeChecks:
                 message = f"{owner}: the probability of {of} is {probability}; >= 0 is allowed"
                 self.read.problem("FT209", at, message, node=id)
                 sound = False
-        total = math.fsum(probabilities)
+        total = exact_sum(probabilities)
         if sound and not abs(total - 1) <= SUM_TOLERANCE:
             self.read.problem(
                 "FT209",
