@@ -90,9 +90,10 @@ class Example:
     files: Mapping[str, str] = field(default_factory=dict)
     run: str = ""
     python: str = ""
-    server: bool = False
+    server: bool | str = False
     shown: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
+    takes: str = ""
     proof: str = ""
 
 
@@ -154,10 +155,16 @@ def _alone(home: Path) -> Iterator[None]:
 
 
 def _python(program: str) -> tuple[int, str]:
+    modules = dict(sys.modules)
+    now: Mapping[str, object] = sys.modules
     try:
         exec(compile(program, "example", "exec"), {})  # noqa: S102
     except FlowtimeError as error:
         return error.exit_code, str(error)
+    finally:
+        for hidden in [name for name, module in now.items() if module is None]:
+            del sys.modules[hidden]
+        sys.modules.update(modules)
     raise WrongExampleError(f"ends without an error\n{program}")
 
 
@@ -208,12 +215,13 @@ def _command(line: str) -> tuple[int, str]:
 
 
 @contextmanager
-def _serving(wanted: bool) -> Iterator[str]:
-    """The address of a server of the registry in this folder."""
-    if not wanted:
+def _serving(wanted: bool | str) -> Iterator[str]:
+    """The address of a server of the registry in this folder, started with the options that are `wanted`."""
+    if wanted is False:
         yield ADDRESS
         return
-    command = [sys.executable, "-m", "flowtime", "serve", "--port", "0"]
+    options = shlex.split(wanted) if isinstance(wanted, str) else ()
+    command = [sys.executable, "-m", "flowtime", "serve", "--port", "0", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
     ) as process:
@@ -241,8 +249,11 @@ def section(code: str, declared: Code, example: Example, printed: str) -> str:
         parts.append(f"```text\n{printed}\n```")
     elif example.run:
         lines = "\n".join(f"$ {line}" for line in example.run.strip().splitlines())
-        before = "$ flowtime serve --port 8765 &\n" if example.server else ""
+        options = f" {example.server}" if isinstance(example.server, str) else ""
+        before = f"$ flowtime serve --port 8765{options} &\n" if example.server else ""
         parts.append(f"```console\n{before}{lines}\n{printed}\n```")
+    elif example.takes:
+        parts.append(f"It takes {example.takes}; `{example.proof}` has one.")
     parts.append(f"*To fix it.* {example.fix}")
     return "\n\n".join(parts) + "\n"
 
