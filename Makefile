@@ -62,7 +62,7 @@ lock: $(VENV)/dev ## resolve the newest versions into requirements/*.txt
 	@$(BIN)/python scripts/lock.py
 	@$(MAKE) --no-print-directory $(VENV)/dev
 
-emulators: tests/emulators/node_modules/.package-lock.json ## install Azurite, which tests on Azure take, where there is npm
+emulators: tests/emulators/node_modules/.package-lock.json ## install what tests take from npm, where there is npm
 
 changelog: $(VENV)/dev ## move the fragments in changes/ to CHANGELOG.md, for a release
 	@$(BIN)/towncrier build --yes
@@ -82,11 +82,11 @@ $(VENV)/run: $(LOCKS)
 	@$(LOCKED) -r requirements/run.txt
 	@touch $@
 
-# Without npm, or where it finds no packages, the tests that need Azurite are skipped and say so.
+# Without npm, or where it finds no packages, the tests that need one of them are skipped and say so.
 tests/emulators/node_modules/.package-lock.json: tests/emulators/package-lock.json
-	@if command -v npm >/dev/null; then echo "Installing Azurite"; \
+	@if command -v npm >/dev/null; then echo "Installing Azurite, axe-core and TypeScript"; \
 	  npm ci --prefix tests/emulators --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@ || \
-	  echo "Azurite cannot be installed: its tests will be skipped"; fi
+	  echo "They cannot be installed: tests that need them will be skipped"; fi
 
 # In an environment of its own, so that .venv has nothing that no test needs.
 build/audit/installed: requirements/audit.txt

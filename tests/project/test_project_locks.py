@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from scripts.audit import verdict
 
 ROOT = Path(__file__).parents[2]
+NPM = ROOT / "tests" / "emulators"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 GROUPS = PYPROJECT["dependency-groups"]
 DEPENDENCIES: list[str] = PYPROJECT["project"]["dependencies"]
@@ -70,6 +71,14 @@ def test_locks_agree(name: str) -> None:
     assert {package: everything.get(package) for package in locked(name)} == locked(name)
 
 
+def test_npm_lock_is_hashed_and_names_no_registry() -> None:
+    packages = json.loads((NPM / "package-lock.json").read_text())["packages"]
+    del packages[""]
+    assert packages
+    assert [name for name, package in packages.items() if "integrity" not in package] == []
+    assert [name for name, package in packages.items() if "resolved" in package] == []
+
+
 def test_the_lock_of_the_audit_agrees_where_it_meets_the_others() -> None:
     everything, audit = locked("dev"), locked("audit")
     common = everything.keys() & audit.keys()
@@ -94,13 +103,14 @@ def documented() -> dict[str, dict[str, list[str]]]:
 
 def test_every_dependency_is_documented() -> None:
     tables = documented()
-    others = {"What these bring", "In the pages"}
+    others = {"What these bring", "In the pages", "From npm"}
     direct = {name for heading, rows in tables.items() if heading not in others for name in rows}
     requirements = [*asked("run"), *asked("dev"), *asked("audit")]
     assert direct == {canonicalize_name(requirement.name) for requirement in requirements}
     needed = {canonicalize_name(requirement.name) for requirement in asked("run")}
     assert tables["To run"].keys() == needed
     assert tables["What these bring"].keys() == locked("run").keys() - needed
+    assert tables["From npm"].keys() == json.loads((NPM / "package.json").read_text())["dependencies"].keys()
 
 
 def test_every_vendored_file_is_documented() -> None:

@@ -4,7 +4,7 @@
 import { counted, element, nameOf, place, short, step, unitOf } from "./views.js";
 
 /** @typedef {import("./views.js").Chart} Chart */
-/** @typedef {{name: string, colour: number, dash: number}} Style How a series is drawn. */
+/** @typedef {import("uplot")} Plot */
 
 const COLOURS = 8;
 const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3], [1, 6], [16, 4], [5, 2, 1, 2]];
@@ -12,6 +12,7 @@ const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3], [1, 6], [16, 4], [5, 2, 1, 2]
 const HEIGHTS = [340, 230, 190];
 /** How ticks of time are written: from this many seconds apart, then what is added where a larger unit begins. */
 const DAY = "\n{D} {MMM} {YYYY}";
+/** @type {import("uplot").Axis.Values} */
 const TIMES = [
   [31536000, "{YYYY}", null, null, null, null, null, null, 1],
   [2419200, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
@@ -29,14 +30,14 @@ export const MOST = 50;
 /** The line of the series at a place among those drawn: a colour, then the same with other dashes. @param {number} at */
 export const line = (at) => ({ colour: (at % COLOURS) + 1, dash: Math.floor(at / COLOURS) % DASHES.length });
 
-/** @type {Promise<any> | null} */
+/** @type {Promise<typeof import("uplot")> | null} */
 let library = null;
 
-/** The charting library, fetched with the first chart. @returns {Promise<any>} */
+/** The charting library, fetched with the first chart. */
 function load() {
   library ??= new Promise((resolve, reject) => {
     const script = element("script", { src: new URL("./vendor/uplot.js", import.meta.url).href });
-    script.addEventListener("load", () => resolve(/** @type {any} */ (window).uPlot));
+    script.addEventListener("load", () => resolve(/** @type {{uPlot: typeof import("uplot")}} */ (/** @type {unknown} */ (window)).uPlot));
     script.addEventListener("error", () => reject(new TypeError("The server does not answer.")));
     document.head.append(script);
   });
@@ -70,7 +71,7 @@ export class Charts {
     this.host = host;
     this.pick = pick;
     this.zoom = zoom;
-    /** @type {{plot: any, marker: HTMLElement}[]} */
+    /** @type {{plot: Plot, panel: HTMLElement, marker: HTMLElement}[]} */
     this.panels = [];
     /** @type {Chart | null} */
     this.chart = null;
@@ -139,16 +140,16 @@ export class Charts {
           height,
           pxAlign: false,
           legend: { show: false },
-          tzDate: (/** @type {number} */ at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+          tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
           cursor: { y: false, drag: { x: true, y: false, setScale: false }, sync: { key: "flowtime" }, points: { show: rows.length <= 20 } },
           scales: { x: { time: grid.start !== undefined, range: () => [x[0], Math.max(place(grid, chart.to - 1), x[0] + 1e-9)] } },
           axes: [
             { ...axis, ...(grid.start === undefined ? {} : { values: TIMES, space: 64 }) },
-            { ...axis, size: 62, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map(short) },
+            { ...axis, size: 62, values: (_, ticks) => ticks.map(short) },
           ],
           series: [{}, ...series],
           hooks: {
-            setSelect: [(/** @type {any} */ plot) => this.selected(plot)],
+            setSelect: [(plot) => this.selected(plot)],
             setSize: [() => this.cursor(this.bin)],
           },
         },
@@ -158,7 +159,7 @@ export class Charts {
       const marker = element("div", { class: "marker" });
       plot.over.append(marker);
       plot.over.addEventListener("click", () => this.clicked(plot));
-      this.panels.push({ plot, marker });
+      this.panels.push({ plot, panel, marker });
     }
     probe.remove();
     this.cursor(this.bin);
@@ -176,7 +177,7 @@ export class Charts {
     }
   }
 
-  /** The bin at a place in a plot. @param {any} plot @param {number} left */
+  /** The bin at a place in a plot. @param {Plot} plot @param {number} left */
   at(plot, left) {
     const chart = /** @type {Chart} */ (this.chart);
     const length = chart.grid.start === undefined ? 1 : step(chart.grid);
@@ -184,13 +185,14 @@ export class Charts {
     return Math.min(chart.to - 1, Math.max(chart.from, bin));
   }
 
-  /** @param {any} plot */
+  /** @param {Plot} plot */
   clicked(plot) {
-    if (!this.drawn && plot.cursor.left >= 0) this.pick(this.at(plot, plot.cursor.left));
+    const { left = -1 } = plot.cursor;
+    if (!this.drawn && left >= 0) this.pick(this.at(plot, left));
     this.drawn = false;
   }
 
-  /** @param {any} plot */
+  /** @param {Plot} plot */
   selected(plot) {
     const { left, width } = plot.select;
     if (width < 4) return;
@@ -203,7 +205,7 @@ export class Charts {
   resize() {
     if (Math.abs(this.host.clientWidth - this.wide) < 2) return;
     this.wide = this.host.clientWidth;
-    for (const { plot } of this.panels) plot.setSize({ width: plot.root.parentElement.clientWidth, height: plot.height });
+    for (const { plot, panel } of this.panels) plot.setSize({ width: panel.clientWidth, height: plot.height });
   }
 
   /** Draws the same once more, in the colours of now. */

@@ -4,11 +4,23 @@
 import { api, complain, root } from "./app.js";
 import { Charts, swatch, told } from "./chart.js";
 import { Graph, HEATS, legend } from "./graph.js";
-import { address, askChart, counted, element, nameOf, numbers, PAGE, short, time } from "./views.js";
+import { address, askChart, counted, element, nameOf, numbers, PAGE, short, time, View } from "./views.js";
 
 /** @typedef {import("./views.js").Chart} Chart */
 /** @typedef {import("./graph.js").Box} Box */
 /** @typedef {{component: string, measure: string, unit: string | null, relative: number | null, mean: number | null}} Gap */
+/**
+ * What the page says of the two: ids, names, how many bins both have, which of the baseline's is the first of them.
+ * @typedef {object} Pair
+ * @property {string} a
+ * @property {string} b
+ * @property {[string, string]} names
+ * @property {number} bins
+ * @property {number} first
+ * @property {string} place Address of the baseline.
+ * @property {string | null} graph Null where the baseline has no model.
+ * @property {[string, string, string | null, number | null, number | null][]} series As in a Gap.
+ */
 
 const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"].flatMap((name) => [name, `${name}.mean`]);
 const SHARE = new Intl.NumberFormat("en-GB", { style: "percent", maximumSignificantDigits: 3, signDisplay: "exceptZero" });
@@ -51,7 +63,7 @@ class ArtifactPicker extends HTMLElement {
     try {
       const found = await api(address("/v1/artifacts", { query: text.trim(), size: 12, kind: kinds }), { signal: this.asking.signal });
       this.list?.replaceChildren(
-        ...found.artifacts.map((/** @type {any} */ item, /** @type {number} */ place) =>
+        ...found.artifacts.map((/** @type {{id: string, name: string, kind: string, created_utc: string}} */ item, /** @type {number} */ place) =>
           element(
             "li",
             { role: "option", id: `${this.list?.id}-${place}`, "data-id": item.id, "aria-selected": "false" },
@@ -118,18 +130,17 @@ class ArtifactPicker extends HTMLElement {
 
 // -- comparison -------------------------------------------------------------------------------------------
 
-class CompareView extends HTMLElement {
-  /** @type {any} */
-  data = null;
+class CompareView extends View {
+  /** @type {Pair} */
+  data = JSON.parse(this.get("script").textContent);
   /** @type {{series: string, bin: number, from: number, to: number, show: string}} */
   state = { series: "", bin: 0, from: 0, to: 0, show: "chart" };
 
   connectedCallback() {
-    const data = JSON.parse(/** @type {any} */ (this.querySelector("script")).textContent);
-    this.data = data;
+    const { data } = this;
     /** @type {Gap[]} */
-    this.gaps = data.series.map((/** @type {any} */ [component, measure, unit, relative, mean]) => ({ component, measure, unit, relative, mean }));
-    this.named = new Map(this.gaps.map((gap) => [nameOf(gap), gap]));
+    const gaps = data.series.map(([component, measure, unit, relative, mean]) => ({ component, measure, unit, relative, mean }));
+    this.named = new Map(gaps.map((gap) => [nameOf(gap), gap]));
     this.state = this.read();
     const pick = (/** @type {number} */ bin) => this.go({ bin });
     const zoom = (/** @type {number} */ from, /** @type {number} */ to) => this.go({ from, to });
@@ -142,8 +153,9 @@ class CompareView extends HTMLElement {
       void this.draw();
     }, { signal: this.ends.signal });
     this.addEventListener("click", (event) => this.clicked(/** @type {HTMLElement} */ (event.target)));
-    this.get("input[name=filter]").addEventListener("input", (/** @type {any} */ event) => this.sift(event.target.value));
-    this.get("select[name=measure]")?.addEventListener("change", () => this.colour());
+    const filter = this.get("input[name=filter]", HTMLInputElement);
+    filter.addEventListener("input", () => this.sift(filter.value));
+    if (this.graph) this.select.addEventListener("change", () => this.colour());
     void this.drawGraph();
     void this.draw();
   }
@@ -155,9 +167,9 @@ class CompareView extends HTMLElement {
     this.graph?.stop();
   }
 
-  /** @param {string} selector @returns {any} */
-  get(selector) {
-    return this.querySelector(selector);
+  /** Chooses the measure that colours the graph. */
+  get select() {
+    return this.get("select[name=measure]", HTMLSelectElement);
   }
 
   read() {
@@ -229,9 +241,9 @@ class CompareView extends HTMLElement {
     const all = from === 0 && to === this.data.bins;
     const window = all ? {} : { from, to };
     const query = { baseline: this.data.a, comparison: this.data.b, component, measure };
-    this.get("[data-window]").disabled = all;
-    this.get("[data-twin=json]").href = root + address("/v1/compare/series", { ...query, ...window });
-    this.get("[data-twin=csv]").href = root + address("/compare/series.csv", { a: this.data.a, b: this.data.b, component, measure, ...window });
+    this.get("[data-window]", HTMLButtonElement).disabled = all;
+    this.get("[data-twin=json]", HTMLAnchorElement).href = root + address("/v1/compare/series", { ...query, ...window });
+    this.get("[data-twin=csv]", HTMLAnchorElement).href = root + address("/compare/series.csv", { a: this.data.a, b: this.data.b, component, measure, ...window });
     this.get("#overlay-title").textContent = nameOf(gap);
     for (const part of this.querySelectorAll(".overlay .charts")) /** @type {HTMLElement} */ (part).hidden = show === "table";
     this.get(".numbers").hidden = show !== "table";
@@ -269,7 +281,7 @@ class CompareView extends HTMLElement {
     const { bin } = this.state;
     api(address("/v1/compare/series", { ...query, from: bin, to: bin + 1 }), { signal }).then((exact) => {
       const names = [this.data.names[0], this.data.names[1], "difference"];
-      const values = exact.series.map((/** @type {any} */ one) => one.values[0]);
+      const values = exact.series.map((/** @type {{values: (number | null)[]}} */ one) => one.values[0]);
       this.get(".key").replaceChildren(
         ...names.map((name, place) =>
           element("li", { class: `series-${place + 1}` }, swatch(place), element("span", {}, name), element("output", {}, values[place] === null ? "–" : short(values[place]))),
@@ -301,9 +313,8 @@ class CompareView extends HTMLElement {
       for (const box of picture.nodes)
         for (const measure of Object.keys(box.series)) if (this.named?.has(`${box.id}.${measure}`)) found.set(measure, (found.get(measure) ?? 0) + 1);
       const names = [...found].sort((a, b) => b[1] - a[1]).map(([name]) => name);
-      const select = this.get("select[name=measure]");
-      select.replaceChildren(...names.map((name) => element("option", { value: name }, `${name} (${found.get(name)})`)));
-      select.value = TELLING.find((name) => (found.get(name) ?? 0) > 1) ?? names[0] ?? "";
+      this.select.replaceChildren(...names.map((name) => element("option", { value: name }, `${name} (${found.get(name)})`)));
+      this.select.value = TELLING.find((name) => (found.get(name) ?? 0) > 1) ?? names[0] ?? "";
       this.colour();
     } catch (error) {
       this.get(".graph").replaceChildren(element("p", { class: "quiet waiting" }, error instanceof Error ? error.message : String(error)));
@@ -312,7 +323,7 @@ class CompareView extends HTMLElement {
 
   /** Colours the graph by how far the means are apart, relative to the baseline. */
   colour() {
-    const measure = this.get("select[name=measure]").value;
+    const measure = this.select.value;
     const shares = (this.graph?.boxes ?? []).map(({ box }) => share(this.named?.get(`${box.id}.${measure}`)));
     const finite = shares.filter((one) => one !== null && Number.isFinite(one)).map((one) => Math.abs(/** @type {number} */ (one)));
     const end = Math.max(0, ...finite);
@@ -327,7 +338,7 @@ class CompareView extends HTMLElement {
 
   /** @param {Box} box */
   picked(box) {
-    const measure = this.get("select[name=measure]").value;
+    const measure = this.select.value;
     const names = [measure, ...Object.keys(box.series)].map((name) => `${box.id}.${name}`).filter((name) => this.named?.has(name));
     this.graph?.mark((one) => one.id === box.id);
     if (names[0]) this.go({ series: names[0] });

@@ -2,7 +2,7 @@
 /** The text of a model: line numbers, problems at their lines while typing, the next version on saving. */
 
 import { api, complain, Problem, root, tell } from "./app.js";
-import { address, counted, element } from "./views.js";
+import { address, counted, element, View } from "./views.js";
 
 /** Milliseconds of rest after which the text is checked. */
 const REST = 350;
@@ -11,21 +11,21 @@ const YAML = { "Content-Type": "application/yaml" };
 
 /** @typedef {{line?: number, column?: number, code: string, message: string, hint?: string, severity?: string}} Remark */
 
-class ModelEditor extends HTMLElement {
+class ModelEditor extends View {
   lines = 0;
   /** Whether Tab leaves the text, as it does after Escape. */
   leave = false;
 
   connectedCallback() {
     /** @type {HTMLTextAreaElement} */
-    this.text = /** @type {any} */ (this.querySelector("textarea"));
+    this.text = this.get("textarea", HTMLTextAreaElement);
     this.saved = this.text.value;
     /** @type {Remark[]} */
     this.remarks = [];
     this.text.addEventListener("input", () => this.typed());
     this.text.addEventListener("scroll", () => this.scrolled());
     this.text.addEventListener("keydown", (event) => this.key(event));
-    this.get("form").addEventListener("submit", (/** @type {Event} */ event) => {
+    this.get("form").addEventListener("submit", (event) => {
       event.preventDefault();
       void this.save();
     });
@@ -44,11 +44,6 @@ class ModelEditor extends HTMLElement {
   disconnectedCallback() {
     this.ends?.abort();
     clearTimeout(this.resting);
-  }
-
-  /** @param {string} selector @returns {any} */
-  get(selector) {
-    return this.querySelector(selector);
   }
 
   get changed() {
@@ -188,7 +183,7 @@ class ModelEditor extends HTMLElement {
   }
 
   async save() {
-    const button = this.get("button.main");
+    const button = this.get("button.main", HTMLButtonElement);
     if (button.disabled) return;
     button.disabled = true;
     try {
@@ -200,8 +195,8 @@ class ModelEditor extends HTMLElement {
       button.disabled = false;
       if (!(error instanceof Problem)) return complain(error);
       const { errors, code, message, count } = error.body;
-      this.tell(errors.length ? /** @type {any} */ (errors) : [{ code, message }], [], count, "");
-      this.get(".problems button")?.focus();
+      this.tell(errors.length ? errors : [{ code, message }], [], count, "");
+      this.get(".problems").querySelector("button")?.focus();
     }
     return undefined;
   }

@@ -25,10 +25,10 @@ const WAYS = /** @type {Record<string, [number, number]>} */ ({
 });
 
 /**
- * @param {string} tag
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag
  * @param {Record<string, string | number>} attributes
  * @param {(Node | string)[]} children
- * @returns {any}
  */
 function shape(tag, attributes, ...children) {
   const made = document.createElementNS(SVG, tag);
@@ -70,7 +70,7 @@ export class Graph {
     this.pick = pick;
     /** @type {Picture | null} */
     this.picture = null;
-    /** @type {{box: Box, group: any, text: any, heat: number, said: string}[]} */
+    /** @type {{box: Box, group: SVGGElement, text: SVGTextElement, heat: number, said: string}[]} */
     this.boxes = [];
     this.current = 0;
     this.zoom = 1;

@@ -2,6 +2,7 @@
 /** Import: a file is uploaded and checked, what it holds is shown, and only then it is uploaded to be kept. */
 
 import { complain, Problem, root, tell, watch } from "./app.js";
+import { count, counted, element } from "./views.js";
 
 /** @typedef {{component: string, measure: string, unit: string | null, values: (number | null)[]}} Column */
 /** @typedef {{grid: {bins: number, binSize: number, binUnit: string, start?: string}, data: {rows: number, series: number}, rebuilt: boolean,
@@ -24,19 +25,6 @@ let checked = false;
 
 /** @param {number} bytes */
 const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
-/** @param {number} value @param {string} one @param {string} [many] */
-const count = (value, one, many = `${one}s`) => `${value.toLocaleString("en")} ${value === 1 ? one : many}`;
-
-/**
- * An element with attributes and children.
- * @param {string} name @param {Record<string, string>} [attributes] @param {...(Node | string)} children
- */
-function make(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
 
 /** Takes files that were dropped or picked; of two, the one that describes is the metadata. @param {FileList | null} files */
 function take(files) {
@@ -118,48 +106,48 @@ async function check() {
 /** Shows what a file holds. @param {Found} found */
 function show(found) {
   const { grid, first, recognised, conformance } = found;
-  const facts = make("dl", { class: "facts" });
+  const facts = element("dl", { class: "facts" });
   /** @param {string} name @param {...(Node | string)} text */
-  const fact = (name, ...text) => facts.append(make("dt", {}, name), make("dd", {}, ...text));
-  const origin = recognised.id ? make("a", { href: `${root}/artifacts/${recognised.id}` }, recognised.id) : "another program's data";
+  const fact = (name, ...text) => facts.append(element("dt", {}, name), element("dd", {}, ...text));
+  const origin = recognised.id ? element("a", { href: `${root}/artifacts/${recognised.id}` }, recognised.id) : "another program's data";
   fact("What it is", `${found.import.format === "gold" ? "CSV" : found.import.format}, `, origin, recognised.by ? ` (by its ${recognised.by})` : "");
-  fact("Grid", `${count(grid.bins, "bin")} of ${count(grid.binSize, grid.binUnit.replace(/s$/, ""))}${grid.start ? `, from ${grid.start.replace("T", " ").replace("Z", " UTC")}` : ""}${found.import.grid === "inferred" ? " (inferred)" : ""}`);
-  fact("Data", `${count(found.data.series, "series", "series")}, ${count(found.data.rows, "row")}`);
+  fact("Grid", `${counted(grid.bins, "bin")} of ${counted(grid.binSize, grid.binUnit.replace(/s$/, ""))}${grid.start ? `, from ${grid.start.replace("T", " ").replace("Z", " UTC")}` : ""}${found.import.grid === "inferred" ? " (inferred)" : ""}`);
+  fact("Data", `${counted(found.data.series, "series", "series")}, ${counted(found.data.rows, "row")}`);
   fact("Model", found.rebuilt ? "comes back with the data" : "none");
   if (conformance) {
     const equal = conformance.series.filter((series) => series.equal).length;
-    fact("Against the model", conformance.ok ? `all ${count(conformance.series.length, "derived series", "derived series")} equal to the last bit` : `${equal} of ${conformance.series.length} derived series equal${conformance.absent.length ? `, ${conformance.absent.length} absent` : ""}`);
+    fact("Against the model", conformance.ok ? `all ${counted(conformance.series.length, "derived series", "derived series")} equal to the last bit` : `${equal} of ${conformance.series.length} derived series equal${conformance.absent.length ? `, ${conformance.absent.length} absent` : ""}`);
   }
   for (const [key, text] of /** @type {const} */ ([["filled", "filled in"], ["merged", "merged"], ["moved", "moved to their bin"]]))
-    if (found.import[key]) fact("Rows", `${found.import[key].toLocaleString("en")} ${text}`);
-  const table = make("table", {},
-    make("caption", { class: "visually-hidden" }, "First rows"),
-    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "time_bin"),
-      ...first.series.map((each) => make("th", { class: "num", scope: "col" }, `${each.component}.${each.measure}`)))),
-    make("tbody", {}, ...first.bins.map((bin, row) => make("tr", {}, make("th", { scope: "row", class: "nowrap" }, bin),
-      ...first.series.map((each) => make("td", { class: "num" }, each.values[row] === null ? "–" : Number(each.values[row]).toLocaleString("en", { maximumSignificantDigits: 6 })))))));
+    if (found.import[key]) fact("Rows", `${count(found.import[key])} ${text}`);
+  const table = element("table", {},
+    element("caption", { class: "visually-hidden" }, "First rows"),
+    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "time_bin"),
+      ...first.series.map((each) => element("th", { class: "num", scope: "col" }, `${each.component}.${each.measure}`)))),
+    element("tbody", {}, ...first.bins.map((bin, row) => element("tr", {}, element("th", { scope: "row", class: "nowrap" }, bin),
+      ...first.series.map((each) => element("td", { class: "num" }, each.values[row] === null ? "–" : Number(each.values[row]).toLocaleString("en", { maximumSignificantDigits: 6 })))))));
   const more = found.data.series > first.series.length || grid.bins > first.bins.length;
   result.replaceChildren(
-    make("section", { class: "card", "aria-labelledby": "found-title" },
-      make("header", {}, make("h2", { id: "found-title" }, "This is what it holds"), make("span", { class: "badge good" }, "nothing wrong")),
-      make("div", { class: "pad" }, facts)),
-    make("div", { class: "table", tabindex: "0", role: "region", "aria-label": "First rows" }, table),
-    more ? make("p", { class: "quiet" }, `The first ${count(first.bins.length, "bin")} of the first ${count(first.series.length, "series", "series")}.`) : "");
+    element("section", { class: "card", "aria-labelledby": "found-title" },
+      element("header", {}, element("h2", { id: "found-title" }, "This is what it holds"), element("span", { class: "badge good" }, "nothing wrong")),
+      element("div", { class: "pad" }, facts)),
+    element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "First rows" }, table),
+    more ? element("p", { class: "quiet" }, `The first ${counted(first.bins.length, "bin")} of the first ${counted(first.series.length, "series", "series")}.`) : "");
 }
 
 /** Shows what is wrong with a file. @param {import("./app.js").ProblemBody} problem */
 function refuse(problem) {
-  const rows = problem.errors.map((each) => make("tr", {},
-    make("td", { class: "num" }, each.line ? String(each.line) : ""), make("td", { class: "wrap" }, each.message)));
-  const text = make("div", {}, make("strong", {}, problem.message), problem.hint ? make("p", {}, problem.hint) : "",
-    problem.errors.length ? "" : make("p", { class: "quiet" }, "Nothing was stored."));
-  const parts = [make("div", { class: "notice bad", role: "alert" }, make("span"), text)];
+  const rows = problem.errors.map((each) => element("tr", {},
+    element("td", { class: "num" }, each.line ? String(each.line) : ""), element("td", { class: "wrap" }, each.message)));
+  const text = element("div", {}, element("strong", {}, problem.message), problem.hint ? element("p", {}, problem.hint) : "",
+    problem.errors.length ? "" : element("p", { class: "quiet" }, "Nothing was stored."));
+  const parts = [element("div", { class: "notice bad", role: "alert" }, element("span"), text)];
   if (rows.length) {
-    const kept = rows.length < problem.count ? `The first ${rows.length.toLocaleString("en")} of ${problem.count.toLocaleString("en")} rows that are wrong` : count(problem.count, "wrong row");
-    const download = make("a", { class: "button small", href: table(problem), download: `${data?.name ?? "import"}.errors.csv` }, "Download as CSV");
-    parts.push(make("div", { class: "bar" }, make("h2", {}, kept), make("span", { class: "end" }), download),
-      make("div", { class: "table errors", tabindex: "0", role: "region", "aria-label": "Wrong rows" }, make("table", {},
-        make("thead", {}, make("tr", {}, make("th", { class: "num", scope: "col" }, "Row"), make("th", { scope: "col" }, "What is wrong"))), make("tbody", {}, ...rows))));
+    const kept = rows.length < problem.count ? `The first ${count(rows.length)} of ${count(problem.count)} rows that are wrong` : counted(problem.count, "wrong row");
+    const download = element("a", { class: "button small", href: table(problem), download: `${data?.name ?? "import"}.errors.csv` }, "Download as CSV");
+    parts.push(element("div", { class: "bar" }, element("h2", {}, kept), element("span", { class: "end" }), download),
+      element("div", { class: "table errors", tabindex: "0", role: "region", "aria-label": "Wrong rows" }, element("table", {},
+        element("thead", {}, element("tr", {}, element("th", { class: "num", scope: "col" }, "Row"), element("th", { scope: "col" }, "What is wrong"))), element("tbody", {}, ...rows))));
   }
   result.replaceChildren(...parts);
   if (!problem.errors.length) /** @type {HTMLDetailsElement} */ (document.getElementById("reading")).open = true;
@@ -185,7 +173,7 @@ form.addEventListener("submit", async (event) => {
   try {
     const made = await send(false);
     const back = made.rebuilt ? ", and its model is back with it" : "";
-    tell(`Imported ${count(made.data.rows, "row")}${back}.`, { kind: "good" });
+    tell(`Imported ${counted(made.data.rows, "row")}${back}.`, { kind: "good" });
     location.href = `${root}/artifacts/${made.id}`;
   } catch (error) {
     keep.disabled = false;
@@ -196,7 +184,7 @@ form.addEventListener("submit", async (event) => {
 
 document.getElementById("cancel")?.addEventListener("click", () => {
   under?.abort();
-  result.replaceChildren(make("p", { class: "muted", role: "status" }, "Cancelled; nothing was stored."));
+  result.replaceChildren(element("p", { class: "muted", role: "status" }, "Cancelled; nothing was stored."));
   if (keep) keep.disabled = !checked;
 });
 picker.addEventListener("change", () => take(picker.files));

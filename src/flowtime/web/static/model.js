@@ -3,9 +3,9 @@
 
 import { api, complain, Problem, root, tell } from "./app.js";
 import { Graph } from "./graph.js";
-import { address, counted, element } from "./views.js";
+import { address, counted, element, View } from "./views.js";
 
-class ModelView extends HTMLElement {
+class ModelView extends View {
   /** @type {string | undefined} The component whose nodes are shown. */
   component;
 
@@ -14,7 +14,6 @@ class ModelView extends HTMLElement {
     /** @type {HTMLElement[]} */
     this.nodes = [...this.querySelectorAll(".nodes li")].map((node) => /** @type {HTMLElement} */ (node));
     this.graph = new Graph(this.get(".graph"), (box) => this.picked(box));
-    this.filter = this.get("input[name=filter]");
     this.filter.addEventListener("input", () => this.sift((node) => this.words(node)));
     this.addEventListener("click", (event) => {
       const told = /** @type {HTMLElement} */ (event.target).closest("button")?.dataset ?? {};
@@ -33,9 +32,8 @@ class ModelView extends HTMLElement {
     this.graph?.stop();
   }
 
-  /** @param {string} selector @returns {any} */
-  get(selector) {
-    return this.querySelector(selector);
+  get filter() {
+    return this.get("input[name=filter]", HTMLInputElement);
   }
 
   /** @param {string} view */
@@ -45,7 +43,7 @@ class ModelView extends HTMLElement {
     try {
       const picture = await api(address(`/v1/models/${encodeURIComponent(this.reference ?? "")}/graph`, { nodes: view === "nodes" ? "true" : null }));
       // A model without a topology has nothing but nodes to draw.
-      if (view === "components" && picture.noun === "node") this.get("[data-view]").parentElement.hidden = true;
+      if (view === "components" && picture.noun === "node") this.get(".segments:has([data-view])").hidden = true;
       this.graph?.draw(picture, `Graph of ${this.dataset.name}`);
       this.mark();
     } catch (error) {
@@ -75,7 +73,7 @@ class ModelView extends HTMLElement {
   words(node) {
     const words = this.filter.value.toLowerCase().split(/\s+/);
     this.component = undefined;
-    return words.every((/** @type {string} */ word) => (node.dataset.find ?? "").includes(word));
+    return words.every((word) => (node.dataset.find ?? "").includes(word));
   }
 
   /** @param {(node: HTMLElement) => boolean} shows */
@@ -104,9 +102,9 @@ class ModelView extends HTMLElement {
 
   /** Lets changed parameters derive a model. */
   deriving() {
+    if (!this.querySelector("form.derive button")) return;
     const form = this.get("form.derive");
-    const button = form?.querySelector("button");
-    if (!button) return;
+    const button = this.get("form.derive button", HTMLButtonElement);
     const inputs = () => /** @type {HTMLInputElement[]} */ ([...form.querySelectorAll("input[name]")]);
     const changed = () => inputs().filter((input) => input.value.trim() !== input.dataset.before);
     form.addEventListener("input", () => {
@@ -115,13 +113,13 @@ class ModelView extends HTMLElement {
       button.disabled = !some.length;
       button.textContent = some.length ? `Derive with ${counted(some.length, "change")}` : "Derive";
     });
-    form.addEventListener("submit", async (/** @type {SubmitEvent} */ event) => {
+    form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const wrong = form.querySelector(".wrong");
+      const wrong = this.get("form.derive .wrong");
       wrong.hidden = true;
       button.disabled = true;
       const parameters = Object.fromEntries(changed().map((input) => [input.name, meant(input.value)]));
-      const name = form.querySelector("[data-name]").value.trim() || null;
+      const name = this.get("form.derive [data-name]", HTMLInputElement).value.trim() || null;
       try {
         const made = await api(`/v1/models/${encodeURIComponent(this.reference ?? "")}/derive`, { method: "POST", json: { name, parameters } });
         tell(`Derived from ${this.dataset.name}.`, { kind: "good" });

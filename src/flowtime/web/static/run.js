@@ -4,15 +4,26 @@
 import { api, complain, root } from "./app.js";
 import { Charts, line, MOST, swatch, told } from "./chart.js";
 import { Graph, heat, legend } from "./graph.js";
-import { address, askChart, count, counted, element, least, most, nameOf, numbers, PAGE, short, Stretches, time, unitOf } from "./views.js";
+import { address, askChart, count, counted, element, least, most, nameOf, numbers, PAGE, short, Stretches, time, unitOf, View } from "./views.js";
 
 /** @typedef {import("./views.js").Chart} Chart */
 /** @typedef {import("./views.js").Series} Series */
 /** @typedef {import("./graph.js").Box} Box */
 /**
+ * What the page says of the artifact: its addresses, in the API and as a page, what it has.
+ * @typedef {object} Data
+ * @property {string} path
+ * @property {string} page
+ * @property {string} name
+ * @property {import("./views.js").Grid} grid
+ * @property {[string, string, string | null][]} series Component, measure and unit of each.
+ * @property {boolean} graph
+ * @property {boolean} topology
+ */
+/**
  * @typedef {object} State
  * @property {number} bin
- * @property {string[]} series Names of those drawn; null where nothing was picked yet.
+ * @property {string[]} series Names of those drawn.
  * @property {string} node The picked component or node.
  * @property {string} measure What colours the graph; `*` for each node's own.
  * @property {string} view `components` or `nodes`.
@@ -28,21 +39,19 @@ const MANY = 200;
 /** Measures that say most of how a system fares, the best first. */
 const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"].flatMap((name) => [name, `${name}.mean`]);
 
-class RunView extends HTMLElement {
+class RunView extends View {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   noting;
 
   connectedCallback() {
-    const data = JSON.parse(/** @type {any} */ (this.querySelector("script")).textContent);
-    /** @type {string} */
+    /** @type {Data} */
+    const data = JSON.parse(this.get("script").textContent);
     this.path = data.path;
-    /** @type {string} */
     this.page = data.page;
-    /** @type {import("./views.js").Grid} */
+    /** @type {Data["grid"]} */
     this.grid = data.grid;
-    this.title = "";
     /** @type {Series[]} */
-    this.series = data.series.map((/** @type {any} */ [component, measure, unit], /** @type {number} */ index) => ({ index, component, measure, unit }));
+    this.series = data.series.map(([component, measure, unit], index) => ({ index, component, measure, unit }));
     /** @type {Map<string, Series>} */
     this.named = new Map(this.series.map((series) => [nameOf(series), series]));
     this.topology = data.topology;
@@ -68,11 +77,6 @@ class RunView extends HTMLElement {
     this.colours?.stop();
     this.values?.stop();
     clearInterval(this.playing);
-  }
-
-  /** @param {string} selector @returns {any} */
-  get(selector) {
-    return this.querySelector(selector);
   }
 
   // -- state ------------------------------------------------------------------------------------------------
@@ -173,11 +177,24 @@ class RunView extends HTMLElement {
 
   // -- controls ---------------------------------------------------------------------------------------------
 
+  get slider() {
+    return this.get("input[type=range]", HTMLInputElement);
+  }
+
+  /** Chooses the measure that colours the graph. */
+  get measures() {
+    return this.get("select[name=measure]", HTMLSelectElement);
+  }
+
+  /** Chooses how much of the graph is shown. */
+  get depths() {
+    return this.get("select[name=depth]", HTMLSelectElement);
+  }
+
   wire() {
-    this.slider = this.get("input[type=range]");
     this.slider.addEventListener("input", () => this.go({ bin: Number(this.slider.value) }, false));
     const last = this.grid.bins - 1;
-    this.slider.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    this.slider.addEventListener("keydown", (event) => {
       const leap = Math.max(1, Math.round(this.grid.bins / 24));
       const by = { PageUp: leap, PageDown: -leap }[event.key];
       if (by === undefined) return;
@@ -193,19 +210,25 @@ class RunView extends HTMLElement {
       if (told.zoom) told.zoom === "all" ? this.graph?.fit() : this.graph?.closer(told.zoom === "in" ? 1.5 : 1 / 1.5);
       if (told.window) this.window(told.window);
     });
-    this.get("select[name=measure]")?.addEventListener("change", (/** @type {any} */ event) => this.go({ measure: event.target.value }, true));
-    this.get("select[name=depth]")?.addEventListener("change", (/** @type {any} */ event) => this.around(event.target.value));
-    const find = this.get("input[name=find]");
-    find?.addEventListener("input", () => {
-      const found = this.graph?.find(find.value) ?? 0;
+    this.get("#series-find").addEventListener("input", () => this.list());
+    if (this.graph) this.wireGraph(this.graph);
+  }
+
+  /** @param {Graph} graph */
+  wireGraph(graph) {
+    const { measures, depths } = this;
+    measures.addEventListener("change", () => this.go({ measure: measures.value }, true));
+    depths.addEventListener("change", () => this.around(depths.value));
+    const find = this.get("input[name=find]", HTMLInputElement);
+    find.addEventListener("input", () => {
+      const found = graph.find(find.value);
       this.get(".said").textContent = find.value.trim() ? `${found ? counted(found, this.noun ?? "node") : `No ${this.noun ?? "node"}`} found` : this.said();
     });
-    find?.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-      if (event.key !== "Enter" || !this.graph?.boxes.length) return;
+    find.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || !graph.boxes.length) return;
       event.preventDefault();
-      this.graph.rove(this.graph.current, true);
+      graph.rove(graph.current, true);
     });
-    this.get("#series-find").addEventListener("input", () => this.list());
   }
 
   play() {
@@ -254,15 +277,15 @@ class RunView extends HTMLElement {
       if (asked !== this.asked) return;
       this.noun = picture.noun;
       // A model without a topology has nothing but nodes to draw.
-      if (view === "components" && picture.noun === "node") this.get("[data-view]").parentElement.hidden = true;
+      if (view === "components" && picture.noun === "node") this.get(".segments:has([data-view])").hidden = true;
       this.graph.draw(picture, `Graph of ${this.about}`);
       const around = this.get(".around");
       around.hidden = picture.total <= MANY && !depth;
-      this.get("select[name=depth]").value = depth;
+      this.depths.value = depth;
       this.get("#graph-names").replaceChildren(...picture.nodes.slice(0, 1000).map((/** @type {Box} */ box) => element("option", { value: box.title })));
       for (const button of this.querySelectorAll("[data-view]"))
         button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.view === view));
-      this.measures(picture.nodes);
+      this.offer(picture.nodes);
       if (node) this.arrive(node);
       this.mark();
       await this.scale();
@@ -287,7 +310,7 @@ class RunView extends HTMLElement {
   }
 
   /** Offers the measures that can colour the graph. @param {Box[]} boxes */
-  measures(boxes) {
+  offer(boxes) {
     /** @type {Map<string, number>} */
     const found = new Map();
     for (const box of boxes) for (const measure of Object.keys(box.series)) found.set(measure, (found.get(measure) ?? 0) + 1);
@@ -296,7 +319,7 @@ class RunView extends HTMLElement {
     if (this.state.view === "nodes" && names.length > 1) this.best = "*";
     const options = names.map((name) => element("option", { value: name }, `${name} (${found.get(name)})`));
     if (this.state.view === "nodes") options.unshift(element("option", { value: "*" }, "each its own range"));
-    this.get("select[name=measure]").replaceChildren(...options);
+    this.measures.replaceChildren(...options);
   }
 
   /** The measure that colours the graph. */
@@ -314,15 +337,13 @@ class RunView extends HTMLElement {
   async scale() {
     const graph = this.graph;
     if (!graph?.boxes.length) return;
-    const select = this.get("select[name=measure]");
-    select.value = this.measure;
+    this.measures.value = this.measure;
     this.colours?.stop();
     this.colours = null;
     const places = graph.boxes.map(({ box }) => this.colouring(box));
     const known = [...new Set(places.filter((place) => place >= 0))];
     const own = this.measure === "*";
     if (!known.length) return this.paint();
-    /** @type {Record<string, any>} */
     const query = known.length <= 200 ? { index: known } : own ? {} : { measure: this.measure };
     const held = known.length <= 200 ? known.length : own ? this.series.length : this.series.filter((one) => one.measure === this.measure).length;
     this.colours = new Stretches(`${this.path}/series`, query, held, this.grid.bins, 400_000, () => this.paint(), complain);
@@ -385,8 +406,7 @@ class RunView extends HTMLElement {
 
   mark() {
     this.graph?.mark((box) => box.id === this.state.node);
-    const told = this.get(".said");
-    if (told) told.textContent = this.said();
+    if (this.graph) this.get(".said").textContent = this.said();
   }
 
   /** What is said of the picked node. */
@@ -411,12 +431,12 @@ class RunView extends HTMLElement {
     this.get(".window").hidden = show === "table";
     this.get(".charts").hidden = show === "table";
     this.get(".numbers").hidden = show !== "table";
-    this.get("[data-window=all]").disabled = from === 0 && to === this.grid.bins;
+    this.get("[data-window=all]", HTMLButtonElement).disabled = from === 0 && to === this.grid.bins;
     this.choose();
     const query = { index: drawn.map((series) => series.index) };
     const all = from === 0 && to === this.grid.bins ? {} : { from, to };
-    this.get("[data-twin=json]").href = root + address(`${this.path}/series`, { ...query, ...all });
-    this.get("[data-twin=csv]").href = root + address(`${this.page}/series.csv`, { ...query, ...all });
+    this.get("[data-twin=json]", HTMLAnchorElement).href = root + address(`${this.path}/series`, { ...query, ...all });
+    this.get("[data-twin=csv]", HTMLAnchorElement).href = root + address(`${this.page}/series.csv`, { ...query, ...all });
     this.get(".twins").hidden = !drawn.length;
     this.loading?.abort();
     this.values?.stop();
@@ -455,7 +475,8 @@ class RunView extends HTMLElement {
   choose() {
     const drawn = this.drawn;
     this.get(".choice h3 span").textContent = this.state.series.length > MOST ? `the first ${MOST} of ${count(this.state.series.length)}` : `${drawn.length} of at most ${MOST}`;
-    this.amounts = drawn.map(() => element("output", { class: "amount" }));
+    const amounts = drawn.map(() => element("output", { class: "amount" }));
+    this.amounts = amounts;
     this.get(".drawn").replaceChildren(
       ...drawn.map((series, place) =>
         element(
@@ -463,7 +484,7 @@ class RunView extends HTMLElement {
           { class: `series-${line(place).colour}` },
           swatch(place),
           element("span", { class: "name" }, series.component, element("small", {}, series.measure, unitOf(series) ? ` · ${unitOf(series)}` : "")),
-          /** @type {any} */ (this.amounts)[place],
+          amounts[place],
           element("button", { type: "button", class: "button bare small", "aria-label": `Take ${nameOf(series)} away`, onclick: () => this.toggle(nameOf(series)) }, "×"),
         ),
       ),
@@ -474,10 +495,10 @@ class RunView extends HTMLElement {
 
   /** Lists the series that the search finds. */
   list() {
-    const words = this.get("#series-find").value.toLowerCase().split(/\s+/);
+    const words = this.get("#series-find", HTMLInputElement).value.toLowerCase().split(/\s+/);
     const found = this.series.filter((series) => {
       const text = `${nameOf(series)} ${series.unit ?? ""}`.toLowerCase();
-      return words.every((/** @type {string} */ word) => text.includes(word));
+      return words.every((word) => text.includes(word));
     });
     const drawn = new Set(this.state.series);
     const full = this.drawn.length >= MOST;
@@ -530,7 +551,7 @@ class RunView extends HTMLElement {
       const places = new Map(exact.series.map((/** @type {Series} */ series, /** @type {number} */ place) => [series.index, place]));
       const order = drawn.map((series) => places.get(series.index));
       this.get(".numbers").replaceChildren(...numbers(exact, order, bins, this.state.bin, (bin, button) => this.turn(button, bin)));
-      if (this.turned) this.get(`[data-turn=${this.turned}]:enabled`)?.focus();
+      if (this.turned) /** @type {HTMLElement | null} */ (this.querySelector(`[data-turn=${this.turned}]:enabled`))?.focus();
       this.turned = null;
       this.get(".told").textContent = "Every value, as it is kept.";
     } catch (error) {

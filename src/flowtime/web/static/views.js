@@ -76,10 +76,12 @@ export const place = (grid, bin) =>
 export function time(grid, bin) {
   if (grid.start === undefined) return `bin ${COUNT.format(bin)}`;
   const at = new Date(place(grid, bin) * 1000);
+  /** @type {Intl.DateTimeFormatOptions} */
   const clock = step(grid) % 60 || at.getUTCSeconds() ? { second: "2-digit" } : {};
   const whole = step(grid) % 86400 === 0 && at.getTime() % 86400000 === 0;
-  /** @type {any} */
+  /** @type {Intl.DateTimeFormatOptions} */
   const day = { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" };
+  /** @type {Intl.DateTimeFormatOptions} */
   const hours = whole ? {} : { hour: "2-digit", minute: "2-digit", ...clock };
   return at.toLocaleString("en-GB", { ...day, ...hours });
 }
@@ -111,20 +113,37 @@ export const unitOf = (series) => (series.unit && series.unit !== "1" ? series.u
 
 /**
  * An element with its attributes and children.
- * @param {string} tag
- * @param {Record<string, any>} [attributes] Listeners under names that begin with `on`.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, string | number | boolean | null | (() => void)>} [attributes] Listeners under names that begin with `on`.
  * @param {(Node | string | null)[]} children
- * @returns {any}
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    if (typeof value === "function") made.addEventListener(name.slice(2), value);
     else if (name.startsWith("aria-")) made.setAttribute(name, String(value));
     else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : String(value));
   }
   made.append(...children.filter((child) => child !== null));
   return made;
+}
+
+/** A part of a page with elements that its script finds by selectors. */
+export class View extends HTMLElement {
+  /**
+   * The first such element within; throws where the page has none of this kind.
+   * @template {Element} [Kind=HTMLElement]
+   * @param {string} selector
+   * @param {new () => Kind} [kind]
+   * @returns {Kind}
+   */
+  get(selector, kind) {
+    const found = this.querySelector(selector);
+    if (!(found instanceof (kind ?? HTMLElement))) throw new Error(`<${this.localName}> has no ${selector}`);
+    return /** @type {Kind} */ (found);
+  }
 }
 
 /** How many bins a page of a table has. */
@@ -196,7 +215,7 @@ export function most(values) {
 export class Stretches {
   /**
    * @param {string} path Address of the series.
-   * @param {Record<string, any>} query Which of them.
+   * @param {Parameters<typeof address>[1]} query Which of them.
    * @param {number} count How many they are.
    * @param {number} bins How many bins there are.
    * @param {number} most How many values a stretch may have.
