@@ -10,7 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from flowtime.api import schemas
 from flowtime.api.files import is_unchanged, stream_file
 from flowtime.api.responses import answer, linked, paging, stamp_in
-from flowtime.api.server import Administering, Call, Reading, Writing
+from flowtime.api.schemas import words
+from flowtime.api.server import Administering, Reading, Writing
 from flowtime.api.work import perform
 from flowtime.service import moment
 
@@ -48,11 +49,11 @@ def list_artifacts(
     ranked: Annotated[bool, Query(description="Best match first, where there is a query")] = False,
 ) -> Response:
     """A page of artifacts, newest first, and how many there are on all pages."""
-    kinds = _words(",".join(kind).replace("|", ","))
+    kinds = words(",".join(kind).replace("|", ","))
     found = call.service.find(
         kinds=() if "all" in kinds else kinds,
         text=query,
-        tags=tuple(group for text in tag if (group := _words(text))),
+        tags=tuple(group for text in tag if (group := words(text))),
         owner=owner or None,
         since=moment(from_) if from_ else None,
         until=moment(to, end=True) if to else None,
@@ -155,11 +156,7 @@ def purge_trash(call: Writing, id: str | None = None, confirm: bool = False) -> 
 @router.post("/artifacts/index", responses=schemas.work(schemas.Rebuilt), summary="Rebuild the index")
 async def rebuild_index(call: Administering) -> Response:
     """Makes the index anew from storage: the counts, and what could not be read."""
-
-    def work(call: Call, tell: Any) -> JSON:
-        return call.service.telling(tell).rebuild_index()
-
-    return await perform(call, "index rebuild", work)
+    return await perform(call, "index rebuild", lambda tell: call.service.telling(tell).rebuild_index())
 
 
 @router.post(
@@ -167,12 +164,4 @@ async def rebuild_index(call: Administering) -> Response:
 )
 async def verify_index(call: Administering) -> Response:
     """Compares every file with the hash in its catalog, and tells of what differs, lacks or is left over."""
-
-    def work(call: Call, tell: Any) -> JSON:
-        return call.service.telling(tell).verify_index()
-
-    return await perform(call, "index verify", work)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    return await perform(call, "index verify", lambda tell: call.service.telling(tell).verify_index())

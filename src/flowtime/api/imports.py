@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 
 from flowtime.api import schemas
 from flowtime.api.jobs import Tell
-from flowtime.api.responses import address, linked
-from flowtime.api.server import Call, Writing
+from flowtime.api.responses import answer, created, linked
+from flowtime.api.server import Writing
 from flowtime.api.uploads import receive
 from flowtime.api.work import perform
 from flowtime.errors import FlowtimeError
@@ -46,7 +46,7 @@ async def import_data(call: Writing, options: Annotated[schemas.ImportOptions, Q
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
-    def work(call: Call, tell: Tell) -> JSON:
+    def work(tell: Tell) -> JSON:
         def told(rows: int, share: float | None) -> None:
             tell(rows, None if not share else rows / share)
 
@@ -60,15 +60,10 @@ async def import_data(call: Writing, options: Annotated[schemas.ImportOptions, Q
         call,
         "import",
         work,
-        status=200 if wanted.dry_run else 201,
-        headers=lambda made: _location(call, made),
+        show=answer if wanted.dry_run else created,
         places=call.server.threads.imports,
         after=lambda: shutil.rmtree(folder, ignore_errors=True),
     )
-
-
-def _location(call: Call, made: JSON) -> dict[str, str]:
-    return {"Location": address(call.request, made["id"])} if "id" in made else {}
 
 
 def _without(error: FlowtimeError, folder: Path) -> FlowtimeError:

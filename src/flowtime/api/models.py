@@ -7,9 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from flowtime.api import schemas
-from flowtime.api.responses import address, answer, linked
+from flowtime.api.responses import answer, created, linked
+from flowtime.api.schemas import words
 from flowtime.api.server import Call, Reading, Writing
 from flowtime.api.threads import run_in
+from flowtime.api.work import look
 from flowtime.errors import InvalidInput
 
 JSON = dict[str, Any]
@@ -50,12 +52,6 @@ async def text_in(request: Request) -> bytes:
     return bytes(body)
 
 
-def created(call: Call, shown: JSON) -> Response:
-    """The response that shows a new artifact, with its address."""
-    headers = {"Location": address(call.request, shown["id"])}
-    return answer(call.request, linked(call.request, shown), status=201, headers=headers)
-
-
 @router.post(
     "/models",
     status_code=201,
@@ -74,13 +70,10 @@ async def make_model(
 ) -> Response:
     """A model artifact from YAML or JSON. The same name and content again is the same artifact."""
     text = await text_in(call.request)
-    words = tuple(word.strip() for word in tags.split(",") if word.strip())
+    label: JSON = {"name": name, "description": description, "tags": words(tags), "visibility": visibility}
 
     def make() -> Response:
-        shown = call.service.publish_model(
-            text, name=name, update=update, description=description, tags=words, visibility=visibility
-        )
-        return created(call, shown)
+        return _created(call, call.service.publish_model(text, update=update, **label))
 
     return await run_in(call.server.threads.work, make)
 
@@ -97,9 +90,7 @@ async def validate_model(call: Reading) -> Response:
     its line and column.
     """
     text = await text_in(call.request)
-    return answer(
-        call.request, await run_in(call.server.threads.work, lambda: call.service.validate_text(text))
-    )
+    return await look(call, lambda: call.service.validate_text(text))
 
 
 @router.post(
@@ -113,15 +104,7 @@ def derive_model(call: Writing, id: str, wanted: schemas.Derive) -> Response:
     """A model with other parameters or another scenario, or with other nodes; with `update` the next version
     of the model itself.
     """
-    shown = call.service.derive_model(
-        id,
-        name=wanted.name,
-        params=wanted.parameters or None,
-        scenario=wanted.scenario,
-        update=wanted.update,
-        **wanted.label(),
-    )
-    return created(call, shown)
+    return _created(call, call.service.derive_model(id, **wanted.to_service()))
 
 
 @router.get(
@@ -132,8 +115,7 @@ def derive_model(call: Writing, id: str, wanted: schemas.Derive) -> Response:
 )
 async def explain_model(call: Reading, id: str) -> Response:
     """The steps of the evaluation, with the feedback groups, as data and as text."""
-    plan = await run_in(call.server.threads.work, lambda: call.service.explain(id))
-    return answer(call.request, plan)
+    return await look(call, lambda: call.service.explain(id))
 
 
 @router.get(
@@ -146,10 +128,7 @@ async def model_graph(
     call: Reading, id: str, nodes: bool = False, around: schemas.Around = None, depth: schemas.Depth = 1
 ) -> Response:
     """Components and flows, or with `nodes` the nodes and what they read, placed for a picture."""
-    drawn = await run_in(
-        call.server.threads.work, lambda: call.service.graph(id, nodes=nodes, around=around, depth=depth)
-    )
-    return answer(call.request, drawn)
+    return await look(call, lambda: call.service.graph(id, nodes=nodes, around=around, depth=depth))
 
 
 @router.get(
@@ -177,12 +156,8 @@ def show_template(call: Reading, id: str) -> Response:
 )
 def fill_template(call: Writing, id: str, wanted: schemas.Fill) -> Response:
     """A model artifact from a template with these parameters; what is not given has its default."""
-    shown = call.service.create_model(
-        id,
-        name=wanted.name,
-        params=wanted.parameters or None,
-        scenario=wanted.scenario,
-        update=wanted.update,
-        **wanted.label(),
-    )
-    return created(call, shown)
+    return _created(call, call.service.create_model(id, **wanted.to_service()))
+
+
+def _created(call: Call, shown: JSON) -> Response:
+    return created(call.request, linked(call.request, shown))

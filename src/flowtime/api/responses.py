@@ -35,6 +35,11 @@ def answer(
     return Response(body, status, sent, "application/json")
 
 
+def created(request: Request, shown: JSON) -> Response:
+    """The response that shows a new artifact, with its address."""
+    return answer(request, shown, status=201, headers={"Location": address(request, shown["id"])})
+
+
 def names_etag(header: str | None, etag: str) -> bool:
     """Whether If-None-Match names this ETag; weak ones count, as RFC 9110 section 13.1.2 has it."""
     if header is None:

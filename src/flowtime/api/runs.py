@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -10,10 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from flowtime.api import schemas
 from flowtime.api.exports import stream_export
 from flowtime.api.jobs import Tell
-from flowtime.api.responses import address, answer, base, linked
+from flowtime.api.responses import answer, base, created, linked
 from flowtime.api.server import Call, Reading, Writing
 from flowtime.api.threads import run_in
-from flowtime.api.work import perform
+from flowtime.api.work import look, perform
 from flowtime.errors import InvalidInput
 
 JSON = dict[str, Any]
@@ -38,15 +39,14 @@ async def make_run(call: Writing, wanted: schemas.Run) -> Response:
     if wanted.model is not None and wanted.model_id is not None:
         raise InvalidInput("FT822", "model_id and model are both given", hint="give one of them")
 
-    def work(call: Call, tell: Tell) -> JSON:
-        service, model = call.service, wanted.model_id
+    def work(tell: Tell) -> JSON:
+        model = wanted.model_id
         if wanted.model is not None:
-            model = service.publish_model(wanted.text())["id"]
-        shown = service.run(
+            model = call.service.publish_model(wanted.text())["id"]
+        shown = call.service.run(
             model,
             telemetry=wanted.telemetry_id,
             bind=wanted.bind,
-            name=wanted.name,
             seed=wanted.seed,
             samples=wanted.samples,
             scenario=wanted.scenario,
@@ -57,13 +57,7 @@ async def make_run(call: Writing, wanted: schemas.Run) -> Response:
         )
         return linked(call.request, shown)
 
-    return await perform(
-        call, "run", work, status=201, headers=lambda made: {"Location": _address(call, made)}
-    )
-
-
-def _address(call: Call, made: JSON) -> str:
-    return address(call.request, made["id"])
+    return await perform(call, "run", work, show=created)
 
 
 @router.get("/v1/runs/{id}/series", responses=schemas.chart(), summary="Series for charts", tags=["runs"])
@@ -79,25 +73,22 @@ async def series(
         list[int], Query(description="Only those at these places in the catalog's measures; repeatable")
     ] = [],  # noqa: B006
     from_: Annotated[int, Query(alias="from", ge=0, description="The first bin")] = 0,
-    to: Annotated[int | None, Query(ge=1, description="The bin before which to stop")] = None,
-    points: Annotated[
-        int | None, Query(ge=2, le=100_000, description="At most so many points a series")
-    ] = None,
+    to: schemas.To = None,
+    points: schemas.Points = None,
 ) -> Response:
     """Values by series. With more bins than `points`, every two points are the minimum and maximum of their
     bins, and `decimated` says so. Accept `application/vnd.flowtime.chart` for float32: the length of a JSON
     head as 4 bytes, the head, then the values, little-endian.
     """
     wanted = {"components": component, "measures": measure, "picked": index}
-    chart = await run_in(
-        call.server.threads.work,
-        lambda: call.service.series(id, **wanted, start=from_, stop=to, points=points),
+    return await _charted(
+        call, lambda: call.service.series(id, **wanted, start=from_, stop=to, points=points)
     )
-    return _charted(call, chart)
 
 
-def _charted(call: Call, chart: Any) -> Response:
+async def _charted(call: Call, make: Callable[[], Any]) -> Response:
     """A chart as the caller accepts it."""
+    chart = await run_in(call.server.threads.work, make)
     if BINARY in call.request.headers.get("accept", ""):
         return Response(
             chart.to_bytes(), media_type=BINARY, headers={"Cache-Control": "no-cache", "Vary": "Accept"}
@@ -120,10 +111,7 @@ async def graph(
     """The components and flows of its model, or with `nodes` the nodes and what they read, placed for a
     picture, each with the places of its series in the catalog.
     """
-    drawn = await run_in(
-        call.server.threads.work, lambda: call.service.graph(id, nodes=nodes, around=around, depth=depth)
-    )
-    return answer(call.request, drawn)
+    return await look(call, lambda: call.service.graph(id, nodes=nodes, around=around, depth=depth))
 
 
 @router.get(
@@ -159,8 +147,7 @@ async def export(call: Reading, id: str, format: str, embed_metadata: bool = Fal
 )
 async def export_metadata(call: Reading, id: str, format: str) -> Response:
     """What stands beside an exported CSV or NDJSON file: enough to bring the model back with it."""
-    described = await run_in(call.server.threads.work, lambda: call.service.export_metadata(id, format))
-    return answer(call.request, described)
+    return await look(call, lambda: call.service.export_metadata(id, format))
 
 
 @router.post(
@@ -212,10 +199,7 @@ async def compare(
     ] = None,
 ) -> Response:
     """Runs or telemetry series by series, models node by node."""
-    compared = await run_in(
-        call.server.threads.work, lambda: call.service.compare(baseline, comparison, threshold)
-    )
-    return answer(call.request, compared)
+    return await look(call, lambda: call.service.compare(baseline, comparison, threshold))
 
 
 @router.get(
@@ -224,25 +208,21 @@ async def compare(
     summary="One series of two artifacts, for charts",
     tags=["comparison"],
 )
-def overlay(
+async def overlay(
     call: Reading,
     baseline: str,
     comparison: str,
     component: str,
     measure: str,
     from_: Annotated[int, Query(alias="from", ge=0, description="The first bin that both have")] = 0,
-    to: Annotated[int | None, Query(ge=1, description="The bin before which to stop")] = None,
-    points: Annotated[
-        int | None, Query(ge=2, le=100_000, description="At most so many points a series")
-    ] = None,
+    to: schemas.To = None,
+    points: schemas.Points = None,
 ) -> Response:
     """A series of both over the bins that both have, and comparison minus baseline, in the shapes of a
     run's series: the measures are `baseline`, `comparison` and `difference`.
     """
-    chart = call.service.overlay(
-        baseline, comparison, component=component, measure=measure, start=from_, stop=to, points=points
-    )
-    return _charted(call, chart)
+    wanted = {"component": component, "measure": measure, "start": from_, "stop": to, "points": points}
+    return await _charted(call, lambda: call.service.overlay(baseline, comparison, **wanted))
 
 
 @router.post(
@@ -256,7 +236,7 @@ async def verify_loop(call: Writing, wanted: schemas.LoopRequest) -> Response:
     does. What it makes on the way is not kept; the verdict stands in the model's catalog.
     """
 
-    def work(call: Call, tell: Tell) -> JSON:
+    def work(tell: Tell) -> JSON:
         return call.service.test_loop(
             wanted.model_id, formats=wanted.formats, seed=wanted.seed, progress=tell
         )

@@ -19,6 +19,8 @@ Kind = Literal["model", "run", "telemetry"]
 Visibility = Literal["private", "team", "public"]
 Around = Annotated[str | None, Query(description="Only what lies around this component or node")]
 Depth = Annotated[int, Query(ge=0, le=100, description="With around: how many edges away")]
+To = Annotated[int | None, Query(ge=1, description="The bin before which to stop")]
+Points = Annotated[int | None, Query(ge=2, le=100_000, description="At most so many points a series")]
 
 MODEL_DOCUMENT: dict[str, Any] = {
     "grid": {"bins": 4, "binSize": 1, "binUnit": "hours"},
@@ -34,6 +36,11 @@ nodes:
 """
 
 Responses = dict[int | str, dict[str, Any]]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a field that takes several, separated by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 class _Request(BaseModel):
@@ -68,8 +75,13 @@ class _Labelled(_Request):
     visibility: Visibility | None = None
 
     def label(self) -> dict[str, Any]:
-        """What people say of what is made, but its name."""
-        return {"description": self.description, "tags": tuple(self.tags), "visibility": self.visibility}
+        """What people say of what is made."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "tags": tuple(self.tags),
+            "visibility": self.visibility,
+        }
 
 
 class Change(_Request):
@@ -86,19 +98,25 @@ class Change(_Request):
     remove_tags: list[str] = []
 
 
-class Fill(_Labelled):
-    """A template's parameters."""
-
+class _Parameters(_Labelled):
     parameters: dict[str, JsonValue] = Field({}, examples=[{}])
     scenario: str | None = None
+
+    def to_service(self) -> dict[str, Any]:
+        """What is asked for as `Flowtime.create_model` and `Flowtime.derive_model` take it."""
+        given = self.model_dump(exclude={"parameters"})
+        return {**given, "params": self.parameters or None, "tags": tuple(self.tags)}
+
+
+class Fill(_Parameters):
+    """A template's parameters."""
+
     update: str | None = Field(None, description="The model that gets it as its next version")
 
 
-class Derive(_Labelled):
+class Derive(_Parameters):
     """Changes to a model: parameters of its template, or contents of its nodes."""
 
-    parameters: dict[str, JsonValue] = {}
-    scenario: str | None = None
     update: bool = Field(False, description="Make it the next version of the same model")
 
 
@@ -179,7 +197,7 @@ class ImportOptions(_Request):
             raise InvalidInput("FT822", f"map takes THEIRS=OURS, not {wrong[0]!r}")
         given["rename"] = dict(pair.split("=", 1) for pair in given.pop("map"))
         given["strict"] = given.pop("validate_schema")
-        given["tags"] = tuple(word.strip() for word in self.tags.split(",") if word.strip())
+        given["tags"] = words(self.tags)
         return given
 
 

@@ -85,6 +85,11 @@ class Call:
         """Whose the jobs of this request are."""
         return self.server.config.settings.owner if self.caller is None else self.caller.user
 
+    @property
+    def oversees(self) -> str | None:
+        """Whose jobs the caller may see: their own; None, all jobs, for an admin and on an open server."""
+        return None if self.caller is None or self.caller.role == "admin" else self.caller.user
+
 
 _BEARER = HTTPBearer(auto_error=False, description="A token of `flowtime token new`, or of an OIDC issuer.")
 

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from flowtime.api import schemas
 from flowtime.api.responses import answer
-from flowtime.api.server import Call, Reading, Server, Writing
+from flowtime.api.server import Reading, Server, Writing
 from flowtime.errors import CODES, NotFound, Unavailable
 from flowtime.version import __version__
 
@@ -76,21 +76,16 @@ def error_code(request: Request, code: str) -> Response:
 @router.get("/v1/jobs", responses=schemas.ok(schemas.JobList), summary="All jobs", tags=["jobs"])
 def list_jobs(call: Reading) -> Response:
     """The caller's jobs, newest first; they are kept for a week after their end."""
-    return answer(call.request, {"jobs": call.server.jobs.all(_whose(call))})
+    return answer(call.request, {"jobs": call.server.jobs.all(call.oversees)})
 
 
 @router.get("/v1/jobs/{id}", responses=schemas.ok(schemas.Job), summary="One job", tags=["jobs"])
 def show_job(call: Reading, id: str) -> Response:
     """How far a job is; when it is done its result, when it failed its error."""
-    return answer(call.request, call.server.jobs.get(id, _whose(call)))
+    return answer(call.request, call.server.jobs.get(id, call.oversees))
 
 
 @router.delete("/v1/jobs/{id}", responses=schemas.ok(schemas.Job), summary="Cancel a job", tags=["jobs"])
 def cancel_job(call: Writing, id: str) -> Response:
     """Asks a job to stop at its next step; nothing of it is kept then."""
-    return answer(call.request, call.server.jobs.cancel(id, _whose(call)))
-
-
-def _whose(call: Call) -> str | None:
-    """Whose jobs the caller may see: their own, an admin and the user of an open server all."""
-    return None if call.caller is None or call.caller.role == "admin" else call.caller.user
+    return answer(call.request, call.server.jobs.cancel(id, call.oversees))

@@ -24,22 +24,19 @@ JSON = dict[str, Any]
 async def perform(
     call: Call,
     kind: str,
-    work: Callable[[Call, Tell], JSON],
+    work: Callable[[Tell], JSON],
     *,
-    status: int = 200,
-    headers: Callable[[JSON], dict[str, str]] = lambda result: {},
+    show: Callable[[Request, JSON], Response] = answer,
     places: CapacityLimiter | None = None,
     after: Callable[[], object] = lambda: None,
 ) -> Response:
-    """The result of `work`; with `Prefer: respond-async` (RFC 7240) a job that will have it, as 202.
+    """The result of `work`, shown by `show`; with `Prefer: respond-async` (RFC 7240) a job that will have it.
 
     `work` tells of its progress, and is stopped there when the caller goes away or the server ends. `after`
     is called at the end, also where the work did not even begin.
     """
     if prefers_job(call.request):
-        job = await run_in_threadpool(
-            call.server.jobs.begin, kind, call.owner, lambda tell: work(call, tell), after
-        )
+        job = await run_in_threadpool(call.server.jobs.begin, kind, call.owner, work, after)
         place = f"{base(call.request)}/v1/jobs/{job['id']}"
         return answer(
             call.request, job, status=202, headers={"Location": place, "Preference-Applied": "respond-async"}
@@ -54,13 +51,18 @@ async def perform(
 
     watching = asyncio.create_task(_watch(call.request, gone))
     try:
-        result = await run_in(places or call.server.threads.work, lambda: work(call, tell))
+        result = await run_in(places or call.server.threads.work, lambda: work(tell))
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
         await run_in_threadpool(after)
-    return answer(call.request, result, status=status, headers=headers(result))
+    return show(call.request, result)
+
+
+async def look(call: Call, at: Callable[[], JSON]) -> Response:
+    """What `at` returns. It takes more than a look at the index, and waits for one of the places for work."""
+    return answer(call.request, await run_in(call.server.threads.work, at))
 
 
 def prefers_job(request: Request) -> bool:

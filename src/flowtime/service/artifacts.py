@@ -85,6 +85,18 @@ class Artifacts(Opened):
         Raises NotFound (FT501) on a name or the beginning of an id, and Conflict: FT802 without `confirm`,
         FT505 where others were made from it and not `force`.
         """
+        self._check_full(id)
+        dependants = [child["id"] for child in self.registry.dependants(id)]
+        if not confirm:
+            used = f"; made from it: {', '.join(dependants)}" if dependants else ""
+            hint = "confirm it: --confirm, or confirm=true"
+            if dependants:
+                hint = "confirm it: --confirm --force, or confirm=true and force=true"
+            raise Conflict("FT802", f"{id} would go to the trash{used}", hint=hint)
+        self.registry.delete(id, force=force)
+        return {"id": id, "deleted": True, "dependants": dependants}
+
+    def _check_full(self, id: str) -> None:
         try:
             found = self.registry.catalog(id)["id"]
         except NotFound:
@@ -96,15 +108,6 @@ class Artifacts(Opened):
             raise InvalidInput(
                 "FT502", f"{id} is one version of a model", hint="only all of them can be deleted"
             )
-        dependants = [child["id"] for child in self.registry.dependants(id)]
-        if not confirm:
-            used = f"; made from it: {', '.join(dependants)}" if dependants else ""
-            hint = "confirm it: --confirm, or confirm=true"
-            if dependants:
-                hint = "confirm it: --confirm --force, or confirm=true and force=true"
-            raise Conflict("FT802", f"{id} would go to the trash{used}", hint=hint)
-        self.registry.delete(id, force=force)
-        return {"id": id, "deleted": True, "dependants": dependants}
 
     def restore(self, id: str) -> JSON:
         """Brings an artifact back from the trash; returns its catalog."""

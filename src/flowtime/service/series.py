@@ -44,16 +44,7 @@ class Series(Models):
         from flowtime.loop import runs
 
         bindings = tuple(bind)
-        if telemetry is None and (model is None or bindings):
-            raise InvalidInput(
-                "FT803",
-                "a run needs a model or telemetry (--model, --telemetry), and --bind needs --telemetry",
-                hint="flowtime run --help shows an example",
-            )
-        if telemetry is not None and samples is not None:
-            raise InvalidInput(
-                "FT803", "--telemetry gives the inputs, --samples draws them; take one of them"
-            )
+        _check_run(model, telemetry, bindings, samples)
         if scenario is not None and model is not None:
             model = self.derive_model(model, scenario=scenario)["id"]
         stored: Any = None if model is None else self._model(model, publish=True)
@@ -285,6 +276,19 @@ class Series(Models):
             models = (self._model(baseline), self._model(comparison))
             return compare_models(*models, (baseline, comparison), threshold)
         return compare_series(self.registry, baseline, comparison, threshold)
+
+
+def _check_run(
+    model: str | None, telemetry: str | None, bindings: tuple[str, ...], samples: int | None
+) -> None:
+    if telemetry is None and (model is None or bindings):
+        raise InvalidInput(
+            "FT803",
+            "a run needs a model or telemetry (--model, --telemetry), and --bind needs --telemetry",
+            hint="flowtime run --help shows an example",
+        )
+    if telemetry is not None and samples is not None:
+        raise InvalidInput("FT803", "--telemetry gives the inputs, --samples draws them; take one of them")
 
 
 def _workbook(format: str) -> JSON:

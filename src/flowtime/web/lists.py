@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from flowtime.api.schemas import words
 from flowtime.api.server import Reading
 from flowtime.service import SORTS, moment
 from flowtime.web.rendering import address, page
@@ -49,7 +50,7 @@ def artifacts(
     found = call.service.find(
         kinds=(kind,) if kind else (),
         text=wanted["q"] or None,
-        tags=tuple((word.strip(),) for word in tag.split(",") if word.strip()),
+        tags=tuple((word,) for word in words(tag)),
         owner=wanted["owner"] or None,
         since=moment(from_) if from_ else None,
         until=moment(to, end=True) if to else None,

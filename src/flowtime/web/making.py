@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from flowtime.api.jobs import Tell
+from flowtime.api.schemas import words
 from flowtime.api.server import Call, Reading, Writing
 from flowtime.errors import InvalidInput
 from flowtime.web.rendering import address, page
@@ -130,11 +131,6 @@ def import_page(call: Reading, model: str = "") -> Response:
 def see(request: Request, id: str, **query: Any) -> Response:
     """The response that leads on to an artifact's page."""
     return Response(status_code=303, headers={"Location": address(request, f"/artifacts/{id}", **query)})
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The words of a field that takes several, separated by commas."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _whole(name: str, text: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from flowtime.api.server import Call, Reading
+from flowtime.api.server import Reading
 from flowtime.web.rendering import page
 
 JSON = dict[str, Any]
@@ -25,7 +25,7 @@ _NAMES = {
 @router.get("/jobs")
 def jobs(call: Reading) -> Response:
     """The caller's jobs, newest first."""
-    found = call.server.jobs.all(_whose(call))
+    found = call.server.jobs.all(call.oversees)
     running = any(job["finished_utc"] is None for job in found)
     return page(call, "jobs.html", part="parts/job_list.html", jobs=found, running=running, names=_NAMES)
 
@@ -35,7 +35,7 @@ def job(call: Reading, id: str, follow: str = "") -> Response:
     """One job: how far it is, what came of it. `follow` is where to go when it is done: the path of a page,
     or `result` for the artifact that it made.
     """
-    found = call.server.jobs.get(id, _whose(call))
+    found = call.server.jobs.get(id, call.oversees)
     made = (found["result"] or {}).get("id")
     onward = f"/artifacts/{made}" if made else ""
     if follow.startswith("/artifacts/"):
@@ -53,8 +53,3 @@ def job(call: Reading, id: str, follow: str = "") -> Response:
         onward=onward,
         follow=follow,
     )
-
-
-def _whose(call: Call) -> str | None:
-    """Whose jobs the caller may see: their own, an admin and the user of an open server all."""
-    return None if call.caller is None or call.caller.role == "admin" else call.caller.user
