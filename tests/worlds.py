@@ -1,9 +1,13 @@
-"""Registries with something in them, for tests of the faces."""
+"""Registries with something in them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from flowtime.registry import Registry
+from flowtime.registry.catalog import Catalog
 from flowtime.service import Flowtime
 from flowtime.settings import load
 
@@ -17,3 +21,21 @@ def make_world(folder: Path) -> None:
         service.run(model, name=name, tags=("orders", "baseline"))
     service.export("monday", "gold", str(folder / "monday.csv"))
     service.registry.close()
+
+
+def publish(
+    registry: Registry,
+    kind: Any = "run",
+    update: str | None = None,
+    *,
+    files: Mapping[str, bytes] = {"binned_v0.csv": b"x"},
+    deterministic: bool = False,
+    **fields: Any,
+) -> str:
+    """The id of a new artifact with these files; what `fields` do not say of its catalog is made up."""
+    given = {"name": "one", "owner": "ada", "source": "engine", "engine_version": "1", **fields}
+    with registry.stage(kind) as staging:
+        for name, data in files.items():
+            (staging.path / name).write_bytes(data)
+        catalog = Catalog(kind=kind, **given)
+        return str(staging.publish(catalog, update=update, deterministic=deterministic)["id"])

@@ -1,99 +1,25 @@
-"""The real command as a subprocess, its server, file systems that refuse, and terminals of a given width."""
+"""The real command, its server, a browser on that, and file systems that are too small."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import pytest
+from playwright.sync_api import Browser
+from tests.browser import CHROMIUM, Watched, chromium
+from tests.commands import Command
 from tests.servers import Servers
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a command left behind."""
-
-    code: int
-    stdout: str = field(repr=False)
-    stderr: str = field(repr=False)
-    raw: bytes = field(repr=False)
-
-    @property
-    def json(self) -> Any:
-        """The one JSON document that stdout must be."""
-        return json.loads(self.stdout)
-
-    @property
-    def error(self) -> dict[str, Any]:
-        """The error of a command that failed under `--json`."""
-        error: dict[str, Any] = self.json["error"]
-        assert set(error) == {"kind", "code", "message", "where", "hint", "errors", "count"}
-        return error
-
-
-class Command(Protocol):
-    """Runs `flowtime` with these arguments."""
-
-    def __call__(
-        self,
-        *arguments: str | Path,
-        cwd: Path | None = None,
-        env: dict[str, str] | None = None,
-        stdin: bytes | None = None,
-        code: int | None = 0,
-    ) -> Done: ...
 
 
 @pytest.fixture
 def flowtime(tmp_path: Path) -> Command:
-    """The command of this Python's environment, in `tmp_path`; fails unless it ends with `code`."""
-
-    def run(
-        *arguments: str | Path,
-        cwd: Path | None = None,
-        env: dict[str, str] | None = None,
-        stdin: bytes | None = None,
-        code: int | None = 0,
-    ) -> Done:
-        ended = subprocess.run(
-            [sys.executable, "-m", "flowtime", *map(str, arguments)],
-            cwd=cwd or tmp_path,
-            env={**os.environ, **(env or {})},
-            input=b"" if stdin is None else stdin,
-            capture_output=True,
-            check=False,
-        )
-        done = Done(
-            ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(), ended.stdout
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        if code not in {None, done.code}:
-            pytest.fail(f"exit code {done.code}, not {code}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-        return done
-
-    return run
-
-
-@pytest.fixture
-def listing() -> Callable[[Path], dict[str, str]]:
-    """Every file under a folder with the SHA-256 of its bytes, every folder with its kind."""
-
-    def of(folder: Path) -> dict[str, str]:
-        return {
-            path.relative_to(folder).as_posix(): (
-                hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
-            )
-            for path in sorted(folder.rglob("*"))
-        }
-
-    return of
+    """The command, in `tmp_path`."""
+    return Command(tmp_path)
 
 
 class Disk(Protocol):
@@ -128,6 +54,30 @@ def serve(tmp_path: Path) -> Iterator[Servers]:
     """`serve(*options, env=...)` is the URL of a new server over the registry `artifacts` in `tmp_path`."""
     with Servers(tmp_path) as servers:
         yield servers
+
+
+@pytest.fixture(scope="module")
+def browser(unavailable: Callable[[str], NoReturn]) -> Iterator[Browser]:
+    """A Chromium that the tests of a module share."""
+    if CHROMIUM is None:
+        unavailable("not installed: chromium")
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """Opens windows on servers; in none of them anything may go wrong."""
+    windows: list[Watched] = []
+
+    def window(base: str, width: int = 1280, theme: str = "light") -> Watched:
+        windows.append(Watched(browser, base, width, theme))
+        return windows[-1]
+
+    yield window
+    for each in windows:
+        each.close()
+        assert (each.complaints, each.elsewhere) == ([], [])
 
 
 SHOP = """\

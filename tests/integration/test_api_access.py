@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.integration.conftest import Command
+from tests.commands import Command
 from tests.servers import Servers, bearer, new_token, problem
 
 from flowtime.api.access_file import add, read
@@ -45,7 +45,7 @@ def ticket(auth: Path, user: str = "ada") -> str:
 
 
 def artifacts(url: str, header: dict[str, str]) -> httpx.Response:
-    return httpx.get(f"{url}/v1/artifacts", headers=header)
+    return httpx.get(f"{url}/v1/artifacts", headers=header, timeout=60)
 
 
 def test_browsers_log_in_with_a_token_and_out(url: str, auth: Path) -> None:

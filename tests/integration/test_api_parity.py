@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.integration.conftest import Command
+from tests.commands import Command
 from tests.servers import Servers
 from tests.worlds import make_world
 

@@ -8,12 +8,12 @@ import random
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import listing
 
 HEADER = "time_bin,component_id,measure,value\n"
 PNG = (
@@ -200,7 +200,6 @@ def test_an_unknown_id_is_told_with_the_nearest_there_is(
     flowtime: Any,
     shop: Path,
     tmp_path: Path,
-    listing: Callable[[Path], dict[str, str]],
 ) -> None:
     flowtime("run", "--model", shop)
     (tmp_path / "data.csv").write_bytes(rows(*HOURS))

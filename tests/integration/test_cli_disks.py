@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import listing
 
-Listing = Callable[[Path], dict[str, str]]
 FORMATS = ("gold", "ndjson", "parquet")
 
 
@@ -46,7 +45,7 @@ def big(tmp_path: Path) -> Path:
 
 
 def test_a_read_only_registry_is_read_and_not_written(
-    flowtime: Any, disk: Any, shop: Path, tmp_path: Path, listing: Listing
+    flowtime: Any, disk: Any, shop: Path, tmp_path: Path
 ) -> None:
     small = disk(4096)
     at = ("--artifacts", small / "artifacts")
@@ -93,9 +92,7 @@ def test_a_registry_that_cannot_be_made_on_a_read_only_disk(flowtime: Any, disk:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_an_export_to_a_read_only_disk(
-    format: str, flowtime: Any, disk: Any, shop: Path, listing: Listing
-) -> None:
+def test_an_export_to_a_read_only_disk(format: str, flowtime: Any, disk: Any, shop: Path) -> None:
     flowtime("run", "--model", shop)
     small = disk(1024)
     flowtime("export", "--run", "shop_run", "--format", format, "--out", small / "old")
@@ -116,7 +113,7 @@ def test_an_export_to_a_read_only_disk(
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_export_to_a_full_disk_leaves_the_older_file(
-    format: str, flowtime: Any, disk: Any, shop: Path, big: Path, listing: Listing
+    format: str, flowtime: Any, disk: Any, shop: Path, big: Path
 ) -> None:
     small = disk(1024)
     flowtime("run", "--model", shop)
@@ -138,7 +135,7 @@ def test_an_export_to_a_full_disk_leaves_the_older_file(
 
 
 def test_a_full_registry_stores_nothing_half_and_goes_on_when_there_is_room(
-    flowtime: Any, disk: Any, shop: Path, big: Path, tmp_path: Path, listing: Listing
+    flowtime: Any, disk: Any, shop: Path, big: Path, tmp_path: Path
 ) -> None:
     small = disk(2048)
     at = ("--artifacts", small / "artifacts")

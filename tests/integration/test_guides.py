@@ -18,6 +18,8 @@ from shutil import which
 from typing import NoReturn
 
 import pytest
+from tests.commands import Command
+from tests.servers import Servers
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -25,7 +27,7 @@ COMMAND = re.compile(r"(.*?)(?:  # exit code (\d+))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Line:
     """A command line of a guide, how it ends, and the lines that it shows."""
 
     line: str
@@ -33,7 +35,7 @@ class Command:
     shown: list[str]
 
 
-def steps(text: str) -> Iterator[Command | tuple[str, str]]:
+def steps(text: str) -> Iterator[Line | tuple[str, str]]:
     """The guide's commands and files, in order."""
     for language, name, body in BLOCK.findall(text):
         if name:
@@ -43,14 +45,49 @@ def steps(text: str) -> Iterator[Command | tuple[str, str]]:
                 first, *shown = part.splitlines()
                 command = COMMAND.fullmatch(first)
                 assert command is not None
-                yield Command(command[1], int(command[2] or 0), [line for line in shown if line])
+                yield Line(command[1], int(command[2] or 0), [line for line in shown if line])
 
 
-def prints(command: Command, output: str) -> bool:
+def prints(command: Line, output: str) -> bool:
     """Whether the lines shown are printed in this order."""
     lines = iter(output.splitlines())
     patterns = [re.escape(line).replace(r"\.\.\.", ".*") for line in command.shown]
     return all(any(re.fullmatch(pattern, line.rstrip()) for line in lines) for pattern in patterns)
+
+
+def follow(guide: str, folder: Path, **variables: str) -> set[str]:
+    """Does what a guide says, in a folder, but for commands of programs that are not here; returns these."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONWARNINGS": "error", **variables}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    text = (DOCS / f"{guide}.md").read_text(encoding="utf-8")
+    found = list(steps(text))
+    assert sum(isinstance(step, Line) for step in found) == text.count("\n$ ") > 5
+    missing = set()
+    for step in found:
+        if isinstance(step, tuple):
+            path = folder / step[0]
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(step[1], encoding="utf-8")
+            continue
+        program, *words = step.line.split()
+        if program == "export":
+            environment |= dict(word.split("=", 1) for word in words)
+            continue
+        if which(program, path=environment["PATH"]) is None:
+            missing.add(program)
+            continue
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", step.line],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        printed = done.stdout + done.stderr
+        assert done.returncode == step.exit_code, f"{step.line}\n{printed}"
+        assert prints(step, printed), f"{step.line}\n{printed}\ndoes not print\n{step.shown}"
+    return missing
 
 
 @pytest.mark.parametrize(
@@ -65,44 +102,19 @@ def prints(command: Command, output: str) -> bool:
         "guides/use-from-python",
         "guides/use-in-ci",
         "guides/write-a-reader",
+        "guides/write-a-template",
     ],
 )
 def test_everything_in_the_guide_runs_as_shown(
     guide: str, tmp_path: Path, unavailable: Callable[[str], NoReturn]
 ) -> None:
-    text = (DOCS / f"{guide}.md").read_text(encoding="utf-8")
-    scripts = Path(sys.executable).parent
-    environment = os.environ | {
-        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-        "LC_ALL": "C.UTF-8",
-        "PYTHONWARNINGS": "error",
-    }
-    missing = set()
-    commands = 0
-    for step in steps(text):
-        if isinstance(step, tuple):
-            name, body = step
-            (tmp_path / name).write_text(body, encoding="utf-8")
-            continue
-        program = step.line.split()[0]
-        if which(program, path=environment["PATH"]) is None:
-            missing.add(program)
-            continue
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", step.line],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
-        printed = done.stdout + done.stderr
-        assert done.returncode == step.exit_code, f"{step.line}\n{printed}"
-        assert prints(step, printed), f"{step.line}\n{printed}\ndoes not print\n{step.shown}"
-        commands += 1
-    assert commands > 5
-    if missing:
+    if missing := follow(guide, tmp_path):
         unavailable(f"not installed: {', '.join(sorted(missing))}; all else in the guide ran")
+
+
+@pytest.mark.needs("bash", "curl")
+def test_everything_in_the_guide_to_the_api_runs_as_shown(tmp_path: Path, serve: Servers) -> None:
+    assert follow("guides/use-the-http-api", tmp_path, URL=serve()) == set()
 
 
 def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
@@ -139,18 +151,11 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     assert "137.75" in printed.stdout
 
 
-def test_the_demo_ends_as_the_readme_shows(tmp_path: Path) -> None:
+def test_the_demo_ends_as_the_readme_shows(flowtime: Command) -> None:
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     shown = next(body for language, _, body in BLOCK.findall(text) if body.startswith("5. "))
-    done = subprocess.run(
-        [sys.executable, "-m", "flowtime", "demo"],
-        cwd=tmp_path,
-        capture_output=True,
-        check=True,
-        encoding="utf-8",
-    )
 
     def steady(output: str) -> str:
         return re.sub(r"\d{4}-\d\d-\d\d_[0-9a-f]{8}|  [\d.]+ m?s$", "", output, flags=re.MULTILINE)
 
-    assert steady(done.stdout).rstrip().endswith(steady(shown).rstrip())
+    assert steady(flowtime("demo").stdout).rstrip().endswith(steady(shown).rstrip())

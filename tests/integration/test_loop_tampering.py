@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import listing
 
 from flowtime.errors import InvalidInput
 from flowtime.service import Flowtime
@@ -16,7 +17,6 @@ from flowtime.settings import load
 
 FLIPS = 300
 FILES = ("run.csv", "run.csv.datapackage.json", "run.ndjson", "run.ndjson.datapackage.json", "run.parquet")
-Listing = Callable[[Path], dict[str, str]]
 
 
 @pytest.fixture
@@ -45,9 +45,7 @@ def changes(data: bytes, chance: random.Random) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_changed_byte_passes(
-    name: str, flow: Flowtime, files: Path, tmp_path: Path, listing: Listing
-) -> None:
+def test_no_changed_byte_passes(name: str, flow: Flowtime, files: Path, tmp_path: Path) -> None:
     original = (files / name).read_bytes()
     data = files / name.removesuffix(".datapackage.json")
     before = listing(tmp_path / "artifacts")
@@ -62,9 +60,7 @@ def test_no_changed_byte_passes(
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_file_that_was_cut_off_passes(
-    name: str, flow: Flowtime, files: Path, tmp_path: Path, listing: Listing
-) -> None:
+def test_no_file_that_was_cut_off_passes(name: str, flow: Flowtime, files: Path, tmp_path: Path) -> None:
     original = (files / name).read_bytes()
     data = files / name.removesuffix(".datapackage.json")
     before = listing(tmp_path / "artifacts")
@@ -78,7 +74,7 @@ def test_no_file_that_was_cut_off_passes(
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_command_exits_2_and_says_what_to_do(
-    name: str, flowtime: Any, files: Path, tmp_path: Path, listing: Listing
+    name: str, flowtime: Any, files: Path, tmp_path: Path
 ) -> None:
     original = (files / name).read_bytes()
     data = files / name.removesuffix(".datapackage.json")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import listing
 
 from flowtime.formats import FORMATS, format_named
 from flowtime.loop.models import Label
@@ -155,7 +155,7 @@ def test_the_command_exits_10_and_says_where(suffix: str, flowtime: Any, shop: P
 
 
 def test_of_a_stored_model_only_the_verification_record_is_left(
-    flowtime: Any, shop: Path, tmp_path: Path, listing: Callable[[Path], dict[str, str]]
+    flowtime: Any, shop: Path, tmp_path: Path
 ) -> None:
     env = {"FLOWTIME_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
@@ -170,9 +170,7 @@ def test_of_a_stored_model_only_the_verification_record_is_left(
     assert len([path for path in after if path.endswith(".sqlite")]) == 1
 
 
-def test_of_a_model_file_nothing_is_left(
-    flowtime: Any, shop: Path, tmp_path: Path, listing: Callable[[Path], dict[str, str]]
-) -> None:
+def test_of_a_model_file_nothing_is_left(flowtime: Any, shop: Path, tmp_path: Path) -> None:
     env = {"FLOWTIME_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
     before = listing(tmp_path)

@@ -32,6 +32,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.commands import Command
 
 from flowtime.core import canonical
 from flowtime.formats import EXPORTS, FORMATS
@@ -96,17 +97,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ]
     grid = {"bins": BINS, "binSize": 1, "binUnit": "hours", "start": "2025-01-01T00:00:00Z"}
     (folder / "awkward.json").write_text(json.dumps({"grid": grid, "nodes": nodes}), encoding="utf-8")
-
-    def flowtime(*arguments: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "flowtime", *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
+    flowtime = Command(folder)
     flowtime("run", "--model", "awkward.json", "--name", "awkward")
     paths = {}
     for name, format in EXPORTS.items():

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from tests.commands import ended, started, together
+from tests.worlds import publish
 
 from flowtime.errors import Unavailable
 from flowtime.registry import Query, Registry
-from flowtime.registry.catalog import Catalog
 from flowtime.registry.verify import verify
 
 CROWDED = 20.0 if os.environ.get("FLOWTIME_TEST_ALL") == "1" else 3.0
@@ -118,32 +119,9 @@ def command(script: str, folder: Path, argument: str = "") -> list[str]:
     return [sys.executable, "-c", script, str(folder / "artifacts"), str(folder / "cache"), argument]
 
 
-def started(each: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(each, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def ended(processes: list[subprocess.Popen[str]]) -> list[str]:
-    """What each printed; each must end well."""
-    spoken = [(*process.communicate(), process.returncode) for process in processes]
-    assert [error for _, error, code in spoken if code or error] == []
-    return [output for output, _, _ in spoken]
-
-
-def together(*commands: list[str]) -> list[str]:
-    """Runs all at once, and returns what each printed; each must end well."""
-    return ended([started(each) for each in commands])
-
-
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     return Registry.open(tmp_path / "artifacts", cache_dir=tmp_path / "cache")
-
-
-def publish(registry: Registry, kind: Any = "run", name: str = "one", size: int = 1, **fields: Any) -> str:
-    with registry.stage(kind) as staging:
-        (staging.path / "binned_v0.csv").write_bytes(b"x" * size)
-        catalog = Catalog(kind=kind, name=name, owner="a", source="engine", engine_version="1", **fields)
-        return str(staging.publish(catalog)["id"])
 
 
 def assert_whole(registry: Registry, root: Path, *, deep: bool = True) -> None:
@@ -165,7 +143,7 @@ def assert_whole(registry: Registry, root: Path, *, deep: bool = True) -> None:
 
 def test_killed_two_hundred_times_nothing_is_half_there(registry: Registry, tmp_path: Path) -> None:
     chance = random.Random(20250919)
-    model = publish(registry, "model", "model", model_hash="sha256:00")
+    model = publish(registry, "model", name="model", model_hash="sha256:00")
     with subprocess.Popen(
         command(DISTURBED, tmp_path, model), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
@@ -259,7 +237,7 @@ def test_full_disk_stores_nothing_half(small_disk: Path, tmp_path: Path) -> None
     def fill() -> None:
         nonlocal published
         while True:
-            publish(registry, size=30_000)
+            publish(registry, files={"binned_v0.csv": bytes(30_000)})
             published += 1
 
     with pytest.raises(Unavailable) as caught:
@@ -271,7 +249,7 @@ def test_full_disk_stores_nothing_half(small_disk: Path, tmp_path: Path) -> None
     [newest] = registry.find(Query(size=1)).artifacts
     registry.delete(newest["id"])
     registry.purge()
-    publish(registry, size=20_000)
+    publish(registry, files={"binned_v0.csv": bytes(20_000)})
     assert registry.find(Query()).total == published
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import random
 import signal
 import socket
@@ -20,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import together
+from tests.worlds import publish
 
 from flowtime.cli import main
 from flowtime.registry import Query, Registry
-from flowtime.registry.catalog import Catalog
 from flowtime.storage import open_store
 
 COMMON = """
@@ -93,23 +93,6 @@ for number in range(5):
 
 def command(script: str, root: str, cache: Path, argument: str = "", hours: float = 0) -> list[str]:
     return [sys.executable, "-c", COMMON + script, root, str(cache), argument, str(hours)]
-
-
-def together(*commands: list[str]) -> list[str]:
-    """Runs all at once; each must end well. What they printed."""
-    processes = [
-        subprocess.Popen(each, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for each in commands
-    ]
-    ended = [(*process.communicate(), process.returncode) for process in processes]
-    assert [error for _, error, code in ended if code or error] == []
-    return [out for out, _, _ in ended]
-
-
-def publish(registry: Registry, kind: Any = "run", name: str = "one", **fields: Any) -> str:
-    with registry.stage(kind) as staging:
-        (staging.path / "binned_v0.csv").write_bytes(os.urandom(100))
-        catalog = Catalog(kind=kind, name=name, owner="a", source="engine", engine_version="1", **fields)
-        return str(staging.publish(catalog)["id"])
 
 
 def assert_whole(registry: Registry) -> set[str]:
@@ -212,7 +195,7 @@ def test_killed_at_any_moment_nothing_is_half_visible(
 ) -> None:
     chance = random.Random(20250919)
     registry = Registry.open(seaweedfs, cache_dir=tmp_path / "cache")
-    base = publish(registry, "model", "base", model_hash="sha256:00")
+    base = publish(registry, "model", name="base", model_hash="sha256:00")
     for _ in range(16):
         # Four at a time, so that some are killed in the middle of what another one follows.
         processes = [
@@ -384,7 +367,7 @@ def test_a_lost_reply_to_a_conditional_put_is_no_conflict(
         address = f"http://127.0.0.1:{proxy.server_address[1]}"
         monkeypatch.setenv("AZURITE_BLOB_STORAGE_URL" if name == "azurite" else "AWS_ENDPOINT_URL", address)
         registry = Registry.open(root, cache_dir=tmp_path / "cache")
-        model = publish(registry, "model", "shop", model_hash="sha256:c2c6abcd")
+        model = publish(registry, "model", name="shop", model_hash="sha256:c2c6abcd")
         assert model == "shop_c2c6abcd"  # the first id it tried, not one to evade a conflict
         assert registry.versions(model) == [1]
         seen.clear()

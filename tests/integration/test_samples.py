@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.commands import Command, listing
 
 MODEL = """
 metadata: {id: queue}
@@ -27,34 +24,18 @@ rng: {seed: 7}
 """
 
 
-def flowtime(folder: Path, *arguments: str, code: int = 0, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flowtime", *arguments],
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def as_json(folder: Path, *arguments: str, **environment: str) -> dict:
-    return json.loads(flowtime(folder, *arguments, "--json", **environment))
+@pytest.fixture(scope="module")
+def flowtime(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """The command, in a folder with `queue.yaml`."""
+    command = Command(tmp_path_factory.mktemp("samples"))
+    (command.folder / "queue.yaml").write_text(MODEL, encoding="utf-8")
+    return command
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("samples")
-    (folder / "queue.yaml").write_text(MODEL, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(folder: Path) -> dict:
+def run(flowtime: Command) -> dict:
     arguments = ("--model", "queue.yaml", "--samples", "40", "--workers", "1", "--name", "sampled")
-    return as_json(folder, "run", *arguments, PYTHONHASHSEED="1", LC_ALL="C")
+    return flowtime("run", *arguments, "--json", env={"PYTHONHASHSEED": "1", "LC_ALL": "C"}).json
 
 
 def test_the_catalog_says_what_the_run_holds(run: dict) -> None:
@@ -76,52 +57,52 @@ def test_the_catalog_says_what_the_run_holds(run: dict) -> None:
     assert len(names) == 20
 
 
-def test_processes_hash_seeds_and_locales_make_no_difference(folder: Path, run: dict) -> None:
+def test_processes_hash_seeds_and_locales_make_no_difference(flowtime: Command, run: dict) -> None:
     arguments = ("--model", "queue.yaml", "--samples", "40", "--workers", "2", "--name", "again")
-    again = as_json(folder, "run", *arguments, PYTHONHASHSEED="2", LC_ALL="C.UTF-8", TZ="Asia/Tokyo")
+    env = {"PYTHONHASHSEED": "2", "LC_ALL": "C.UTF-8", "TZ": "Asia/Tokyo"}
+    again = flowtime("run", *arguments, "--json", env=env).json
     assert again["data"] == run["data"]
     assert again["inputs_hash"] == run["inputs_hash"]
-    data = [Path(folder, catalog["files"]["binned_v0.csv"]).read_bytes() for catalog in (run, again)]
+    data = [Path(flowtime.folder, catalog["files"]["binned_v0.csv"]).read_bytes() for catalog in (run, again)]
     assert data[0] == data[1]
 
 
-def test_the_number_of_samples_is_an_input(folder: Path, run: dict) -> None:
-    more = as_json(folder, "run", "--model", "queue.yaml", "--samples", "41", "--name", "more")
-    one = as_json(folder, "run", "--model", "queue.yaml", "--name", "one")
+def test_the_number_of_samples_is_an_input(flowtime: Command, run: dict) -> None:
+    more = flowtime("run", "--model", "queue.yaml", "--samples", "41", "--name", "more", "--json").json
+    one = flowtime("run", "--model", "queue.yaml", "--name", "one", "--json").json
     assert len({catalog["inputs_hash"] for catalog in (run, more, one)}) == 3
     assert one["samples"] is None
 
 
 @pytest.mark.parametrize(("format", "name"), [("gold", "run.csv"), ("parquet", "run.parquet")])
-def test_an_export_comes_back_with_its_model(folder: Path, run: dict, format: str, name: str) -> None:
-    flowtime(folder, "export", "--run", run["id"], "--format", format, "--out", name)
-    back = as_json(folder, "import", "--data", name, "--name", "back")
+def test_an_export_comes_back_with_its_model(flowtime: Command, run: dict, format: str, name: str) -> None:
+    flowtime("export", "--run", run["id"], "--format", format, "--out", name)
+    back = flowtime("import", "--data", name, "--name", "back", "--json").json
     assert back["rebuilt"]
     assert back["data"] == run["data"]
     assert (back["samples"], back["seed"], back["capabilities"]) == (40, 7, run["capabilities"])
     # what no distribution reaches was computed again; the rest cannot be, from statistics
     assert back["conformance"]["ok"]
     assert {entry["component"] for entry in back["conformance"]["series"]} == {"Team"}
-    compared = as_json(folder, "compare", "--baseline", run["id"], "--comparison", back["id"])
+    compared = flowtime("compare", "--baseline", run["id"], "--comparison", back["id"], "--json").json
     assert len(compared["series"]) == 20
     assert all(entry["equal"] for entry in compared["series"])
 
 
-def test_statistics_without_their_description_are_no_run_of_the_model(folder: Path, run: dict) -> None:
-    flowtime(folder, "export", "--run", run["id"], "--format", "gold", "--out", "plain.csv")
+def test_statistics_without_their_description_are_no_run_of_the_model(flowtime: Command, run: dict) -> None:
+    flowtime("export", "--run", run["id"], "--format", "gold", "--out", "plain.csv")
     arguments = ("--data", "plain.csv", "--dry-run", "--ignore-metadata", "--model", "queue.yaml")
-    report = json.loads(flowtime(folder, "import", *arguments, "--json", code=2))
-    assert report["error"]["code"] == "FT807"
+    assert flowtime("import", *arguments, "--json", code=2).error["code"] == "FT807"
 
 
-def test_the_loop_closes(folder: Path) -> None:
-    report = as_json(folder, "test-loop", "--model", "queue.yaml", "--samples", "30")
+def test_the_loop_closes(flowtime: Command) -> None:
+    report = flowtime("test-loop", "--model", "queue.yaml", "--samples", "30", "--json").json
     assert report["ok"]
     assert all(entry["checks"]["computed_again"] for entry in report["formats"].values())
 
 
-def test_too_many_samples_are_refused_and_nothing_is_kept(folder: Path, run: dict) -> None:
-    before = sorted(path.name for path in (folder / "artifacts" / "runs").iterdir())
-    refused = flowtime(folder, "run", "--model", "queue.yaml", "--samples", "10000001", "--json", code=2)
-    assert json.loads(refused)["error"]["code"] == "FT305"
-    assert sorted(path.name for path in (folder / "artifacts" / "runs").iterdir()) == before
+def test_too_many_samples_are_refused_and_nothing_is_kept(flowtime: Command, run: dict) -> None:
+    before = listing(flowtime.folder / "artifacts" / "runs")
+    refused = flowtime("run", "--model", "queue.yaml", "--samples", "10000001", "--json", code=2)
+    assert refused.error["code"] == "FT305"
+    assert listing(flowtime.folder / "artifacts" / "runs") == before

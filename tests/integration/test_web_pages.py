@@ -12,8 +12,8 @@ from typing import NoReturn
 import httpx
 import pytest
 from playwright.sync_api import Browser, Download, Page, expect
-from tests.browser import AXE, CHROMIUM, THEMES, WIDTHS, Watched, chromium
-from tests.integration.conftest import Command
+from tests.browser import AXE, THEMES, WIDTHS, Watched
+from tests.commands import Command
 from tests.servers import Servers
 
 from flowtime.service import Flowtime
@@ -39,14 +39,6 @@ PAGES = (
 
 
 @pytest.fixture(scope="module")
-def browser(unavailable: Callable[[str], NoReturn]) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        unavailable("not installed: chromium")
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Flowtime:
     """A registry with a model, its run, and the run come back as telemetry; tests only read it."""
     folder = tmp_path_factory.mktemp("pages")
@@ -66,26 +58,6 @@ def base(made: Flowtime) -> Iterator[str]:
         yield servers()
 
 
-@pytest.fixture
-def watched(browser: Browser) -> Iterator[Callable[[str], Watched]]:
-    """Opens windows on servers; in none of them anything may go wrong."""
-    windows: list[Watched] = []
-
-    def window(base: str, width: int = 1280, theme: str = "light") -> Watched:
-        windows.append(Watched(browser, base, width, theme))
-        return windows[-1]
-
-    yield window
-    for each in windows:
-        each.close()
-        assert (each.complaints, each.elsewhere) == ([], [])
-
-
-def only(kind: str, service: Flowtime) -> str:
-    """The id of the newest artifact of a kind."""
-    return service.newest(kind)
-
-
 # -- every page --------------------------------------------------------------------------------------------
 
 
@@ -97,7 +69,7 @@ def test_everybody_can_use_every_page(
     if not AXE.exists():
         unavailable("axe-core is not installed: `make emulators`")
     window = watched(base, width, theme)
-    own = [f"/artifacts/{only(kind, made)}" for kind in ("model", "run", "telemetry")]
+    own = [f"/artifacts/{made.newest(kind)}" for kind in ("model", "run", "telemetry")]
     for path in (*PAGES, *own, f"{own[1]}?export=gold"):
         page = window.open(path)
         assert (path, window.violations(), max(window.overflow(), 0)) == (path, [], 0)

@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, Request, expect
-from tests.browser import AXE, CHROMIUM, THEMES, WIDTHS, Watched, chromium
-from tests.integration.conftest import Command
+from playwright.sync_api import Dialog, Page, Request, expect
+from tests.browser import AXE, THEMES, WIDTHS, Watched
+from tests.commands import Command
 from tests.servers import Servers
 
 from flowtime.service import Flowtime
@@ -32,14 +32,6 @@ def chain() -> bytes:
     first = {"id": "n0", "kind": "const", "values": list(range(BINS))}
     nodes = [first, *({"id": f"n{k}", "kind": "expr", "expr": f"n{k - 1} + 1"} for k in range(1, WIDE))]
     return json.dumps({"grid": {"bins": BINS, "binSize": 1, "binUnit": "minutes"}, "nodes": nodes}).encode()
-
-
-@pytest.fixture(scope="module")
-def browser(unavailable: Callable[[str], NoReturn]) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        unavailable("not installed: chromium")
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +62,6 @@ def base(made: Flowtime) -> Iterator[str]:
     """The address of a server of that registry."""
     with Servers(Path(made.settings.artifacts).parent) as servers:
         yield servers()
-
-
-@pytest.fixture
-def watched(browser: Browser) -> Iterator[Callable[..., Watched]]:
-    """Opens windows on servers; in none of them anything may go wrong."""
-    windows: list[Watched] = []
-
-    def window(base: str, width: int = 1280, theme: str = "light") -> Watched:
-        windows.append(Watched(browser, base, width, theme))
-        return windows[-1]
-
-    yield window
-    for each in windows:
-        each.close()
-        assert (each.complaints, each.elsewhere) == ([], [])
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import vega_datasets
+from tests.importing import from_text, refusal
 
 from flowtime.core.grid import Grid, parse_instant
 from flowtime.core.series import SeriesKey, same_bits
@@ -19,21 +20,10 @@ from flowtime.errors import InvalidInput
 from flowtime.formats.align import IN_MEMORY
 from flowtime.formats.problems import problem_table
 from flowtime.formats.readers import BLOCK_BYTES
-from flowtime.formats.telemetry import Imported, import_file
+from flowtime.formats.telemetry import import_file
 
 SEATTLE = Path(vega_datasets.__file__).parent / "_data" / "seattle-temps.csv"
 AS_IT_IS: dict[str, Any] = {"wide": True, "component": "seattle", "time_format": "%Y/%m/%d %H:%M"}
-
-
-def from_text(text: str | bytes, **options: Any) -> Imported:
-    return import_file(io.BytesIO(text.encode() if isinstance(text, str) else text), **options)
-
-
-def refusal(source: str | bytes | Path, code: str, **options: Any) -> InvalidInput:
-    with pytest.raises(InvalidInput) as caught:
-        (import_file if isinstance(source, Path) else from_text)(cast("Any", source), **options)
-    assert caught.value.code == code, caught.value
-    return caught.value
 
 
 # The temperatures of Seattle, step by step as a person gets there.

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import polars as pl
 import pytest
+from tests.importing import from_text, refusal
 
 from flowtime.core.grid import MAX_BINS, Grid, parse_instant
 from flowtime.core.series import SeriesKey, SeriesSet, same_bits
@@ -21,7 +22,7 @@ from flowtime.errors import FlowtimeError, InvalidInput, NotFound
 from flowtime.formats import FORMATS, GOLD, NDJSON, PARQUET, TABLES, Format
 from flowtime.formats.export import export_file, export_stream
 from flowtime.formats.metadata import MAX_METADATA, describe, sidecar_path, write_sidecar
-from flowtime.formats.telemetry import Imported, import_file
+from flowtime.formats.telemetry import import_file
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -50,24 +51,12 @@ def exported(folder: Path, format: Format, series: SeriesSet | None = None) -> P
     return export_file(series or table(), DESCRIPTION, format, folder / f"x{format.extension}").path
 
 
-def from_text(text: str | bytes, **options: Any) -> Imported:
-    return import_file(io.BytesIO(text.encode() if isinstance(text, str) else text), **options)
-
-
 def rows(lines: Iterable[str]) -> str:
     return HEADER + "".join(f"{line}\n" for line in lines)
 
 
 def hours(values: Iterable[object], component: str = "a", first: int = 0) -> list[str]:
     return [f"2025-01-01T{first + n:02}:00:00Z,{component},m,{value}" for n, value in enumerate(values)]
-
-
-def refusal(source: str | bytes | Path, code: str, **options: Any) -> InvalidInput:
-    read = import_file if isinstance(source, Path) else from_text
-    with pytest.raises(InvalidInput) as caught:
-        read(cast("Any", source), **options)
-    assert caught.value.code == code, caught.value
-    return caught.value
 
 
 # Files of flowtime's own.

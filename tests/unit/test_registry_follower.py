@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.worlds import publish
 
 from flowtime.registry import Query, Registry
-from flowtime.registry.catalog import Catalog
 from flowtime.registry.index import Index
 from flowtime.storage import Listing, LocalStore
 
@@ -57,13 +57,6 @@ class Counting(LocalStore):
     def list(self, prefix: str) -> Listing:
         self.listed.append(prefix)
         return super().list(prefix)
-
-
-def publish(registry: Registry, kind: Any = "run", update: str | None = None, **fields: Any) -> str:
-    with registry.stage(kind) as staging:
-        (staging.path / "binned_v0.csv").write_text("x")
-        given = {"name": "one", "owner": "ada", "source": "engine", "engine_version": "1", **fields}
-        return str(staging.publish(Catalog(kind=kind, **given), update=update)["id"])
 
 
 def seen(registry: Registry) -> list[tuple[Any, ...]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.worlds import publish
 
 from flowtime.errors import Denied, NotFound
 from flowtime.registry import Query, Reader, Registry
@@ -25,20 +26,6 @@ READERS = {"ada": ADA, "bob": BOB, "eve": EVE, "nobody": Reader(""), "root": Rea
 def registry(tmp_path: Path) -> Iterator[Registry]:
     with Registry.open(tmp_path / "artifacts", cache_dir=tmp_path / "cache") as opened:
         yield opened
-
-
-def publish(
-    registry: Registry,
-    kind: Any = "run",
-    update: str | None = None,
-    deterministic: bool = False,
-    **fields: Any,
-) -> str:
-    with registry.stage(kind) as staging:
-        (staging.path / "binned_v0.csv").write_text("x")
-        given = {"name": "one", "owner": "ada", "source": "engine", "engine_version": "1", **fields}
-        catalog = Catalog(kind=kind, **given)
-        return str(staging.publish(catalog, update=update, deterministic=deterministic)["id"])
 
 
 @pytest.fixture

@@ -5,32 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests import worlds
 
 from flowtime.core.grid import Grid
 from flowtime.registry import Registry
-from flowtime.registry.catalog import Catalog, Data, Topology
+from flowtime.registry.catalog import Data, Topology
 from flowtime.registry.verify import verify
 
 DIGEST = "sha256:" + "0" * 64
-TABLE = "time_bin,component_id,measure,value\n0,shop,served,1\n1,shop,served,2.5\n"
+TABLE = b"time_bin,component_id,measure,value\n0,shop,served,1\n1,shop,served,2.5\n"
+
+publish = partial(worlds.publish, files={"binned_v0.csv": TABLE, "model.yaml": b"nodes: []\n"})
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     with Registry.open(tmp_path / "artifacts", cache_dir=tmp_path / "cache") as opened:
         yield opened
-
-
-def publish(registry: Registry, kind: Any = "run", update: str | None = None, **fields: Any) -> str:
-    with registry.stage(kind) as staging:
-        (staging.path / "binned_v0.csv").write_text(TABLE)
-        (staging.path / "model.yaml").write_text("nodes: []\n")
-        given = {"name": "one", "owner": "ada", "source": "engine", "engine_version": "1", **fields}
-        return str(staging.publish(Catalog(kind=kind, **given), update=update)["id"])
 
 
 @pytest.fixture
