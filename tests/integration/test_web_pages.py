@@ -80,6 +80,26 @@ def test_everybody_can_use_every_page(
             window.complaints.clear()
 
 
+def test_pages_fit_the_narrowest_window(base: str, made: Flowtime, watched: Callable[..., Watched]) -> None:
+    window = watched(base, 320)
+    own = [f"/artifacts/{only(kind, made)}" for kind in ("model", "run", "telemetry")]
+    for path in {*PAGES, *own} - {"/artifacts/none"}:
+        window.open(path)
+        assert (path, max(window.overflow(), 0)) == (path, 0)
+
+
+def test_without_javascript_the_pages_say_what_still_works(base: str, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{base}/artifacts")
+    assert "JavaScript is off" in page.inner_text("main")
+    page.goto(f"{base}/templates/checkout")
+    page.fill("[name=name]", "by form alone")
+    page.get_by_role("button", name="Create and run").click()
+    page.wait_for_url("**/artifacts/by-form-alone_run_*")
+    context.close()
+
+
 def test_a_page_loads_little_and_everything_from_its_own_server(base: str, browser: Browser) -> None:
     window = Watched(browser, base)
     taken: list[int] = []

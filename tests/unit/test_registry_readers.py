@@ -106,6 +106,8 @@ def test_what_is_hidden_cannot_be_changed_deleted_or_brought_back(
             use()
     registry.delete(hidden)
     assert eve.trash() == []
+    with pytest.raises(NotFound, match="no artifact"):
+        eve.resolve(hidden)
     assert eve.status()["trash"] == 0
     for use in (lambda: eve.restore(hidden), lambda: eve.purge(hidden)):
         with pytest.raises(NotFound) as caught:

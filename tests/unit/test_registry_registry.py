@@ -587,6 +587,8 @@ def test_trash(registry: Registry) -> None:
     assert (ids(registry), trashed(registry)) == ([], [id])
     with pytest.raises(NotFound):
         registry.catalog(id)
+    with pytest.raises(NotFound, match=f"is in the trash\nflowtime restore {id}"):
+        registry.resolve(id)
     assert registry.restore(id) == id
     assert (ids(registry), trashed(registry)) == ([id], [])
     assert registry.versions(id) == [1, 2]

@@ -153,7 +153,7 @@ class Registry:
         try:
             id = self._follower.ask(lambda view: _resolve(view, base, kinds))
         except NotFound:
-            self._tell_of_unreadable(base)
+            self._tell_why_not(base)
             raise
         if version is None:
             return id
@@ -470,11 +470,15 @@ class Registry:
         """Whether the reader may read the artifact; who sees all need not ask the index."""
         return self._sees_all() or self._follower.ask(lambda view: view.get(id)) is not None
 
-    def _tell_of_unreadable(self, id: str) -> None:
-        """Raises Unavailable (FT510) where the artifact is there, and its catalog is not one."""
-        if not documents.is_id(id) or not self._sees_all():
+    def _tell_why_not(self, id: str) -> None:
+        """Raises NotFound (FT501) where the artifact is in the trash, Unavailable (FT510) where its catalog
+        is there and cannot be read.
+        """
+        if not documents.is_id(id):
             return
-        path = self.artifacts.path(id)
+        if any(self._trashed(folder, id) is not None for folder in FOLDERS.values()):
+            raise NotFound("FT501", f'"{id}" is in the trash', hint=f"flowtime restore {id} brings it back")
+        path = self.artifacts.path(id) if self._sees_all() else None
         for problem in self._follower.problems() if path is not None else ():
             if problem.path == path:
                 raise self.artifacts.unreadable(path, problem.reason)
