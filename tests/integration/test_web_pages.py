@@ -82,13 +82,14 @@ def test_everybody_can_use_every_page(
 
 def test_pages_fit_the_narrowest_window(base: str, made: Flowtime, watched: Callable[..., Watched]) -> None:
     window = watched(base, 320)
-    own = [f"/artifacts/{only(kind, made)}" for kind in ("model", "run", "telemetry")]
+    own = [f"/artifacts/{made.newest(kind)}" for kind in ("model", "run", "telemetry")]
     for path in {*PAGES, *own} - {"/artifacts/none"}:
         window.open(path)
         assert (path, max(window.overflow(), 0)) == (path, 0)
 
 
-def test_without_javascript_the_pages_say_what_still_works(base: str, browser: Browser) -> None:
+def test_without_javascript_the_pages_say_what_still_works(serve: Servers, browser: Browser) -> None:
+    base = serve()
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{base}/artifacts")
