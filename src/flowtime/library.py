@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -188,12 +188,14 @@ class Artifact:
         """
         return Model(self._service.model_of(self.id))
 
-    def edit(self, add: Iterable[str] = (), remove: Iterable[str] = (), **fields: Any) -> Self:
+    def edit(self, add: str | Iterable[str] = (), remove: str | Iterable[str] = (), **fields: Any) -> Self:
         """Adds and removes tags; `fields` are name, description, owner, visibility and star.
 
         Raises InvalidInput (FT508) on a value that is not allowed.
         """
-        self._service.edit(self.id, add, remove, **fields)
+        if "tags" in fields:
+            fields["tags"] = _texts(fields["tags"])
+        self._service.edit(self.id, _texts(add), _texts(remove), **fields)
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -272,10 +274,10 @@ class Registry:
         kind: str | None = None,
         *,
         query: str | None = None,
-        tags: Iterable[str] = (),
+        tags: str | Iterable[str] = (),
         owner: str | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
+        since: date | str | None = None,
+        until: date | str | None = None,
         starred: bool = False,
         sort: str = "created_desc",
         limit: int | None = None,
@@ -283,8 +285,8 @@ class Registry:
         """The artifacts to which all of this applies, newest first unless `sort` says otherwise.
 
         `query`: words of name, description, tags, nodes, template or owner. `tags`: those that an artifact
-        must have. `since` and `until`: when it was made, as instants or ISO 8601 text. Raises InvalidInput
-        (FT504).
+        must have. `since` and `until`: when it was made, as instants, dates or ISO 8601 text. Raises
+        InvalidInput (FT504).
         """
         found: list[Artifact] = []
         page = 1
@@ -292,10 +294,10 @@ class Registry:
             answer = self._service.find(
                 kinds=() if kind is None else (kind,),
                 text=query,
-                tags=tuple((tag,) for tag in tags),
+                tags=tuple((tag,) for tag in _texts(tags)),
                 owner=owner,
-                since=moment(since) if isinstance(since, str) else since,
-                until=moment(until, end=True) if isinstance(until, str) else until,
+                since=_instant(since),
+                until=_instant(until, end=True),
                 starred=starred,
                 sort=sort,
                 page=page,
@@ -346,7 +348,7 @@ class Registry:
         telemetry: Telemetry | str | None = None,
         bind: Mapping[str, str] | None = None,
         name: str | None = None,
-        tags: Iterable[str] = (),
+        tags: str | Iterable[str] = (),
         description: str | None = None,
         seed: int | None = None,
         samples: int | None = None,
@@ -365,7 +367,7 @@ class Registry:
             telemetry=None if telemetry is None else _reference(telemetry),
             bind=[f"{series}={node}" for series, node in (bind or {}).items()],
             name=name,
-            tags=tuple(tags),
+            tags=_texts(tags),
             description=description,
             deterministic=deterministic,
             **options,
@@ -377,7 +379,7 @@ class Registry:
         path: str | Path,
         *,
         name: str | None = None,
-        tags: Iterable[str] = (),
+        tags: str | Iterable[str] = (),
         model: Artifact | str | None = None,
         **options: Any,
     ) -> Telemetry:
@@ -388,7 +390,9 @@ class Registry:
         timezone, ignore_extra, ignore_metadata, strict. Raises InvalidInput (FT4xx) with all bad rows.
         """
         belongs = None if model is None else _reference(model)
-        brought = self._service.import_data(Path(path), name=name, tags=tuple(tags), model=belongs, **options)
+        brought = self._service.import_data(
+            Path(path), name=name, tags=_texts(tags), model=belongs, **options
+        )
         telemetry = Telemetry(self._service, brought["id"])
         telemetry.report = {key: brought[key] for key in ("rebuilt", "conformance", "import")}
         return telemetry
@@ -403,9 +407,11 @@ class Registry:
         """
         return self._service.compare(_reference(baseline), _reference(comparison), threshold)
 
-    def test_loop(self, model: Artifact | str | Path, formats: Iterable[str] = ("all",)) -> dict[str, Any]:
+    def test_loop(
+        self, model: Model | Artifact | str | Path, formats: str | Iterable[str] = "all"
+    ) -> dict[str, Any]:
         """Run, export, import and verify in every format: the JSON of `flowtime test-loop --json`."""
-        return self._service.test_loop(_reference(model), formats=formats)
+        return self._service.test_loop(self._published(model), formats=_texts(formats))
 
     def close(self) -> None:
         """Lets go of the index; the registry may still be used."""
@@ -449,13 +455,29 @@ def evaluate(
     place of nodes, by node id. Raises InvalidInput where a sampled node has no seed (FT214) or an input does
     not fit (FT303).
     """
+    if not isinstance(model, Model):
+        raise TypeError(f"evaluate takes what load_model gives, not {model!r}")
     return Evaluation(model, Flowtime.evaluate_model(model._stored, seed=seed, inputs=inputs))  # noqa: SLF001
 
 
 def _reference(artifact: Artifact | str | Path) -> str:
     if isinstance(artifact, Path):
         return str(artifact.absolute())  # with a separator, so that it is no name
+    if isinstance(artifact, Model):
+        raise TypeError("a loaded model is no artifact of the registry; run it, or name the file")
     return artifact if isinstance(artifact, str) else artifact.id
+
+
+def _texts(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Several texts; one alone is not taken for its letters."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _instant(given: date | str | None, *, end: bool = False) -> datetime | None:
+    """An instant; a date as the end includes its whole day."""
+    if given is None or isinstance(given, datetime):
+        return given
+    return moment(given if isinstance(given, str) else given.isoformat(), end=end)
 
 
 def _library(module: str, extra: str) -> Any:

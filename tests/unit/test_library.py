@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -144,6 +145,35 @@ def test_finding(registry: ft.Registry, desk: Path) -> None:
     with pytest.raises(ft.FlowtimeError) as caught:
         registry.get("tuesday")
     assert caught.value.code == "FT501"
+
+
+def test_one_text_is_one_word_and_not_its_letters(registry: ft.Registry, desk: Path) -> None:
+    run = registry.run(desk, tags="weekday")
+    assert run.tags == ["weekday"]
+    assert registry.list(tags="weekday") == [run]
+    assert sorted(run.edit("kept", "weekday").tags) == ["kept"]
+    assert run.edit(tags="again").tags == ["again"]
+    run.export(desk.with_name("desk.csv"))
+    assert registry.import_file(desk.with_name("desk.csv"), tags="back").tags == ["back"]
+    assert list(registry.test_loop(desk, "gold")["formats"]) == ["gold"]
+
+
+def test_days_bound_a_list(registry: ft.Registry, desk: Path) -> None:
+    run = registry.run(desk)
+    made = datetime.fromisoformat(run.catalog["created_utc"])
+    today, day = made.date(), timedelta(days=1)
+    assert registry.list("run", since=today, until=today) == registry.list("run", since=made) == [run]
+    assert registry.list("run", since=today + day) == registry.list("run", until=today - day) == []
+
+
+def test_a_loaded_model_is_taken_or_said_not_to_be(registry: ft.Registry, desk: Path) -> None:
+    model = ft.load_model(desk)
+    assert registry.test_loop(model, "gold")["ok"]
+    run = registry.run(model)
+    with pytest.raises(TypeError, match="a loaded model is no artifact"):
+        registry.compare(run, model)
+    with pytest.raises(TypeError, match="evaluate takes what load_model gives"):
+        ft.evaluate("desk.yaml")
 
 
 def test_a_what_if(registry: ft.Registry) -> None:
