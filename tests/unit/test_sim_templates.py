@@ -71,6 +71,14 @@ def test_places_in_texts_and_formulas(shop: templates.Template) -> None:
     assert node(document, "again")["expr"] == "CONV(late, [0, 0.6, 0.2]) + CONV(late, [0.6, 0.2])"
 
 
+def test_a_number_alone_is_a_title_too() -> None:
+    shop = templates.load(
+        SHOP.replace("The ${name} shop", "${lag}").replace("${name}/bin", "${name}"), "shop.yaml"
+    )
+    shop.check()
+    assert shop.fill({"lag": 7})["metadata"]["title"] == "7"
+
+
 def test_a_filled_document_says_where_it_comes_from(shop: templates.Template) -> None:
     document = shop.fill({"lag": 2}, "slow")
     assert document["provenance"]["template"] == "shop"

@@ -1,8 +1,8 @@
 """Templates: a model document with places, and the parameters that fill them.
 
 A place is `${name}` in a text value of the document. Filling works on parsed values, never on text: a value
-that is a place as a whole becomes the parameter's value with its type, a place inside a formula becomes
-a literal, and a place inside a title, a description or a unit becomes plain text. So no value of a
+that is a place as a whole becomes the parameter's value with its type, a place in a formula becomes
+a literal, and a place in a title, a description or a unit becomes plain text. So no value of a
 parameter can change the structure of the document.
 
 The file `checkout.yaml` holds the template `checkout`. flowtime brings some; a folder can hold more.
@@ -538,9 +538,9 @@ def _fill(value: Any, key: str | int | None, chosen: Mapping[str, Any]) -> Any:
     if key == _FORMULA:
         return _PLACE.sub(lambda match: _literal(chosen[match[1]], _in_array(value, match.start())), value)
     whole = _PLACE.fullmatch(value)
-    if whole is None:
+    filled = None if whole is None else chosen[whole[1]]
+    if whole is None or (key in _TEXTS and not isinstance(filled, list)):
         return _PLACE.sub(lambda match: _plain(chosen[match[1]]), value)
-    filled = chosen[whole[1]]
     return list(filled) if isinstance(filled, list) else filled
 
 
