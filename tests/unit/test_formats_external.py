@@ -402,3 +402,10 @@ def test_a_wide_table_with_our_column_names_says_each_problem_once() -> None:
     said = [(each.line, each.message) for each in error.errors]
     why = "is not a number (an empty field is a missing value)"
     assert said == [(2, f'component_id "web": {why}'), (3, f'measure "x": {why}')]
+
+
+def test_a_grid_that_would_end_after_the_calendar_is_refused() -> None:
+    text = "time_bin,component_id,measure,value\n9999-12-30,a,m,1\n9999-12-31T12:00,a,m,2\n"
+    assert "ends after the year 9999" in str(refusal(text, "FT405"))
+    last = from_text(text.replace("T12:00", "")).series.grid
+    assert Grid.from_json(last.to_json()) == last

@@ -25,6 +25,8 @@ MIN_INSTANT = -62_135_596_800_000_000
 """0001-01-01T00:00:00Z in microseconds since 1970."""
 MAX_INSTANT = 253_402_300_799_999_999
 """9999-12-31T23:59:59.999999Z in microseconds since 1970."""
+LONGEST = MAX_INSTANT + 1 - MIN_INSTANT
+"""The length of the longest grid in microseconds: the years 1 to 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,16 @@ class Grid:
         """The grid that `to_json` wrote; raises KeyError, TypeError or ValueError on anything else."""
         bins, bin_size, bin_unit = document["bins"], document["binSize"], document["binUnit"]
         start = document.get("start")
-        if bin_unit not in BIN_UNITS or type(bins) is not int or type(bin_size) is not int:
-            raise ValueError(f"not a grid: {document}")
-        if not 1 <= bins <= MAX_BINS or bin_size < 1:
-            raise ValueError(f"not a grid: {document}")
-        return cls(bins, bin_size, bin_unit, None if start is None else parse_instant(start))
+        if bin_unit not in BIN_UNITS:
+            raise ValueError(f"the unit is {bin_unit!r}; {', '.join(BIN_UNITS)} are allowed")
+        if type(bins) is not int or not 1 <= bins <= MAX_BINS:
+            raise ValueError(f"the number of bins is {bins!r}; 1 to {MAX_BINS:,} is allowed")
+        if type(bin_size) is not int or bin_size < 1:
+            raise ValueError(f"the size of a bin is {bin_size!r}; 1 or more is allowed")
+        grid = cls(bins, bin_size, bin_unit, None if start is None else parse_instant(start))
+        if bins * grid.step > LONGEST or (grid.end is not None and grid.end > MAX_INSTANT + 1):
+            raise ValueError("its bins do not lie between the years 1 and 9999")
+        return grid
 
     def __str__(self) -> str:
         unit = self.bin_unit if self.bin_size != 1 else self.bin_unit.removesuffix("s")

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flowtime.core.grid import MAX_BINS, MICROSECONDS, Grid, format_instant
+from flowtime.core.grid import MAX_BINS, MAX_INSTANT, MICROSECONDS, Grid, format_instant
 from flowtime.core.series import FloatArray, SeriesKey
 from flowtime.errors import Diagnostic, InvalidInput
 from flowtime.formats.clock import Clock
@@ -144,7 +144,15 @@ def infer_grid(rows: Rows) -> Grid:
         why = f"the gaps between the times share only {_duration(step)}, see {_nearest(rows)}"
         raise _too_many(rows, bins, why, "Give a grid of longer bins with --grid, and --align floor.")
     unit = next(unit for unit in reversed(MICROSECONDS) if step % MICROSECONDS[unit] == 0)
-    return Grid(bins, step // MICROSECONDS[unit], unit, rows.low)
+    grid = Grid(bins, step // MICROSECONDS[unit], unit, rows.low)
+    if rows.high + step > MAX_INSTANT + 1:
+        raise InvalidInput(
+            "FT405",
+            f"the times make a grid of {grid}, whose last bin ends after the year 9999",
+            where=rows.source,
+            hint="Give a grid of shorter bins with --grid.",
+        )
+    return grid
 
 
 def _nearest(rows: Rows) -> str:

@@ -38,11 +38,18 @@ def read_grid(text: str) -> Grid:
     pairs = dict(part.strip().partition("=")[::2] for part in text.split(","))
     names = {"bins": "bins", "size": "binSize", "unit": "binUnit", "start": "start"}
     try:
+        if not names.keys() - {"start"} <= pairs.keys() <= names.keys():
+            raise ValueError("it takes bins, size and unit, and start where bins have times")
         document: JSON = {names[name]: value for name, value in pairs.items()}
-        counts = {name: int(document[name]) for name in ("bins", "binSize")}
+        counts = {name: _whole(document[name]) for name in ("bins", "binSize")}
         return Grid.from_json({**document, **counts})
-    except (KeyError, ValueError):
-        raise InvalidInput("FT808", f"{text!r} is no grid", hint=f"write it as {example}") from None
+    except ValueError as error:
+        hint = f"write it as {example}"
+        raise InvalidInput("FT808", f"{text!r} is no grid: {error}", hint=hint) from None
+
+
+def _whole(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdigit() else text
 
 
 _SEEN_BINS, _SEEN_SERIES = 8, 6

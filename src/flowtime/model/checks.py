@@ -11,10 +11,10 @@ from typing import Any
 
 from flowtime.core.grid import (
     BIN_UNITS,
+    LONGEST,
     MAX_BINS,
     MAX_INSTANT,
     MICROSECONDS,
-    MIN_INSTANT,
     BinUnit,
     Grid,
     parse_instant,
@@ -140,7 +140,7 @@ class Checker:
             self.read.problem("FT205", ("grid", "binUnit"), message, hint=did_you_mean(str(unit), BIN_UNITS))
             return None
         bin_unit: BinUnit = unit or "hours"
-        longest = (MAX_INSTANT - MIN_INSTANT) // MICROSECONDS[bin_unit] // (bins or 1)
+        longest = LONGEST // MICROSECONDS[bin_unit] // (bins or 1)
         if not longest:
             message = f"grid: {bins:,} {bin_unit} are more than lie between the years 1 and 9999"
             self.read.problem("FT205", ("grid", "bins"), message)
