@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
@@ -103,13 +104,9 @@ def parse_instant(text: str) -> int:
 
 def parse_moment(text: str) -> datetime:
     """An ISO 8601 date and time, without a time zone where it states no offset; raises ValueError."""
-    head, dot, tail = text.partition(".")
-    if dot:
-        fraction = tail[: len(tail) - len(tail.lstrip("0123456789"))]
-        if fraction[6:].strip("0"):
-            raise ValueError(f"finer than a microsecond: {text!r}")
-        text = f"{head}.{fraction[:6]}{tail[len(fraction) :]}"
-    return datetime.fromisoformat(text)
+    if re.search(r"[.,][0-9]{6}0*[1-9]", text):
+        raise ValueError(f"finer than a microsecond: {text!r}")
+    return datetime.fromisoformat(text)  # which leaves out all digits after the sixth
 
 
 def format_instant(microseconds: int) -> str:

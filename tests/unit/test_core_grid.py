@@ -1,0 +1,74 @@
+"""The grid: its words, its documents, and instants as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowtime.core.grid import MAX_BINS, Grid, format_instant, parse_instant
+
+DAY = parse_instant("2025-03-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("grid", "text"),
+    [
+        (Grid(1, 1, "hours"), "1 bin of 1 hour"),
+        (Grid(24, 5, "minutes"), "24 bins of 5 minutes"),
+        (Grid(2, 1, "weeks", DAY), "2 bins of 1 week from 2025-03-01T00:00:00Z"),
+    ],
+)
+def test_a_grid_in_words(grid: Grid, text: str) -> None:
+    assert str(grid) == text
+
+
+def test_bins_have_their_times_or_their_index() -> None:
+    counted, clock = Grid(3), Grid(3, 6, "hours", DAY)
+    assert [counted.time_bin(2), counted.label(2), counted.end] == [2, "2", None]
+    assert clock.time_bin(2) == DAY + 12 * 3_600_000_000
+    assert [clock.label(2), format_instant(clock.end)] == ["2025-03-01T12:00:00Z", "2025-03-01T18:00:00Z"]
+
+
+@pytest.mark.parametrize("grid", [Grid(), Grid(1), Grid(MAX_BINS), Grid(7, 2, "days", DAY)])
+def test_a_document_reads_back_as_the_grid(grid: Grid) -> None:
+    assert Grid.from_json(grid.to_json()) == grid
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bins": 0},
+        {"bins": MAX_BINS + 1},
+        {"bins": 2.0},
+        {"bins": True},
+        {"binSize": 0},
+        {"binSize": "1"},
+        {"binUnit": "months"},
+        {"start": "yesterday"},
+    ],
+)
+def test_anything_else_is_no_grid(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"not a grid|isoformat"):
+        Grid.from_json({"bins": 24, "binSize": 1, "binUnit": "hours", **change})
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("2025-03-01", "2025-03-01T00:00:00Z"),
+        ("2025-03-01T02:00:00+02:00", "2025-03-01T00:00:00Z"),
+        ("2025-03-01T00:00:00.25Z", "2025-03-01T00:00:00.25Z"),
+        ("2025-03-01T00:00:10.100000000Z", "2025-03-01T00:00:10.1Z"),
+        ("2025-03-01T00:00:00.1234560-01:00", "2025-03-01T01:00:00.123456Z"),
+        ("1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_instants_are_written_in_utc_with_the_digits_they_need(text: str, written: str) -> None:
+    assert format_instant(parse_instant(text)) == written
+
+
+@pytest.mark.parametrize("text", ["2025-03-01T00:00:00.1234561Z", "2025-03-01 00:00:00,1234561"])
+def test_digits_finer_than_a_microsecond_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="finer than a microsecond"):
+        parse_instant(text)
