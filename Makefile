@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install -
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 
-.PHONY: demo serve test check style types fmt bench fuzz docs reference golden fresh audit lock emulators changelog clean help
+.PHONY: demo serve test check style types fmt bench fuzz coverage mutants docs reference golden fresh audit lock emulators changelog clean help
 
 demo: $(VENV)/flowtime ## run the whole loop on a template: model, run, export, import, verified
 	@$(BIN)/flowtime demo
@@ -40,6 +40,15 @@ bench: $(VENV)/dev ## measure speed as ratios to bare calls (ARGS=... to choose)
 
 fuzz: $(VENV)/dev ## give every reader bytes that nobody would write (ARGS="--minutes 60 csv parquet")
 	@$(BIN)/python -m fuzz $(ARGS)
+
+coverage: $(VENV)/dev emulators ## run all tests and show which lines and branches they leave out (ARGS="-k grid" to choose)
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/python -m coverage run -m pytest -n auto --durations 20 $(ARGS); status=$$?; \
+	  $(BIN)/python -m coverage combine --quiet; $(BIN)/python -m coverage html --quiet; \
+	  $(BIN)/python -m coverage report --skip-covered; exit $$status
+
+mutants: $(VENV)/dev ## change the heart of the code in one place at a time: which tests notice? (ARGS="--sample 100 core/grid.py")
+	@$(BIN)/python scripts/mutants.py $(ARGS)
 
 docs: $(VENV)/dev ## build the documentation as a site into build/docs
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs

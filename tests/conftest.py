@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 SERVERS = "TEST_SERVERS_FOLDER"
 """Names the folder by which the workers of one test run share the servers of stores."""
@@ -53,6 +53,10 @@ TEST_ALL = os.environ.get("FLOWTIME_TEST_ALL") == "1"
 
 settings.register_profile("dev", max_examples=100, deadline=None)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
+# a mutant is killed by any example: few are tried, and none is made smaller
+settings.register_profile(
+    "mutants", settings.get_profile("ci"), max_examples=20, phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 

@@ -285,7 +285,8 @@ def check(model: Model) -> None:
         assert f"in {len(bins)} bin" in noted[id] and noted[id].endswith(f"first in bin {bins[0]}")
 
 
-EXAMPLES = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings().max_examples
+EXAMPLES = settings(max_examples=2 * FEW, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @EXAMPLES
@@ -294,7 +295,7 @@ def test_any_model_has_the_values_and_warnings_of_the_plain_evaluator(model: Mod
     check(model)
 
 
-@settings(EXAMPLES, max_examples=60)
+@settings(EXAMPLES, max_examples=FEW * 3 // 5)
 @given(models(copies=ROW_GROUPS))
 def test_equal_groups_evaluated_together_have_the_same_values(model: Model) -> None:
     check(model)

@@ -82,3 +82,9 @@ def test_long_sums_and_deep_nesting_are_read_and_written() -> None:
     assert len(list(expression.names(expression.parse(long)))) == 9_000
     deep = "ABS(" * 99 + "x" + ")" * 99
     assert expression.format(expression.parse(deep)) == deep
+
+
+def test_a_formula_has_a_longest_length() -> None:
+    assert expression.parse("x".ljust(expression.MAX_LENGTH)) == Name("x")
+    with pytest.raises(FormulaSyntaxError, match="has 100001 characters, 100000 are allowed"):
+        expression.parse("x".ljust(expression.MAX_LENGTH + 1))

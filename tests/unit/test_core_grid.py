@@ -36,21 +36,28 @@ def test_a_document_reads_back_as_the_grid(grid: Grid) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "says"),
     [
-        {"bins": 0},
-        {"bins": MAX_BINS + 1},
-        {"bins": 2.0},
-        {"bins": True},
-        {"binSize": 0},
-        {"binSize": "1"},
-        {"binUnit": "months"},
-        {"start": "yesterday"},
+        ({"bins": 0}, "number of bins is 0"),
+        ({"bins": MAX_BINS + 1}, "number of bins is 1000001; 1 to 1,000,000"),
+        ({"bins": 2.0}, "number of bins is 2.0"),
+        ({"bins": True}, "number of bins is True"),
+        ({"binSize": 0}, "size of a bin is 0"),
+        ({"binSize": "1"}, "size of a bin is '1'"),
+        ({"binUnit": "months"}, "unit is 'months'; seconds, minutes"),
+        ({"start": "yesterday"}, "isoformat"),
+        ({"bins": 2, "binUnit": "days", "start": "9999-12-31"}, "between the years 1 and 9999"),
+        ({"bins": MAX_BINS, "binUnit": "weeks"}, "between the years 1 and 9999"),
     ],
 )
-def test_anything_else_is_no_grid(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"not a grid|isoformat"):
+def test_anything_else_is_no_grid(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
         Grid.from_json({"bins": 24, "binSize": 1, "binUnit": "hours", **change})
+
+
+def test_a_grid_may_end_with_the_last_year() -> None:
+    last = {"bins": 1, "binSize": 1, "binUnit": "days", "start": "9999-12-31T00:00:00Z"}
+    assert Grid.from_json(last).to_json() == last
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtime.core.grid import Grid
-from flowtime.core.series import SeriesKey, SeriesSet, sparkline
+from flowtime.core.series import SeriesKey, SeriesSet, same_bits, sparkline
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -22,6 +22,20 @@ def test_a_series_is_found_by_its_key() -> None:
     assert series[SeriesKey("shop", "errors")].tolist() == [3.0, 4.0]
     with pytest.raises(KeyError, match="queue"):
         series[SeriesKey("shop", "queue")]
+
+
+def test_sets_are_equal_where_nothing_differs() -> None:
+    def series(grid: Grid, measure: str, unit: str | None, *values: float) -> SeriesSet:
+        return SeriesSet(grid, (SeriesKey("shop", measure),), (unit,), np.array([values]))
+
+    one = series(Grid(2), "served", None, 0.0, math.nan)
+    assert one.equals(series(Grid(2), "served", None, 0.0, math.nan))
+    assert not one.equals(series(Grid(2), "served", None, -0.0, math.nan))
+    assert not one.equals(series(Grid(2), "served", None, math.nan, 0.0))
+    assert not one.equals(series(Grid(2), "served", "orders", 0.0, math.nan))
+    assert not one.equals(series(Grid(2), "errors", None, 0.0, math.nan))
+    assert not one.equals(series(Grid(2, start=0), "served", None, 0.0, math.nan))
+    assert not same_bits(np.zeros(2), np.zeros(3))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +50,7 @@ def test_a_series_is_found_by_its_key() -> None:
         ([1e308] * 1000, "▁" * 24),
         ([-1e308] * 480 + [1e308] * 480, "▁" * 12 + "█" * 12),
         ([-3.0, -2.0], "▁█"),
+        ([2.0, 2.0] * 12 + [2.0, math.nan] * 12, "▁" * 24),
     ],
 )
 def test_sparkline_shows_the_shape(values: list[float], line: str) -> None:

@@ -55,6 +55,19 @@ def test_describe_shows_steps_formulas_needs_and_what_breaks_a_cycle() -> None:
 
 def test_the_plan_is_json() -> None:
     document = json.loads(json.dumps(compile(Model(SHOP, Grid(24))).to_json()))
+    assert document["grid"] == {"bins": 24, "binSize": 1, "binUnit": "hours"}
+    assert document["steps"][0] == {
+        "kind": "source",
+        "node": "capacity",
+        "definition": "const 12.0 in every bin",
+    }
+    assert document["steps"][4] == {
+        "kind": "vector",
+        "node": "utilisation",
+        "formula": "served / capacity",
+        "needs": ["capacity", "served"],
+        "needsEarlier": [],
+    }
     assert [step["kind"] for step in document["steps"]] == [
         "source",
         "source",
@@ -88,6 +101,31 @@ def test_a_cycle_without_a_delay_is_refused_with_its_path(formulas: dict[str, st
         plan_of(*(expr(id, text) for id, text in formulas.items()))
     assert error.value.code == "FT213"
     assert f"cycle without a delay: {path} " in error.value.message
+
+
+def test_describe_tells_equal_groups_apart_and_distributions_by_their_shape() -> None:
+    half = Pmf((0.0, 1.0), (0.5, 0.5))
+    plan = plan_of(
+        PmfNode(id="drawn", pmf=half, sampled=True),
+        PmfNode(id="lag", pmf=Pmf((1.0, 2.0), (0.5, 0.5))),
+        PmfNode(id="shaped", pmf=half, profile=(1.0,) * 24),
+        expr("a", "CONV(a, lag) + drawn"),
+        expr("b", "CONV(b, lag) + SHIFT(shaped, 1)"),
+    )
+    assert plan.describe().splitlines()[1:] == [
+        "1. drawn = pmf, one draw per bin",
+        "2. lag = pmf, expectation",
+        "3. shaped = pmf, expectation, profile by bin",
+        "4. feedback group of 1 node, bin by bin in this order:",
+        "   - a = CONV(a, lag) + drawn",
+        "     needs drawn",
+        "     needs earlier bins of a",
+        "   the cycle is broken by CONV(a, lag) in a",
+        "   feedback group of 1 node, bin by bin in this order:",
+        "   - b = CONV(b, lag) + SHIFT(shaped, 1)",
+        "     needs earlier bins of b, shaped",
+        "   the cycle is broken by CONV(b, lag) in b",
+    ]
 
 
 def test_a_bound_input_breaks_up_its_feedback_group() -> None:

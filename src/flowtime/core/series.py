@@ -83,8 +83,6 @@ def floats(values: Iterable[float | None]) -> FloatArray:
 
 def same_bits(a: FloatArray, b: FloatArray) -> bool:
     """Whether both arrays hold the same doubles bit for bit, any missing equal to any missing."""
-    if a.shape != b.shape:
-        return False
     missing = np.isnan(a)
     return bool(
         np.array_equal(missing, np.isnan(b))
