@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,24 @@ def test_it_serves_what_the_command_made_meanwhile(flowtime: Any, servers: Serve
     assert httpx.get(f"{url}/v1/artifacts/new", timeout=60).json()["id"] == made["id"]
     assert httpx.delete(f"{url}/v1/artifacts/{made['id']}?confirm=true", timeout=60).status_code == 200
     assert flowtime("list", "--json").json["total"] == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_ends_when_asked_before_it_is_up(workers: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flowtime", "serve", "--port", "0", "--workers", workers]
+    for pause in (0, 0.001, 0.01, 0.1):
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        ) as process:
+            assert process.stdout is not None
+            assert "http://127.0.0.1:" in process.stdout.readline()
+            time.sleep(pause)
+            process.terminate()
+            try:
+                process.wait(timeout=60)
+            finally:
+                process.kill()
+            assert process.returncode in (0, 143)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -67,17 +67,23 @@ def serve(
         timeout_keep_alive=30,
         timeout_worker_healthcheck=60,
     )
-    # The web server ends in good order at a signal, and raises it again then.
-    signals = (signal.SIGINT, signal.SIGTERM)
     main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals if main}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if main}
     try:
         if workers > 1:
             with tempfile.TemporaryDirectory(prefix="flowtime-metrics-") as folder:
                 os.environ[SHARED] = folder
                 Multiprocess(settings, sockets=[bound]).run()
         else:
-            uvicorn.Server(settings).run(sockets=[bound])
+            server = uvicorn.Server(settings)
+
+            def end(*_: object) -> None:
+                server.should_exit = True
+
+            # Until it listens to signals itself; at its end it raises again those that it met.
+            for number in before:
+                signal.signal(number, end)
+            server.run(sockets=[bound])
     finally:
         os.environ.pop(SHARED, None)
         for number, handler in before.items():
