@@ -99,6 +99,7 @@ def follow(guide: str, folder: Path, **variables: str) -> set[str]:
         "guides/export-import-loop",
         "guides/export-to-other-tools",
         "guides/model-your-system",
+        "guides/run-many-samples",
         "guides/use-from-python",
         "guides/use-in-ci",
         "guides/write-a-reader",
