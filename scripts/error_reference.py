@@ -87,6 +87,7 @@ class Example:
     """A row of the table: what docs/reference/errors.yaml says of a code."""
 
     fix: str
+    mended: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     run: str = ""
     python: str = ""
@@ -106,7 +107,8 @@ def examples() -> dict[str, Example]:
 def produce(code: str, example: Example) -> str:
     """Runs an example in a folder of its own; what it prints at the end, without what changes each time.
 
-    Raises WrongExampleError where that is not the code with the exit code of its kind.
+    Raises WrongExampleError where that is not the code with the exit code of its kind, or where what mends
+    it does not.
     """
     with tempfile.TemporaryDirectory(prefix="flowtime-") as folder, _alone(Path(folder, "home")):
         work = Path(folder, "work")
@@ -115,6 +117,10 @@ def produce(code: str, example: Example) -> str:
             work.joinpath(name).write_text(text, encoding="utf-8")
         with chdir(work):
             ended, printed = _python(example.python) if example.python else _commands(example)
+            if example.mended:
+                left, said = _command(_filled(example.mended))
+                if left:
+                    raise WrongExampleError(f"{code}: {example.mended} ended with {left}\n{said}")
         printed = printed.replace(str(work) + "/", "").replace(folder, "...")
     kind = CODES[code].kind
     wanted = {0} if kind is None or "curl" in example.run else {EXIT_CODES[kind]}
@@ -176,12 +182,17 @@ def _commands(example: Example) -> tuple[int, str]:
             words = line.replace(ADDRESS, address).replace(
                 "--port 8765", f"--port {address.rpartition(':')[2]}"
             )
-            ended, printed = _command(re.sub(r"\{(\w+)\}", lambda found: _newest(found[1]), words))
+            ended, printed = _command(_filled(words))
             if number < len(lines) and ended not in (0, 10):
                 raise WrongExampleError(f"{line} ended with {ended}\n{printed}")
     return ended, printed.replace(address, ADDRESS).replace(
         address.replace("localhost", "127.0.0.1"), ADDRESS
     )
+
+
+def _filled(line: str) -> str:
+    """A command with the newest id of a kind where it says `{kind}`."""
+    return re.sub(r"\{(\w+)\}", lambda found: _newest(found[1]), line)
 
 
 def _newest(kind: str) -> str:
@@ -255,6 +266,8 @@ def section(code: str, declared: Code, example: Example, printed: str) -> str:
     elif example.takes:
         parts.append(f"It takes {example.takes}; `{example.proof}` has one.")
     parts.append(f"*To fix it.* {example.fix}")
+    if example.mended:
+        parts.append(f"```console\n$ {example.mended}\n```")
     return "\n\n".join(parts) + "\n"
 
 
