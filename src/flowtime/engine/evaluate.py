@@ -29,7 +29,7 @@ from flowtime.model.spec import Model
 
 BoolArray = NDArray[np.bool_]
 MAX_VALUES = 100_000_000
-"""Nodes times bins of one evaluation, which keeps all of them in memory: 800 MB."""
+"""Nodes times bins of one evaluation: 800 MB where all of them are recorded, less where rows are shared."""
 ROW_GROUPS = 8
 """From this many equal feedback groups on, one NumPy row per bin is faster than a Python scan for each."""
 ROW_BINS = 100_000

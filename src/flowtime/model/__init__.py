@@ -6,6 +6,7 @@ InvalidInput that holds every problem.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from flowtime.core.canonical import JSON
@@ -44,13 +45,4 @@ def _checked(checker: Checker, value: object, name: str) -> Model:
         more = " or more" if len(errors) >= MAX_PROBLEMS else ""
         count = f"{len(errors)}{more} problem" + ("s" if len(errors) != 1 else "")
         raise InvalidInput("FT200", f"the model has {count}", where=name, errors=errors)
-    return Model(
-        model.nodes,
-        model.grid,
-        model.metadata,
-        model.outputs,
-        model.topology,
-        model.seed,
-        model.provenance,
-        warnings=tuple(checker.read.problems),
-    )
+    return replace(model, warnings=tuple(checker.read.problems))
