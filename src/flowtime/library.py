@@ -452,8 +452,8 @@ def evaluate(
     """The series of a model, computed without a registry; nothing is kept.
 
     `seed` takes the place of the model's. `inputs` are series, a number or None for each bin, that take the
-    place of nodes, by node id. Raises InvalidInput where a sampled node has no seed (FT214) or an input does
-    not fit (FT303).
+    place of nodes, by node id. Raises InvalidInput where a sampled node has no seed (FT214), the seed is none
+    (FT205) or an input does not fit (FT303).
     """
     if not isinstance(model, Model):
         raise TypeError(f"evaluate takes what load_model gives, not {model!r}")

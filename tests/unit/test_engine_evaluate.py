@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -313,6 +314,15 @@ def test_a_sampled_node_needs_a_seed() -> None:
         evaluate(plan)
     assert error.value.code == "FT214"
     assert evaluate(plan, seed=0).series.values.shape == (1, 4)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, "7", True])
+def test_a_seed_is_a_whole_number_within_its_bounds(seed: Any) -> None:
+    plan = compile(Model((sampled("demand"),), Grid(4)))
+    with pytest.raises(InvalidInput, match="0 to 9,223,372,036,854,775,807") as error:
+        evaluate(plan, seed=seed)
+    assert error.value.code == "FT205"
+    assert evaluate(plan, seed=2**63 - 1).series.rows == 4
 
 
 def test_draws_depend_on_seed_and_node_only() -> None:

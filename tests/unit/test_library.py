@@ -108,7 +108,12 @@ def test_evaluation_needs_no_registry(desk: Path, tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("inputs", "said"),
-    [({"calls": [1, 2]}, r"shape \(2,\)"), ({"call": [1] * 4}, "no node"), ({"calls": "abcd"}, "numbers")],
+    [
+        ({"calls": [1, 2]}, r"shape \(2,\)"),
+        ({"call": [1] * 4}, "no node"),
+        ({"calls": "abcd"}, "numbers"),
+        ({"calls": [10**400] * 4}, "numbers"),
+    ],
 )
 def test_inputs_that_do_not_fit_are_refused(desk: Path, inputs: dict[str, Any], said: str) -> None:
     with pytest.raises(ft.FlowtimeError, match=said) as caught:

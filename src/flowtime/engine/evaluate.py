@@ -25,7 +25,7 @@ from flowtime.engine.loops import Group, compiled
 from flowtime.engine.plan import Division, Feedback, Plan, Source, Vector
 from flowtime.engine.plan import compile as compile_plan
 from flowtime.errors import Diagnostic, InvalidInput
-from flowtime.model.spec import Model
+from flowtime.model.spec import MAX_SEED, Model
 
 BoolArray = NDArray[np.bool_]
 MAX_VALUES = 100_000_000
@@ -95,8 +95,8 @@ def evaluate(
 
     `seed` takes the place of the model's. `inputs` are `(bins,)` float64 series (NaN: missing) that take
     the place of nodes, by node id. Warnings: `division_by_zero` (FT301) and `non_finite` (FT302), at most
-    one of each per node. Raises InvalidInput where a sampled node has no seed (FT214), an input does not fit
-    (FT303) or there would be too many values (FT309).
+    one of each per node. Raises InvalidInput where a sampled node has no seed (FT214), the seed is none
+    (FT205), an input does not fit (FT303) or there would be too many values (FT309).
     """
     given = inputs or {}
     if given.keys() != plan.inputs:
@@ -346,7 +346,12 @@ class _Run:
 
 
 def _seed(plan: Plan, seed: int | None) -> int:
-    """The seed to draw with; raises InvalidInput (FT214) where one is needed and there is none."""
+    """The seed to draw with.
+
+    Raises InvalidInput where one is needed and there is none (FT214), or what was given is none (FT205).
+    """
+    if seed is not None and not (type(seed) is int and 0 <= seed <= MAX_SEED):
+        raise InvalidInput("FT205", f"the seed is {seed!r}; a whole number from 0 to {MAX_SEED:,} is allowed")
     chosen = plan.model.seed if seed is None else seed
     if chosen is None:
         sampled = [step.node for step in plan.steps if isinstance(step, Source) and step.pmf is not None]

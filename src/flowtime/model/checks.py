@@ -24,9 +24,17 @@ from flowtime.errors import did_you_mean
 from flowtime.model.nodes import NodeChecks
 from flowtime.model.reading import Reader, TooManyProblems, shown
 from flowtime.model.source import Path
-from flowtime.model.spec import SCHEMA_VERSION, Edge, Metadata, Model, Node, Output, Topology, TopologyNode
-
-MAX_SEED = 2**63 - 1
+from flowtime.model.spec import (
+    MAX_SEED,
+    SCHEMA_VERSION,
+    Edge,
+    Metadata,
+    Model,
+    Node,
+    Output,
+    Topology,
+    TopologyNode,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from flowtime.errors import Diagnostic
 
 SCHEMA_VERSION = 1
 DEFAULT_MEASURE = "value"
+MAX_SEED = 2**63 - 1
 
 ProfileName = Literal["weekday-office", "three-shift", "rush-hour"]
 

@@ -39,7 +39,7 @@ class Values(Opened):
     ) -> Any:
         """The engine's Evaluation of a StoredModel; `inputs` take the place of nodes, by node id.
 
-        Raises InvalidInput (FT214, FT303).
+        Raises InvalidInput (FT205, FT214, FT303).
         """
         from flowtime.core.series import floats
         from flowtime.engine import compile, evaluate
@@ -48,7 +48,7 @@ class Values(Opened):
         for node, values in (inputs or {}).items():
             try:
                 given[node] = floats(values)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise InvalidInput(
                     "FT303", f'the series for node "{node}" is not of numbers: {error}'
                 ) from error
