@@ -52,6 +52,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Flowtime:
     other = folder / "part.csv"
     other.write_text("\n".join([rows[0], *part]) + "\n", encoding="utf-8")
     service.import_data(other, name="part")
+    evening = [row for row in rows[1:] if row[10:16] >= "T18:00" and ",Web," in row]
+    other.write_text("\n".join([rows[0], *evening]) + "\n", encoding="utf-8")
+    service.import_data(other, name="evening")
     service.publish_model(chain(), name="chain")
     service.run("chain", name="long")
     return service
@@ -587,6 +590,12 @@ def test_the_first_bin_that_differs_is_a_link_to_it(
     )
     rows = list(csv.DictReader(io.StringIO(table.text)))
     assert [float(one["difference"]) for one in rows] == exact[2]["values"]
+
+
+def test_a_bin_in_the_address_counts_from_the_beginning_of_the_baseline(page: Callable[[str], Page]) -> None:
+    view = page("/compare?a=monday&b=evening&bin=287")
+    expect(view.locator(".key li").last).to_contain_text("23:55")
+    assert "&bin=287" in view.url
 
 
 def test_what_only_one_side_has_is_listed(page: Callable[[str], Page]) -> None:

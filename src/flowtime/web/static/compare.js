@@ -3,8 +3,8 @@
 
 import { api, complain, root } from "./app.js";
 import { Charts, swatch, told } from "./chart.js";
-import { Graph, HEATS, legend } from "./graph.js";
-import { address, askChart, counted, element, nameOf, numbers, PAGE, short, time, View } from "./views.js";
+import { Graph, HEATS, legend, measuresOf } from "./graph.js";
+import { address, askChart, counted, element, nameOf, numbers, PAGE, short, time, View, whole } from "./views.js";
 
 /** @typedef {import("./views.js").Chart} Chart */
 /** @typedef {import("./graph.js").Box} Box */
@@ -22,7 +22,6 @@ import { address, askChart, counted, element, nameOf, numbers, PAGE, short, time
  * @property {[string, string, string | null, number | null, number | null][]} series As in a Gap.
  */
 
-const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"].flatMap((name) => [name, `${name}.mean`]);
 const SHARE = new Intl.NumberFormat("en-GB", { style: "percent", maximumSignificantDigits: 3, signDisplay: "exceptZero" });
 
 // -- pickers ----------------------------------------------------------------------------------------------
@@ -174,17 +173,13 @@ class CompareView extends View {
 
   read() {
     const query = new URLSearchParams(location.search);
-    const bins = this.data.bins;
-    const whole = (/** @type {string} */ name, /** @type {number} */ otherwise) => {
-      const value = Number.parseInt(query.get(name) ?? "", 10);
-      return Number.isNaN(value) ? otherwise : Math.max(0, Math.min(bins, value));
-    };
-    const [from, to] = [whole("from", 0), whole("to", bins)];
+    const { bins, first } = this.data;
+    const [from, to] = [whole(query, "from", 0, bins), whole(query, "to", bins, bins)];
     const asked = query.get("series") ?? "";
     const most = this.querySelector("tbody tr");
     const name = this.named?.has(asked) ? asked : (most instanceof HTMLElement && most.dataset.series) || "";
     // The table counts the baseline's bins, the overlay those that both have.
-    const bin = Math.max(0, Math.min(whole("bin", this.data.first) - this.data.first, bins - 1));
+    const bin = Math.max(0, whole(query, "bin", first, first + bins - 1) - first);
     return { series: name, bin, from: from < to ? from : 0, to: from < to ? to : bins, show: query.get("show") === "table" ? "table" : "chart" };
   }
 
@@ -209,7 +204,7 @@ class CompareView extends View {
     const told = target.closest("button")?.dataset ?? {};
     if (told.show) this.go({ show: told.show });
     if (told.window) this.go({ from: 0, to: this.data.bins });
-    if (told.zoom) told.zoom === "all" ? this.graph?.fit() : this.graph?.closer(told.zoom === "in" ? 1.5 : 1 / 1.5);
+    if (told.zoom) this.graph?.zoomed(told.zoom);
     const row = /** @type {HTMLElement | null} */ (target.closest("button.row")?.closest("tr") ?? null);
     if (!row) return;
     this.go({ series: row.dataset.series ?? "" });
@@ -232,8 +227,7 @@ class CompareView extends View {
   async draw() {
     const { series, from, to, show } = this.state;
     const gap = this.named?.get(series);
-    for (const button of this.querySelectorAll("[data-show]"))
-      button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.show === show));
+    this.press("show", show);
     for (const button of this.querySelectorAll("button.row"))
       button.setAttribute("aria-pressed", String(button.closest("tr")?.dataset.series === series));
     if (!gap) return;
@@ -308,16 +302,12 @@ class CompareView extends View {
     try {
       const picture = await api(`${this.data.place}/graph`);
       this.graph.draw(picture, "Graph of the baseline");
-      /** @type {Map<string, number>} */
-      const found = new Map();
-      for (const box of picture.nodes)
-        for (const measure of Object.keys(box.series)) if (this.named?.has(`${box.id}.${measure}`)) found.set(measure, (found.get(measure) ?? 0) + 1);
-      const names = [...found].sort((a, b) => b[1] - a[1]).map(([name]) => name);
-      this.select.replaceChildren(...names.map((name) => element("option", { value: name }, `${name} (${found.get(name)})`)));
-      this.select.value = TELLING.find((name) => (found.get(name) ?? 0) > 1) ?? names[0] ?? "";
+      const { best, options } = measuresOf(picture.nodes, (box, measure) => this.named?.has(`${box.id}.${measure}`) ?? false);
+      this.select.replaceChildren(...options);
+      this.select.value = best ?? "";
       this.colour();
     } catch (error) {
-      this.get(".graph").replaceChildren(element("p", { class: "quiet waiting" }, error instanceof Error ? error.message : String(error)));
+      this.graph.fail(error);
     }
   }
 

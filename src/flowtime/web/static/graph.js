@@ -1,7 +1,8 @@
 // @ts-check
 /** A graph as the server laid it out: boxes to pick by mouse or keyboard, coloured by values. */
 
-import { counted, element } from "./views.js";
+import { complain } from "./app.js";
+import { counted, element, TELLING } from "./views.js";
 
 /** @typedef {{id: string, kind: string, title: string, notes: string[], x: number, y: number, width: number, height: number,
  *   series: Record<string, number>, formula?: string, semantics?: Record<string, string>}} Box */
@@ -139,6 +140,18 @@ export class Graph {
   closer(factor) {
     this.zoom = Math.max(1, Math.min(this.zoom * factor, Math.max(1, CLOSEST / this.whole())));
     this.look();
+  }
+
+  /** Does what a button of the zoom says: `in`, `out` or `all`. @param {string} way */
+  zoomed(way) {
+    if (way === "all") this.fit();
+    else this.closer(way === "in" ? 1.5 : 1 / 1.5);
+  }
+
+  /** Says in place of the picture why there is none. @param {unknown} error */
+  fail(error) {
+    this.host.replaceChildren(element("p", { class: "quiet waiting" }, error instanceof Error ? error.message : String(error)));
+    if (error instanceof TypeError) complain(error);
   }
 
   /** How large the picture is on the screen where all of it is shown. */
@@ -318,6 +331,21 @@ export class Graph {
   stop() {
     this.size.disconnect();
   }
+}
+
+/**
+ * The measures that can colour boxes, those that most of them have first: as options to choose from, and the most telling one.
+ * @param {Box[]} boxes
+ * @param {(box: Box, measure: string) => boolean} [has] Which ones count.
+ */
+export function measuresOf(boxes, has = () => true) {
+  /** @type {Map<string, number>} */
+  const found = new Map();
+  for (const box of boxes)
+    for (const measure of Object.keys(box.series)) if (has(box, measure)) found.set(measure, (found.get(measure) ?? 0) + 1);
+  const names = [...found].sort((a, b) => b[1] - a[1]).map(([name]) => name);
+  const best = TELLING.find((name) => (found.get(name) ?? 0) > 1) ?? names[0];
+  return { best, options: names.map((name) => element("option", { value: name }, `${name} (${found.get(name)})`)) };
 }
 
 /** How many colours a scale has. */

@@ -3,7 +3,7 @@
 
 import { api, complain, Problem, root, tell } from "./app.js";
 import { Graph } from "./graph.js";
-import { address, counted, element, View } from "./views.js";
+import { address, counted, View } from "./views.js";
 
 class ModelView extends View {
   /** @type {string | undefined} The component whose nodes are shown. */
@@ -18,7 +18,7 @@ class ModelView extends View {
     this.addEventListener("click", (event) => {
       const told = /** @type {HTMLElement} */ (event.target).closest("button")?.dataset ?? {};
       if (told.view) void this.draw(told.view);
-      if (told.zoom) told.zoom === "all" ? this.graph?.fit() : this.graph?.closer(told.zoom === "in" ? 1.5 : 1 / 1.5);
+      if (told.zoom) this.graph?.zoomed(told.zoom);
     });
     this.deriving();
     this.ends = new AbortController();
@@ -38,8 +38,7 @@ class ModelView extends View {
 
   /** @param {string} view */
   async draw(view) {
-    for (const button of this.querySelectorAll("[data-view]"))
-      button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.view === view));
+    this.press("view", view);
     try {
       const picture = await api(address(`/v1/models/${encodeURIComponent(this.reference ?? "")}/graph`, { nodes: view === "nodes" ? "true" : null }));
       // A model without a topology has nothing but nodes to draw.
@@ -47,8 +46,7 @@ class ModelView extends View {
       this.graph?.draw(picture, `Graph of ${this.dataset.name}`);
       this.mark();
     } catch (error) {
-      this.get(".graph").replaceChildren(element("p", { class: "quiet waiting" }, error instanceof Error ? error.message : String(error)));
-      if (error instanceof TypeError) complain(error);
+      this.graph?.fail(error);
     }
   }
 

@@ -3,8 +3,8 @@
 
 import { api, complain, root } from "./app.js";
 import { Charts, line, MOST, swatch, told } from "./chart.js";
-import { Graph, heat, legend } from "./graph.js";
-import { address, askChart, count, counted, element, least, most, nameOf, numbers, PAGE, short, Stretches, time, unitOf, View } from "./views.js";
+import { Graph, heat, legend, measuresOf } from "./graph.js";
+import { address, askChart, count, counted, element, least, most, nameOf, numbers, PAGE, short, Stretches, TELLING, time, unitOf, View, whole } from "./views.js";
 
 /** @typedef {import("./views.js").Chart} Chart */
 /** @typedef {import("./views.js").Series} Series */
@@ -36,8 +36,6 @@ import { address, askChart, count, counted, element, least, most, nameOf, number
 const LISTED = 100;
 /** Of a graph with more boxes, the part around one can be shown. */
 const MANY = 200;
-/** Measures that say most of how a system fares, the best first. */
-const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"].flatMap((name) => [name, `${name}.mean`]);
 
 class RunView extends View {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -84,21 +82,18 @@ class RunView extends View {
   /** The state that the address holds. @returns {State} */
   read() {
     const query = new URLSearchParams(location.search);
-    const whole = (/** @type {string} */ name, /** @type {number} */ otherwise) => {
-      const value = Number.parseInt(query.get(name) ?? "", 10);
-      return Number.isNaN(value) ? otherwise : Math.max(0, Math.min(this.grid.bins, value));
-    };
-    const [from, to] = [whole("from", 0), whole("to", this.grid.bins)];
+    const bins = this.grid.bins;
+    const [from, to] = [whole(query, "from", 0, bins), whole(query, "to", bins, bins)];
     const sound = from < to;
     return {
-      bin: Math.min(whole("bin", 0), this.grid.bins - 1),
+      bin: whole(query, "bin", 0, bins - 1),
       series: query.has("series") ? query.getAll("series").filter((name) => this.named.has(name)) : this.first(query.get("node")),
       node: query.get("node") ?? "",
       measure: query.get("measure") ?? "",
       view: query.get("view") === "nodes" || !this.topology ? "nodes" : "components",
       depth: query.get("depth") ?? "",
       from: sound ? from : 0,
-      to: sound ? to : this.grid.bins,
+      to: sound ? to : bins,
       show: query.get("show") === "table" ? "table" : "chart",
     };
   }
@@ -207,7 +202,7 @@ class RunView extends View {
       const told = button?.dataset ?? {};
       if (told.view) this.go({ view: told.view, node: "", depth: "", measure: "" }, true);
       if (told.show) this.go({ show: told.show }, true);
-      if (told.zoom) told.zoom === "all" ? this.graph?.fit() : this.graph?.closer(told.zoom === "in" ? 1.5 : 1 / 1.5);
+      if (told.zoom) this.graph?.zoomed(told.zoom);
       if (told.window) this.window(told.window);
     });
     this.get("#series-find").addEventListener("input", () => this.list());
@@ -283,15 +278,13 @@ class RunView extends View {
       around.hidden = picture.total <= MANY && !depth;
       this.depths.value = depth;
       this.get("#graph-names").replaceChildren(...picture.nodes.slice(0, 1000).map((/** @type {Box} */ box) => element("option", { value: box.title })));
-      for (const button of this.querySelectorAll("[data-view]"))
-        button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.view === view));
+      this.press("view", view);
       this.offer(picture.nodes);
       if (node) this.arrive(node);
       this.mark();
       await this.scale();
     } catch (error) {
-      this.get(".graph").replaceChildren(element("p", { class: "quiet waiting" }, error instanceof Error ? error.message : String(error)));
-      if (error instanceof TypeError) complain(error);
+      this.graph.fail(error);
     }
   }
 
@@ -311,13 +304,8 @@ class RunView extends View {
 
   /** Offers the measures that can colour the graph. @param {Box[]} boxes */
   offer(boxes) {
-    /** @type {Map<string, number>} */
-    const found = new Map();
-    for (const box of boxes) for (const measure of Object.keys(box.series)) found.set(measure, (found.get(measure) ?? 0) + 1);
-    const names = [...found].sort((a, b) => b[1] - a[1]).map(([name]) => name);
-    this.best = TELLING.find((name) => (found.get(name) ?? 0) > 1) ?? names[0] ?? "*";
-    if (this.state.view === "nodes" && names.length > 1) this.best = "*";
-    const options = names.map((name) => element("option", { value: name }, `${name} (${found.get(name)})`));
+    const { best, options } = measuresOf(boxes);
+    this.best = this.state.view === "nodes" && options.length > 1 ? "*" : best;
     if (this.state.view === "nodes") options.unshift(element("option", { value: "*" }, "each its own range"));
     this.measures.replaceChildren(...options);
   }
@@ -426,8 +414,7 @@ class RunView extends View {
   async drawSeries() {
     const { from, to, show } = this.state;
     const drawn = this.drawn;
-    for (const button of this.querySelectorAll("[data-show]"))
-      button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.show === show));
+    this.press("show", show);
     this.get(".window").hidden = show === "table";
     this.get(".charts").hidden = show === "table";
     this.get(".numbers").hidden = show !== "table";

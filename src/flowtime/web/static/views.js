@@ -57,6 +57,21 @@ export function address(path, parameters) {
   return query.size ? `${path}?${query}` : path;
 }
 
+/**
+ * A whole number that an address holds, from 0 to some most.
+ * @param {URLSearchParams} query
+ * @param {string} name
+ * @param {number} otherwise What holds where there is none.
+ * @param {number} most
+ */
+export function whole(query, name, otherwise, most) {
+  const value = Number.parseInt(query.get(name) ?? "", 10);
+  return Number.isNaN(value) ? otherwise : Math.max(0, Math.min(most, value));
+}
+
+/** Measures that say most of how a system fares, the best first. */
+export const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"].flatMap((name) => [name, `${name}.mean`]);
+
 /** @param {Grid} grid Seconds that a bin lasts. */
 export const step = (grid) => grid.binSize * SECONDS[grid.binUnit];
 
@@ -143,6 +158,12 @@ export class View extends HTMLElement {
     const found = this.querySelector(selector);
     if (!(found instanceof (kind ?? HTMLElement))) throw new Error(`<${this.localName}> has no ${selector}`);
     return /** @type {Kind} */ (found);
+  }
+
+  /** Presses of the buttons with `data-NAME` the one that has this value. @param {string} name @param {string} value */
+  press(name, value) {
+    for (const button of this.querySelectorAll(`[data-${name}]`))
+      button.setAttribute("aria-pressed", String(button.getAttribute(`data-${name}`) === value));
   }
 }
 
