@@ -12,7 +12,7 @@ import msgspec
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from flowtime.api.responses import base
-from flowtime.api.server import Server
+from flowtime.api.server import server_of
 from flowtime.api.session import COOKIE, LIFETIME
 from flowtime.errors import Denied, FlowtimeError
 
@@ -39,7 +39,7 @@ def login(
     """Sets the cookie of a session, and sends the browser on to the path `next`. With a wrong token a
     browser comes back to the page `/login` with `error`, the code; other clients get the problem.
     """
-    access = _server(request).access
+    access = server_of(request).access
     place = _next(request, next_)
     if access.is_open:
         return _go(place)
@@ -52,7 +52,7 @@ def login(
 @router.post("/logout", status_code=303, responses=_GOES_ON, summary="Log a browser out")
 def logout(request: Request) -> Response:
     """Ends the session, and sends the browser to the page `/login`."""
-    _server(request).access.logout(request)
+    server_of(request).access.logout(request)
     answer = _go(f"{base(request)}/login")
     answer.delete_cookie(COOKIE, path=base(request) or "/")
     return answer
@@ -63,7 +63,7 @@ def depart(request: Request, next_: Annotated[_Next, Query(alias="next")] = None
     """Sends the browser to the login of the OIDC issuer (authorization code flow with PKCE)."""
     place = _next(request, next_)
     try:
-        departure = _server(request).access.provider().depart(_callback(request))
+        departure = server_of(request).access.provider().depart(_callback(request))
     except FlowtimeError as error:
         return _back(request, error, place)
     kept = [departure.state, departure.nonce, departure.verifier, place]
@@ -84,18 +84,13 @@ def arrive(
             raise Denied("FT828", "the login was begun by another browser", hint="begin it again")
         if code is None:
             raise Denied("FT828", f"the issuer ended the login: {error!r}", hint="begin it again")
-        access = _server(request).access
+        access = server_of(request).access
         claims = access.provider().arrive(code, verifier, nonce, _callback(request))
         answer = _begun(request, access.login_oidc(claims), _next(request, place))
     except FlowtimeError as wrong:
         answer = _back(request, wrong, _next(request, place))
     answer.delete_cookie(_UNDER_WAY, path=base(request) or "/")
     return answer
-
-
-def _server(request: Request) -> Server:
-    server: Server = request.app.state.server
-    return server
 
 
 def _next(request: Request, place: str | None) -> str:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from flowtime.api import schemas
 from flowtime.api.responses import answer, created, linked
 from flowtime.api.schemas import words
-from flowtime.api.server import Call, Reading, Writing
+from flowtime.api.server import Call, Reading, Writing, server_of
 from flowtime.api.threads import run_in
 from flowtime.api.work import look
 from flowtime.errors import InvalidInput
@@ -43,7 +43,7 @@ async def text_in(request: Request) -> bytes:
     kind = request.headers.get("content-type", "application/yaml").partition(";")[0].strip().lower()
     if kind not in _TEXTS:
         raise InvalidInput("FT826", f"a model is not sent as {kind}", hint=f"allowed: {', '.join(_TEXTS)}")
-    limit = request.app.state.server.config.limits.document
+    limit = server_of(request).config.limits.document
     body = bytearray()
     async for piece in request.stream():
         body += piece

@@ -91,6 +91,12 @@ class Call:
         return None if self.caller is None or self.caller.role == "admin" else self.caller.user
 
 
+def server_of(request: Request) -> Server:
+    """The server that a request is sent to."""
+    server: Server = request.app.state.server
+    return server
+
+
 _BEARER = HTTPBearer(auto_error=False, description="A token of `flowtime token new`, or of an OIDC issuer.")
 
 
@@ -98,7 +104,7 @@ def reading(
     request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)] = None
 ) -> Call:
     """A request that may look; raises Denied (FT828, FT832) where its caller is not known."""
-    server: Server = request.app.state.server
+    server = server_of(request)
     return Call(request, server, server.access.caller(request))
 
 

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from flowtime.api import schemas
 from flowtime.api.responses import answer
-from flowtime.api.server import Reading, Server, Writing
+from flowtime.api.server import Reading, Writing, server_of
 from flowtime.errors import CODES, NotFound, Unavailable
 from flowtime.version import __version__
 
@@ -20,7 +20,7 @@ router = APIRouter()
 @router.get("/healthz", responses=schemas.ok(schemas.Health), summary="Is the server alive", tags=["system"])
 def health(request: Request) -> Response:
     """Whether the registry answers, which one it is (its UUID), and the version of the server."""
-    server: Server = request.app.state.server
+    server = server_of(request)
     try:
         registry = server.service.registry_id()
     except Unavailable as error:

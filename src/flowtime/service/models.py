@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,10 @@ class Models(Opened):
         **label: Any,
     ) -> JSON:
         """A model artifact from a template; returns its catalog."""
-        from flowtime.loop import authoring, models
+        from flowtime.loop import authoring
 
         text, model = authoring.fill(self._template(template), settings, params, scenario, None)
-        update = None if update is None else self.registry.resolve(update, ("model",))
-        named = self._label(name or template, update, **label)
-        published = models.publish(self.registry, text, model, named, update=update)
-        return self._shown(published["id"])
+        return self._publish(text, model, name or template, self._older(update), label)
 
     def template_problems(
         self, template: str, settings: Iterable[str], scenario: str | None = None
@@ -68,15 +65,11 @@ class Models(Opened):
         self, text: bytes, *, name: str | None = None, update: str | None = None, **label: Any
     ) -> JSON:
         """A model artifact from the text of a model (`update`: a next version of that one); shows it."""
-        from flowtime.loop import models
         from flowtime.model import load
 
-        model = load(text, "the model")
-        update = None if update is None else self.registry.resolve(update, ("model",))
-        known = model.metadata.id if update is None else self.registry.catalog(update)["name"]
-        named = self._label(name or known or "model", update, **label)
-        published = models.publish(self.registry, text.decode("utf-8"), model, named, update=update)
-        return self._shown(published["id"])
+        model, older = load(text, "the model"), self._older(update)
+        known = model.metadata.id if older is None else self.registry.catalog(older)["name"]
+        return self._publish(text.decode("utf-8"), model, name or known or "model", older, label)
 
     def derive_model(
         self,
@@ -90,15 +83,25 @@ class Models(Opened):
         **label: Any,
     ) -> JSON:
         """A model artifact from a model with changes (`update`: its next version); returns its catalog."""
-        from flowtime.loop import authoring, models
+        from flowtime.loop import authoring
 
         parent = self._model(source, publish=True)
         text, model = authoring.derive(parent, settings, params, scenario, self.settings.templates)
+        name = name or (parent.name if update else f"{parent.name}-{scenario or 'derived'}")
         older = parent.id if update else None
-        named = self._label(
-            name or (parent.name if update else f"{parent.name}-{scenario or 'derived'}"), older, **label
-        )
-        published = models.publish(self.registry, text, model, named, update=older, parents=parent.parents)
+        return self._publish(text, model, name, older, label, parent.parents)
+
+    def _older(self, update: str | None) -> str | None:
+        """The id of the model that gets a next version, None where there is none."""
+        return None if update is None else self.registry.resolve(update, ("model",))
+
+    def _publish(
+        self, text: str, model: Any, name: str, older: str | None, label: JSON, parents: Sequence[Any] = ()
+    ) -> JSON:
+        from flowtime.loop import models
+
+        named = self._label(name, older, **label)
+        published = models.publish(self.registry, text, model, named, update=older, parents=parents)
         return self._shown(published["id"])
 
     def write_template(

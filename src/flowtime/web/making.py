@@ -12,7 +12,7 @@ from flowtime.api.jobs import Tell
 from flowtime.api.schemas import words
 from flowtime.api.server import Call, Reading, Writing
 from flowtime.errors import InvalidInput
-from flowtime.web.rendering import address, page
+from flowtime.web.rendering import address, page, picture
 
 JSON = dict[str, Any]
 
@@ -20,10 +20,6 @@ router = APIRouter()
 
 _PREFIX = "p."
 """Before the name of a parameter in a form, so that no parameter meets a field of ours."""
-_PICTURE = {
-    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
-    "Cache-Control": "private, max-age=300",
-}
 
 
 @router.get("/templates")
@@ -41,7 +37,7 @@ def template(call: Reading, id: str, scenario: str = "") -> Response:
 @router.get("/templates/{id}/preview.svg")
 def template_preview(call: Reading, id: str) -> Response:
     """The picture of the model that a template's defaults give."""
-    return Response(call.service.template_preview(id), headers=_PICTURE, media_type="image/svg+xml")
+    return picture(call.service.template_preview(id))
 
 
 @router.post("/templates/{id}/check")

@@ -7,20 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from flowtime.api.responses import linked
-from flowtime.api.server import Reading, Server
+from flowtime.api.server import Reading, server_of
 from flowtime.errors import CODES, NotFound
 from flowtime.web import viewing
 from flowtime.web.assets import assets
 from flowtime.web.frame import frame
-from flowtime.web.rendering import address, page
+from flowtime.web.rendering import address, page, picture
 
 router = APIRouter()
 
 _FOR_GOOD = "public, max-age=31536000, immutable"
-_PICTURE = {
-    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
-    "Cache-Control": "private, max-age=300",
-}
 
 
 @router.get("/static/{version}/{path:path}")
@@ -51,13 +47,13 @@ def home(call: Reading) -> Response:
 @router.get("/login")
 def login(request: Request, next_: Annotated[str, Query(alias="next")] = "", error: str = "") -> Response:
     """Where a browser logs in; on an open server there is nothing to log in to."""
-    server: Server = request.app.state.server
-    if not server.access.logs_in:
+    ways = server_of(request).access.logs_in
+    if not ways:
         return Response(status_code=303, headers={"Location": address(request, "/")})
     return page(
         request,
         "login.html",
-        ways=server.access.logs_in,
+        ways=ways,
         onward=next_ or address(request, "/"),
         problem=CODES.get(error),
     )
@@ -75,9 +71,8 @@ def artifact(call: Reading, id: str) -> Response:
 def preview(call: Reading, id: str) -> Response:
     """The picture of an artifact's model, for cards; an empty one where there is no model."""
     try:
-        picture = call.service.preview(id)
+        return picture(call.service.preview(id))
     except NotFound as error:
         if error.code != "FT509":
             raise
-        picture = '<svg xmlns="http://www.w3.org/2000/svg" width="2" height="1"/>'
-    return Response(picture, headers=_PICTURE, media_type="image/svg+xml")
+        return picture('<svg xmlns="http://www.w3.org/2000/svg" width="2" height="1"/>')

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from flowtime.api.responses import base
-from flowtime.api.server import Call, Server
+from flowtime.api.server import Call, server_of
 from flowtime.version import __version__
 from flowtime.web import texts
 from flowtime.web.assets import fingerprint
@@ -54,6 +54,15 @@ def page(
     return Response(body, status, sent, "text/html; charset=utf-8")
 
 
+def picture(svg: str) -> Response:
+    """An SVG document as a response; a browser runs nothing of it."""
+    headers = {
+        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+        "Cache-Control": "private, max-age=300",
+    }
+    return Response(svg, headers=headers, media_type="image/svg+xml")
+
+
 def address(request: Request, path: str, /, **query: Any) -> str:
     """The address of a path of the application, under its prefix; `query` without what is None or empty."""
     pairs = [
@@ -68,7 +77,6 @@ def address(request: Request, path: str, /, **query: Any) -> str:
 
 def _shared(request: Request, call: Call | None) -> dict[str, Any]:
     """What every template is given."""
-    server: Server = request.app.state.server
     root = base(request)
     path = request.url.path.removeprefix(root)
     theme = request.cookies.get("flowtime-theme")
@@ -84,7 +92,7 @@ def _shared(request: Request, call: Call | None) -> dict[str, Any]:
         "here": root + path + (f"?{request.url.query}" if request.url.query else ""),
         "caller": call.caller if call else None,
         "writes": call is None or call.caller is None or call.caller.role != "reader",
-        "open": server.config.auth is None,
+        "open": server_of(request).config.auth is None,
         "version": __version__,
         "theme": theme if theme in THEMES else None,
     }
