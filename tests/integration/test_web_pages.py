@@ -210,6 +210,8 @@ def test_a_deletion_names_what_depends_on_it_and_can_be_undone(
     expect(dialog).to_contain_text("Made from it: tuesday")
     dialog.get_by_role("button", name="Cancel").click()
     assert names(page) == ["shop"]
+    # A picture that is still on its way would not be found any more.
+    expect(page.locator("#list img")).to_have_js_property("complete", True)
     page.get_by_role("button", name="Delete…").click()
     dialog.get_by_role("button", name="Move to the trash").click()
     expect(page.locator("#list li")).to_have_count(0)
