@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -43,6 +44,16 @@ def test_wheel_carries_the_licence(wheel: zipfile.ZipFile) -> None:
     text = wheel.read(name).decode()
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_wheel_names_the_licences_of_what_others_wrote(wheel: zipfile.ZipFile) -> None:
+    vendor = PACKAGE / "web/static/vendor"
+    manifest = tomllib.loads((vendor / "vendor.toml").read_text(encoding="utf-8"))
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    (said,) = re.findall(r"^License-Expression: (.*)$", wheel.read(name).decode(), re.MULTILINE)
+    assert set(said.split(" AND ")) == {"Apache-2.0"} | {file["licence"] for file in manifest["file"]}
+    licences = {Path(name).name for name in wheel.namelist() if ".dist-info/licenses/" in name}
+    assert licences == {"LICENSE"} | {path.name for path in vendor.glob("*.LICENSE.txt")}
 
 
 def test_version_is_the_same_everywhere() -> None:
