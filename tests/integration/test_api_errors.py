@@ -217,3 +217,10 @@ def test_a_model_is_refused_with_every_problem_at_its_place(client: httpx.Client
         response = client.post(path, content=text, headers={"Content-Type": "application/yaml"})
         problem = assert_problem(response, 422)
         assert {error["line"] for error in problem["errors"]} >= {3, 4}
+
+
+def test_the_hint_of_a_bad_request_leads_somewhere(client: httpx.Client) -> None:
+    problem = assert_problem(client.get("/v1/artifacts?page=first"), 400)
+    hint = problem["hint"]
+    assert hint.startswith("see /")
+    assert client.get(hint.removeprefix("see ")).status_code == 200

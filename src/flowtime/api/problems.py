@@ -123,7 +123,8 @@ def _invalid(request: Request, error: Exception) -> Response:
     ]
     first = errors[0]
     return respond(
-        InvalidInput("FT822", f"{first.source}: {first.message}", errors=errors, hint="see /docs"), request
+        InvalidInput("FT822", f"{first.source}: {first.message}", errors=errors, hint="see /openapi.json"),
+        request,
     )
 
 

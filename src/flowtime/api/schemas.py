@@ -187,7 +187,7 @@ class ImportOptions(_Request):
         except ValidationError as error:
             found = error.errors()[0]
             where = ".".join(map(str, found["loc"]))
-            raise InvalidInput("FT822", f"{where}: {found['msg']}", hint="see /docs") from None
+            raise InvalidInput("FT822", f"{where}: {found['msg']}", hint="see /openapi.json") from None
 
     def to_service(self) -> dict[str, Any]:
         """The options as `Flowtime.import_data` takes them; raises InvalidInput (FT822)."""
