@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtime.core.grid import Grid
-from flowtime.core.series import SeriesKey, SeriesSet, same_bits, sparkline
+from flowtime.core.series import MAX_NAME, SeriesKey, SeriesSet, name_problem, same_bits, sparkline
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -22,6 +22,18 @@ def test_a_series_is_found_by_its_key() -> None:
     assert series[SeriesKey("shop", "errors")].tolist() == [3.0, 4.0]
     with pytest.raises(KeyError, match="queue"):
         series[SeriesKey("shop", "queue")]
+
+
+def test_names_that_files_cannot_carry_are_refused() -> None:
+    assert [name_problem(name) for name in ("served", "a, b", "Ü=1", "x" * MAX_NAME)] == [None] * 4
+    assert [name_problem(name) for name in ("", "x" * (MAX_NAME + 1))] == [
+        "has 0 characters; 1 to 200 are allowed",
+        "has 201 characters; 1 to 200 are allowed",
+    ]
+    for first in "=+-@":
+        assert "spreadsheets" in str(name_problem(f"{first}served"))
+    for control in ("\x00", "\n", "\u2028", "\u2029", "\ud800"):
+        assert "contains the control character" in str(name_problem(f"a{control}b"))
 
 
 def test_sets_are_equal_where_nothing_differs() -> None:

@@ -42,6 +42,7 @@ def test_names_follow_the_measure() -> None:
         ((-1e308, 1e308), [0, -0.9e308, 0, 0.9e308]),
         ((1.7e308,) * 3, [1.7e308] * 4),
         ((1.7e308, 1.7e308, nan), [1.7e308] * 4),
+        ((1.2e308, 1.6e308, nan), [1.4e308, 1.22e308, 1.4e308, 1.58e308]),
     ],
 )
 def test_by_hand(samples: tuple[float, ...], expected: list[float]) -> None:
