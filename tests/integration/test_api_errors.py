@@ -95,6 +95,25 @@ def test_methods_that_there_are_not(client: httpx.Client, operations: list[Any])
             assert problem["code"] in {"FT821", "FT820", "FT501", "FT833", "FT701", "FT401"}
 
 
+@pytest.mark.parametrize("path", ["/", "/artifacts", "/templates", "/import", "/v1/artifacts", "/healthz"])
+def test_whatever_can_be_got_has_a_head_and_says_what_it_allows(client: httpx.Client, path: str) -> None:
+    answer = client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    refused = client.request("TRACE", path)
+    assert assert_problem(refused, 405)["code"] == "FT821"
+    assert refused.headers["allow"] == "GET, HEAD"
+
+
+def test_a_slash_at_the_end_changes_nothing(client: httpx.Client) -> None:
+    # Nor does it send a client that uploads to another address, which a proxy may not lead to.
+    rows = b"time_bin,component_id,measure,value\n0,a,b,1\n"
+    assert client.post("/v1/import/?dry_run=true", content=rows).status_code == 200
+    for path in ("/v1/artifacts", "/artifacts", "/healthz"):
+        plain, slashed = client.get(path), client.get(f"{path}/")
+        assert (slashed.status_code, slashed.text) == (200, plain.text)
+    assert_problem(client.get("/v1/artifacts//"), 404)
+
+
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
@@ -188,6 +207,16 @@ def test_kinds_may_be_repeated_as_they_may_be_listed(client: httpx.Client) -> No
     totals = {client.get(f"/v1/artifacts?{query}").json()["total"] for query in asked}
     each = [client.get(f"/v1/artifacts?kind={kind}").json()["total"] for kind in ("run", "model")]
     assert (totals, all(each)) == ({sum(each)}, True)
+
+
+def test_nothing_but_series_is_exported(client: httpx.Client) -> None:
+    model = client.get("/v1/artifacts?kind=model").json()["artifacts"][0]["id"]
+    for answer in (
+        client.post("/export", json={"runId": model}),
+        client.get(f"/export/csv?runId={model}"),
+        client.get(f"/v1/runs/{model}/export/csv"),
+    ):
+        assert assert_problem(answer, 422)["code"] == "FT507"
 
 
 def test_an_address_that_there_is_not(client: httpx.Client) -> None:

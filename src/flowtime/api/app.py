@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from flowtime.api import artifacts, imports, login, models, openapi, problems, runs, system
@@ -66,16 +67,33 @@ def create(config: Config) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        # An address with a slash at its end is taken without it by the guard: a proxy would not know where
+        # the framework leads, nor a client send a body again.
+        redirect_slashes=False,
         generate_unique_id_function=openapi.operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.server = server
-    routers = [part.router for part in (artifacts, models, runs, imports, system, login)]
-    openapi.install(app, routers)
-    problems.install(app, lambda path: openapi.methods_at(routers, path))
+    for part in (artifacts, models, runs, imports, system, login):
+        include(app, part.router)
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
+    problems.install(app)
     app.add_middleware(Compression, places=server.threads.pieces)
     app.add_middleware(Guard, server=server)
     return app
+
+
+def include(app: FastAPI, router: APIRouter, *, described: bool = True) -> None:
+    """Puts the addresses of a router into the application, answering HEAD wherever there is a GET."""
+    for route in _routes(router):
+        if route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")
+    app.include_router(router, include_in_schema=described)
+    app.state.routes = [*getattr(app.state, "routes", ()), *_routes(router)]
+
+
+def _routes(router: APIRouter) -> list[APIRoute]:
+    return [route for route in router.routes if isinstance(route, APIRoute)]
 
 
 def _key(text: str) -> str:

@@ -60,6 +60,7 @@ class Guard:
         began = time.perf_counter()
         leaving = _Leaving(send)
         headers = Headers(scope=scope)
+        scope["path"] = _plain(scope["path"], scope.get("root_path", ""))
         arriving = _Arriving(receive, leaving, self._server, _limit(self._server, scope))
         try:
             try:
@@ -196,6 +197,13 @@ async def _respond(error: FlowtimeError, scope: Scope, receive: Receive, leaving
     response.headers["Connection"] = "close"
     leaving.telling = True
     await response(scope, receive, leaving)
+
+
+def _plain(path: str, root: str) -> str:
+    """The path without a slash at its end; that of the root alone has one."""
+    if path in (root, f"{root}/"):
+        return f"{root}/"
+    return path.removesuffix("/") or "/"
 
 
 def _limit(server: Server, scope: Scope) -> int:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 import warnings
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
@@ -29,29 +28,6 @@ _PROGRAMS = ("/v1/", "/export", "/healthz", "/metrics")
 def operation_id(route: APIRoute) -> str:
     """The name of an operation: that of its function, said of telemetry where it serves that too."""
     return f"{route.name}_of_telemetry" if route.path.startswith("/v1/telemetry/") else route.name
-
-
-def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Puts the addresses of the routers into the application, answering HEAD wherever there is a GET, and
-    describes them.
-    """
-    for router in routers:
-        for route in router.routes:
-            if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
-                route.methods.add("HEAD")
-        app.include_router(router)
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-
-
-def methods_at(routers: Sequence[APIRouter], path: str) -> set[str]:
-    """The methods that an address allows."""
-    return {
-        method
-        for router in routers
-        for route in router.routes
-        if isinstance(route, APIRoute) and route.path_regex.match(path)
-        for method in route.methods or ()
-    }
 
 
 def describe(app: FastAPI) -> JSON:

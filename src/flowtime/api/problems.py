@@ -94,9 +94,8 @@ def _problem(error: FlowtimeError, request: Request) -> Response:
     return Response(body, status_of(error), headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI, methods_at: Callable[[str], set[str]]) -> None:
-    """Makes every error of the application a problem of this shape. `methods_at` tells what a path allows."""
-    app.state.methods_at = methods_at
+def install(app: FastAPI) -> None:
+    """Makes every error of the application a problem of this shape."""
     app.add_exception_handler(FlowtimeError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
@@ -136,7 +135,8 @@ def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
         # The framework names the methods of the first function at the address alone.
-        response.headers["Allow"] = ", ".join(sorted(request.app.state.methods_at(path)))
+        routes = [route for route in request.app.state.routes if route.path_regex.match(path)]
+        response.headers["Allow"] = ", ".join(sorted({name for route in routes for name in route.methods}))
     return response
 
 

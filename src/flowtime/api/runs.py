@@ -161,12 +161,12 @@ def export_newest(call: Reading, wanted: schemas.ExportRequest | None = None) ->
     milestone; `GET /v1/runs/{id}/export/{format}` is the address for new ones.
     """
     id = (wanted.run_id if wanted else None) or call.service.newest("run")
-    shown = call.service.show(id)
-    place = f"{base(call.request)}/v1/runs/{shown['id']}/export"
+    described = call.service.describe_export(id, "gold")
+    place = f"{base(call.request)}/v1/runs/{described['id']}/export"
     links = {name: f"{place}/{name}" for name in FORMATS}
     chosen = wanted.format if wanted else None
     headers = {"Location": links["gold" if chosen in (None, "csv") else chosen]}
-    return answer(call.request, {"runId": shown["id"], "files": links}, headers=headers)
+    return answer(call.request, {"runId": described["id"], "files": links}, headers=headers)
 
 
 @router.get(

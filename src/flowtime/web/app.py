@@ -17,7 +17,7 @@ def create(config: Config) -> FastAPI:
     """The application for this configuration."""
     app = api.create(config)
     for part in (lists, making, pages, viewing, working):
-        app.include_router(part.router, include_in_schema=False)
+        api.include(app, part.router, described=False)
     app.state.show_error = _show
     return app
 
