@@ -66,8 +66,9 @@ is a problem of RFC 9457, whose `type` ends with the code.
 | warning | worth knowing; nothing stops | 0 | |
 
 A verification that failed, or a comparison over its threshold, ends with 10: it is an answer and no error.
-The examples are run with every change of flowtime. Where they name `shop.yaml` and do not show it, it is
-this model:
+The examples are run with every change of flowtime, and so are the commands that mend them; where an example
+takes more than commands, a test stands for it. Where they name `shop.yaml` and do not show it, it is this
+model:
 
 ```yaml
 {SHOP}```
