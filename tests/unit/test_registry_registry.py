@@ -767,6 +767,18 @@ def test_broken_catalogs_and_strangers_are_reported_and_left_alone(
         registry.catalog("cut")
 
 
+def test_what_somebody_else_removed_is_said_to_be_gone(registry: Registry, tmp_path: Path) -> None:
+    id = publish(registry, "model", model_hash=HASH)["id"]
+    assert ids(registry) == [id]
+    # No folder that is watched changes with this.
+    shutil.rmtree(tmp_path / f"artifacts/models/{id}/v1")
+    with pytest.raises(NotFound, match=r"is listed, but its files are gone\n.*index rebuild"):
+        registry.catalog(id)
+    registry.rebuild()
+    with pytest.raises(NotFound, match="no artifact"):
+        registry.catalog(id)
+
+
 STRANGE: list[Any] = [
     None, True, -1, 10**30, 1e308, "", "x", "\ud800", "9" * 5000, "0001-01-01", "9999-12-31T23:59:59-23:59",
     [], [1], [None], ["\ud800"], [["a"]], [{}], [{"name": 1}], [{"name": "\ud800"}], [{"id": []}],

@@ -485,9 +485,13 @@ class Registry:
 
     def _prefix(self, id: str) -> str:
         prefix = self.artifacts.prefix(id)
-        if prefix is None or not self._is_readable(split_version(id)[0]):
-            raise self._follower.unknown(id)
-        return prefix
+        base = split_version(id)[0]
+        if prefix is not None and self._is_readable(base):
+            return prefix
+        if self._follower.ask(lambda view: view.get(base)) is not None and not self.artifacts.path(base):
+            hint = "restore them from a backup, or let flowtime index rebuild forget it"
+            raise NotFound("FT501", f'"{base}" is listed, but its files are gone', hint=hint)
+        raise self._follower.unknown(id)
 
     def _file(self, id: str, name: str, get: Callable[[str], _T]) -> _T:
         prefix = self._prefix(id)
