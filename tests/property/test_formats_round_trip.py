@@ -56,6 +56,9 @@ names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8) | st.sampl
         "#",
         "a;b",
         "a\\",
+        "C:\\users",
+        "value",
+        '"value": 1',
         "{}",
     ]
 )

@@ -411,6 +411,15 @@ def test_a_bad_object_is_named(line: str, says: str) -> None:
     assert says in error.errors[0].message
 
 
+@pytest.mark.parametrize("name", ["C:\\users", "\\\\u0041", 'a"value', '"value":', "value", 'time_bin" :'])
+def test_a_name_that_looks_like_something_else_comes_back(tmp_path: Path, name: str) -> None:
+    series = SeriesSet(Grid(2), (SeriesKey(name, "m"), SeriesKey("a", name)), (None, None), np.ones((2, 2)))
+    path = tmp_path / "x.ndjson"
+    export_file(series, {"id": "x"}, NDJSON, path)
+    assert import_file(path).series.equals(series)
+    assert import_file(path, ignore_metadata=True).series.equals(series)
+
+
 def test_objects_may_be_spelled_otherwise() -> None:
     lines = [
         {"value": 1, "measure": "value", "component_id": "é", "time_bin": 1},

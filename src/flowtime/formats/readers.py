@@ -207,6 +207,8 @@ _BETWEEN = (
 """What stands between the quotation marks of a line as flowtime writes it, None being a time or name."""
 _TEXTS = [str(at) for at, part in enumerate(_BETWEEN) if part is None]
 _CONTROL = r"[\x00-\x1f]"
+_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u")
+"""A character spelled as `\\u0041`: the backslash is no part of a spelled backslash, `\\\\`."""
 
 
 @dataclass(frozen=True)
@@ -267,20 +269,20 @@ class NdjsonBlock:
         kinds = [set(map(type, column)) for column in columns]
         numbers = all(kind <= {float, int, type(None)} for kind in kinds[-len(values) :])
         texts = all(kind == {str} for kind in kinds[1 : -len(values)])
-        if extra or not numbers or not texts or kinds[0] not in ({int}, {str}) or self._repeats_keys(columns):
+        if extra or not numbers or not texts or kinds[0] not in ({int}, {str}) or self._repeats_keys():
             return None
         time = pl.Series(columns[0], dtype=pl.Int64 if kinds[0] == {int} else pl.String, strict=False)
         names = [pl.Series(column, dtype=pl.String) for column in columns[1 : -len(values)]]
         return self.layout.long([time, *names, *(pl.Series(column, nan_to_null=True) for column in doubles)])
 
-    def _repeats_keys(self, columns: list[list[Any]]) -> bool:
+    def _repeats_keys(self) -> bool:
         """Whether an object may name a key twice, which the JSON library would not tell."""
-        if b"\\u" in self.text:
+        if b"\\u" in self.text and _ESCAPE.search(self.text):
             return True
         for key in self.layout.columns:
-            # Every object has the key; where it is found more often, it must be some column's value.
-            more = self.text.count(msgspec.json.encode(key)) - len(self._lines)
-            if more and more != sum(column.count(key) for column in columns):
+            # Every object has the key; where its text is found more often, it may end some name.
+            spelled, lines = msgspec.json.encode(key), len(self._lines)
+            if self.text.count(spelled) != lines and len(_key(spelled).findall(self.text)) != lines:
                 return True
         return False
 
@@ -306,6 +308,10 @@ class NdjsonBlock:
         if extra and not self.ignore_extra:
             problems.append(f"has the unknown key {extra[0][:60]!r}")
         return Broken("; ".join(problems), _excerpt(line)) if problems else row
+
+
+def _key(spelled: bytes) -> re.Pattern[bytes]:
+    return re.compile(re.escape(spelled) + rb"[ \t\r]*:")
 
 
 def _pairs(line: bytes) -> list[tuple[str, Any]] | str:
