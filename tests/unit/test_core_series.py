@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtime.core.grid import Grid
-from flowtime.core.series import MAX_NAME, SeriesKey, SeriesSet, name_problem, same_bits, sparkline
+from flowtime.core.series import MAX_NAME, SeriesKey, SeriesSet, floats, name_problem, same_bits, sparkline
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -22,6 +22,11 @@ def test_a_series_is_found_by_its_key() -> None:
     assert series[SeriesKey("shop", "errors")].tolist() == [3.0, 4.0]
     with pytest.raises(KeyError, match="queue"):
         series[SeriesKey("shop", "queue")]
+
+
+def test_numbers_become_floats_wherever_they_come_from() -> None:
+    for values in ([1, None, 2.5], iter((1, None, 2.5)), np.array([1, math.nan, 2.5])):
+        assert same_bits(floats(values), np.array([1.0, math.nan, 2.5]))
 
 
 def test_names_that_files_cannot_carry_are_refused() -> None:

@@ -110,7 +110,7 @@ BLOCKS = np.array(list("▁▂▃▄▅▆▇█"))
 
 def sparkline(values: Iterable[float], width: int = 24) -> str:
     """`values` as at most `width` block characters, each the mean of its share; a space: all is missing."""
-    series = np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.float64)
+    series = floats(values)
     count = min(width, series.size)
     if not count:
         return ""
