@@ -12,8 +12,8 @@ import pytest
 from flowtime.core.expression import parse
 from flowtime.core.grid import Grid, parse_instant
 from flowtime.core.pmf import Pmf
-from flowtime.core.series import SeriesKey
-from flowtime.engine.evaluate import Evaluation, evaluate
+from flowtime.core.series import SeriesKey, same_bits
+from flowtime.engine.evaluate import ROW_GROUPS, Evaluation, evaluate
 from flowtime.engine.plan import compile
 from flowtime.errors import InvalidInput
 from flowtime.model.spec import ConstNode, ExprNode, Model, Node, Output, PmfNode, Topology, TopologyNode
@@ -286,6 +286,29 @@ def test_equal_loops_keep_their_own_warnings_and_values() -> None:
             expected.append(f)
         assert values(result, f"f{index}") == expected
     assert warnings(result) == [("FT301", "f5", "division_by_zero in 4 bins, first in bin 0")]
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "x + 0.5 * EMA(SHIFT({0}, 1), 0.3)",
+        "x - 0.1 * CUMSUM(SHIFT({0}, 1))",
+        "x + PULSE(3, 1, 0.5 * SHIFT({0}, 1))",
+        "x + 0.5 * SHIFT({0}, 2, 7)",
+        "x + 0.5 * SHIFT(SHIFT({0} + 1, 1), 2)",
+        "x + CONV({0}, [0, 0.25, 0, 0.5])",
+        "x + CONV(0.5 * SHIFT({0}, 1), [0.5, 0.25])",
+        "SHIFT(x + 0.5 * {0}, 1)",
+    ],
+)
+def test_many_equal_loops_have_the_values_of_each_alone(formula: str) -> None:
+    x = const("x", *(float(bin % 5 - 1) for bin in range(24)))
+    nodes = [expr(id, formula.format(id)) for id in (f"a{index}" for index in range(ROW_GROUPS))]
+    together = run(x, *nodes, bins=24).series.values
+    alone = run(x, nodes[0], bins=24).series.values
+    assert np.unique(alone[1]).size > 5
+    for row in together[1:]:
+        assert same_bits(row, alone[1])
 
 
 def test_a_warning_shows_the_time_of_its_first_bin() -> None:
