@@ -223,6 +223,12 @@ def test_an_artifact_of_another_kind_is_told(flowtime: Any, shop: Path) -> None:
         "export", "--run", run["model_id"], "--format", "gold", "--out", "x", "--json", code=2
     ).error
     assert error["code"] == "FT507"
+    error = flowtime("explain", "shop_run", "--json", code=2).error
+    assert (error["code"], error["message"]) == ("FT507", '"shop_run" is a run')
+    flowtime("export", "--run", run["id"], "--format", "bundle", "--out", "shop.zip")
+    flowtime("import", "--data", "shop.zip", "--name", "measured")
+    error = flowtime("test-loop", "--model", "measured", "--json", code=2).error
+    assert (error["message"], error["hint"]) == ('"measured" is telemetry', "wanted: model")
 
 
 def test_a_damaged_artifact_is_told_and_the_others_go_on(flowtime: Any, shop: Path, tmp_path: Path) -> None:

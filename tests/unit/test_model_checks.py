@@ -125,6 +125,18 @@ def test_a_wrong_node_is_refused(text: str, code: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "formula", ["MIN(other, 2) * 3", "MIN(other, 2) + MAX(other, 3)", "MIN(other,\n  2)"]
+)
+def test_a_formula_that_braces_cut_at_its_comma_is_to_be_quoted(formula: str) -> None:
+    [found] = problems(node(f"{{id: a, kind: expr, expr: {formula}, unit: items}}"))
+    whole = formula.replace(",\n  ", ", ")
+    assert found.code == "FT210"
+    assert "a comma ends the formula" in found.message
+    assert found.hint == f'write it in quotes: expr: "{whole}"'
+    assert (found.line, found.node) == (4, "a")
+
+
+@pytest.mark.parametrize(
     ("grid", "says"),
     [
         ("{bins: 0}", "1 to 1,000,000"),

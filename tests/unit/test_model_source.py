@@ -81,6 +81,7 @@ def test_aliases_stand_for_their_value() -> None:
         ("a: !mine x", "shop.yaml:1:4", "tag"),
         ("a: !!int x", "shop.yaml:1:4", "does not fit"),
         ("? [a]\n: b", "shop.yaml:1:3", "a key must be text"),
+        ("{expr: CONV(a, [1, 2])}", "shop.yaml:1:16", "such as a formula, stands in quotes"),
         ("a: *b", "shop.yaml:1:4", "names no anchor"),
         ("a: &a [*a]", "shop.yaml:1:8", "names no anchor"),
         ("a: \x01", "shop.yaml:1:4", "control characters"),

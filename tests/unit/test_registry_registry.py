@@ -483,6 +483,10 @@ def test_references(shop: Registry) -> None:
         shop.resolve(model, ["run", "telemetry"])
     assert wrong.value.code == "FT507"
     assert "wanted: run or telemetry" in str(wrong.value)
+    with pytest.raises(InvalidInput) as named:
+        shop.resolve("Night", ["model", "telemetry"])
+    assert named.value.code == "FT507"
+    assert '"Night" is a run' in str(named.value)
     with pytest.raises(NotFound) as unknown:
         shop.resolve("shop-conservatve")
     assert unknown.value.code == "FT501"

@@ -12,6 +12,7 @@ from flowtime.loop.models import StoredModel, is_file
 from flowtime.loop.series import read_series
 from flowtime.registry import Registry
 from flowtime.registry.artifacts import split_version
+from flowtime.registry.document import a_kind
 
 _SERIES = ("run", "telemetry")
 
@@ -29,7 +30,7 @@ def comparable(registry: Registry, baseline: str, comparison: str) -> Literal["m
         return "series"
     raise InvalidInput(
         "FT809",
-        f'"{baseline}" is a {kinds[0]}, "{comparison}" is a {kinds[1]}',
+        f'"{baseline}" is {a_kind(kinds[0])}, "{comparison}" is {a_kind(kinds[1])}',
         hint="compare two models, or two artifacts with series; flowtime run makes a run of a model",
     )
 

@@ -106,7 +106,13 @@ class NodeChecks:
             message = f"{owner}: unknown kind {shown(kind)}; const, expr and pmf are allowed"
             self.read.problem("FT205", (*path, "kind"), message, hint=did_you_mean(str(kind), _OWN), node=id)
             return Node(id=id)
-        self.read.known_keys(path, entry, ("id", "kind", *_OWN[kind], *_COMMON), owner)
+        known = ("id", "kind", *_OWN[kind], *_COMMON)
+        if kind == "expr" and (whole := _cut_formula(entry, known)) is not None:
+            message = f"{owner}: within {{ }} a comma ends the formula"
+            at, hint = len(entry["expr"]), f'write it in quotes: expr: "{whole}"'
+            self.read.in_formula("FT210", (*path, "expr"), whole, at, message, id, hint)
+            return Node(id=id)
+        self.read.known_keys(path, entry, known, owner)
         missing = _OWN[kind][0]
         if entry.get(missing) is None:
             self.read.problem("FT203", path, f"{owner}: {missing} is missing", node=id)
@@ -371,3 +377,12 @@ class NodeChecks:
             if name.id not in nodes:
                 hint = self.read.guess(name.id, nodes)
                 yield semantics.Problem("FT201", f'unknown series "{name.id}"', name.span, hint)
+
+
+def _cut_formula(entry: dict[str, Any], known: Sequence[str]) -> str | None:
+    """The whole formula where it stands without quotes in `{}`: YAML takes what follows a comma for keys."""
+    text = entry.get("expr")
+    rest = [key for key, value in entry.items() if value is None and key not in known]
+    if not rest or not isinstance(text, str) or text.count("(") <= text.count(")"):
+        return None
+    return ", ".join([text, *rest])

@@ -317,7 +317,8 @@ class _Composer:
 
     def _refuse_container_key(self, stack: Sequence[_Open], start: int, container: bool = True) -> None:
         if stack and isinstance(stack[-1].value, dict) and stack[-1].key is None and container:
-            raise self.fail("FT101", "a key must be text, not a list or a mapping", start)
+            hint = "within { }, a text with a comma, such as a formula, stands in quotes"
+            raise self.fail("FT101", "a key must be text, not a list or a mapping", start, hint)
 
     def _key(self, parent: _Open, key: str, start: int) -> None:
         if key in parent.value:

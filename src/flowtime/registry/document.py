@@ -38,6 +38,11 @@ _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def a_kind(kind: str) -> str:
+    """A kind as a sentence has it: a model, a run, telemetry."""
+    return kind if kind == "telemetry" else f"a {kind}"
+
+
 def dump(document: Mapping[str, Any]) -> bytes:
     """The object as UTF-8 JSON, one field a line, so that it reads and compares well.
 
@@ -151,7 +156,7 @@ def slug(name: str) -> str:
 def check_id(id: str) -> str:
     """`id` itself; raises InvalidInput (FT502) unless it is one that an artifact can have."""
     if not is_id(id):
-        raise InvalidInput("FT502", f"not an artifact id: {id[:120]!r}")
+        raise InvalidInput("FT502", f'not an artifact id: "{id[:120]}"')
     return id
 
 

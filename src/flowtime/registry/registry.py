@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 from flowtime.errors import Conflict, Denied, InvalidInput, NotFound, did_you_mean
 from flowtime.registry import document as documents
 from flowtime.registry.artifacts import FORMAT, OURS, TRASH, Artifacts, artifact_of, split_version, versioned
-from flowtime.registry.document import CATALOG, FOLDERS, JSON, Kind, Problem
+from flowtime.registry.document import CATALOG, FOLDERS, JSON, Kind, Problem, a_kind
 from flowtime.registry.follower import Follower, Progress, suggestions, unknown
 from flowtime.registry.index import Index
 from flowtime.registry.publication import Staging
@@ -146,8 +146,8 @@ class Registry:
         this name; else the one id that begins so. `@v2` after it keeps to that version of a model.
 
         Raises NotFound (FT501) with a suggestion, InvalidInput (FT503) with the candidates where several
-        ids begin so, InvalidInput (FT507) where the id is of another kind, Unavailable (FT510) where its
-        catalog cannot be read.
+        ids begin so, InvalidInput (FT507) where the id or name is of another kind, Unavailable (FT510) where
+        its catalog cannot be read.
         """
         base, version = split_version(reference)
         try:
@@ -529,8 +529,7 @@ def _resolve(view: View, reference: str, kinds: Sequence[str]) -> str:
     if named is not None:
         return str(named["id"])
     if row is not None:
-        wanted = " or ".join(kinds)
-        raise InvalidInput("FT507", f'"{reference}" is a {row["kind"]}', hint=f"wanted: {wanted}")
+        raise _of_another_kind(reference, row, kinds)
     candidates = view.beginning(reference, kinds, _LISTED + 1) if reference else []
     if len(candidates) == 1:
         return candidates[0]
@@ -538,4 +537,12 @@ def _resolve(view: View, reference: str, kinds: Sequence[str]) -> str:
         more = ", ..." if len(candidates) > _LISTED else ""
         listed = ", ".join(candidates[:_LISTED])
         raise InvalidInput("FT503", f'several ids begin with "{reference}"', hint=f"one of: {listed}{more}")
+    other = view.named(reference, tuple(FOLDERS))
+    if other is not None:
+        raise _of_another_kind(reference, other, kinds)
     raise unknown(reference, suggestions(view, kinds))
+
+
+def _of_another_kind(reference: str, row: JSON, kinds: Sequence[str]) -> InvalidInput:
+    hint = f"wanted: {' or '.join(kinds)}"
+    return InvalidInput("FT507", f'"{reference}" is {a_kind(row["kind"])}', hint=hint)
