@@ -197,7 +197,7 @@ def test_settings_are_read_by_the_type(shop: templates.Template, text: str, valu
 
 
 def test_a_setting_needs_an_equals_sign(shop: templates.Template) -> None:
-    with pytest.raises(InvalidInput, match="not a setting: 'lag'"):
+    with pytest.raises(InvalidInput, match='not a setting: "lag"'):
         templates.parse_setting("lag", shop)
 
 
@@ -327,3 +327,11 @@ def test_a_template_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "shop.yaml").write_bytes(b"id: \xff")
     with pytest.raises(InvalidInput, match="not UTF-8"):
         templates.templates(tmp_path)
+
+
+def test_a_template_that_was_changed_is_read_anew(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    file.write_text(SHOP)
+    before = templates.template("shop", tmp_path)
+    file.write_text(SHOP.replace("title: Shop", "title: Market"))
+    assert (before.title, templates.template("shop", tmp_path).title) == ("Shop", "Market")

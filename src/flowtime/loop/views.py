@@ -29,6 +29,8 @@ from flowtime.registry import Registry
 _RECENT_BYTES = 256 << 20
 """What the values of the series in memory may weigh; the one asked for last is kept whatever it weighs."""
 _PICTURE_BYTES = 1 << 20
+_MODEL_WEIGHT = 25
+"""Bytes that a model takes in memory for each byte of its text, about."""
 
 
 @dataclass(slots=True)
@@ -148,10 +150,13 @@ def graph_of(
     catalog = registry.catalog(id)
     with registry.stream(id, MODEL_FILE) as file:
         text = file.read()
-    model = load(text, MODEL_FILE)
+    hash = canonical.sha256(text)
+    model: Model = recent.get(
+        ("model", hash), lambda: load(text, MODEL_FILE), lambda _: _MODEL_WEIGHT * len(text)
+    )
     try:
         drawn: JSON = recent.get(
-            ("graph", canonical.sha256(text), nodes, around, depth if around else 0),
+            ("graph", hash, nodes, around, depth if around else 0),
             lambda: picture(model, nodes=nodes, around=around, depth=depth),
             lambda held: _PICTURE_BYTES,
         )

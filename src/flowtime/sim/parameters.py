@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from flowtime.core.canonical import JSON
-from flowtime.core.expression import format_number
 from flowtime.errors import Diagnostic, did_you_mean
 from flowtime.model import source
 
@@ -185,7 +184,7 @@ def _read_scalar(text: str, kind: str) -> object:
 
 def _range(low: float | None, high: float | None) -> str:
     """Bounds as a phrase, empty without any."""
-    bounds = [format_number(float(bound)) for bound in (low, high) if bound is not None]
+    bounds = [f"{bound:,.15g}" for bound in (low, high) if bound is not None]
     if len(bounds) == 2:
         return bounds[0] if low == high else f"{bounds[0]} to {bounds[1]}"
     return f"at {'most' if low is None else 'least'} {bounds[0]}" if bounds else ""

@@ -15,6 +15,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -229,7 +230,7 @@ def split_setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise InvalidInput(
-            "FT706", f"not a setting: {text!r}", hint="write name=value, for example --set workers=8"
+            "FT706", f'not a setting: "{text}"', hint="write name=value, for example --set workers=8"
         )
     return name.strip(), value
 
@@ -277,7 +278,7 @@ def _yaml_files(folder: Traversable) -> dict[str, Traversable]:
 
 def _load_file(file: Traversable) -> Template:
     folder = file.parent if isinstance(file, Path) else files("flowtime.sim") / "templates"
-    loaded = load(_text(file), str(file) if isinstance(file, Path) else file.name, folder)
+    loaded = _kept(_text(file), str(file) if isinstance(file, Path) else file.name)
     if f"{loaded.id}.yaml" != file.name:
         raise InvalidInput(
             "FT700",
@@ -285,7 +286,13 @@ def _load_file(file: Traversable) -> Template:
             where=str(file),
             hint=f"name it {loaded.id}.yaml, or give the template the id {file.name.removesuffix('.yaml')}",
         )
-    return loaded
+    return replace(loaded, tables=folder)
+
+
+@lru_cache(maxsize=64)
+def _kept(text: str, name: str) -> Template:
+    """As `load`; servers list the same templates again and again."""
+    return load(text, name)
 
 
 def _text(file: Traversable) -> str:
