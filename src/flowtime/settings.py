@@ -74,10 +74,11 @@ def load(
         for name, value in layer.items():
             if value:
                 values[name], origins[name] = value, origin
-    if values["visibility"] not in _VISIBILITIES:
+    visibility = values["visibility"]
+    if visibility not in _VISIBILITIES:
         raise InvalidInput(
             "FT106",
-            f"visibility is {values['visibility']!r}",
+            f'visibility is "{visibility}"',
             where=origins["visibility"],
             hint=f"allowed: {', '.join(_VISIBILITIES)}",
         )
@@ -112,7 +113,7 @@ def _read(path: Path, *, required: bool) -> dict[str, str]:
         if name not in VARIABLES:
             raise InvalidInput(
                 "FT106",
-                f"unknown setting {name!r}",
+                f'unknown setting "{name}"',
                 where=str(path),
                 hint=did_you_mean(name, VARIABLES) or f"allowed: {', '.join(VARIABLES)}",
             )

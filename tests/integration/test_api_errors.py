@@ -222,6 +222,57 @@ def test_nothing_but_series_is_exported(client: httpx.Client) -> None:
 def test_an_address_that_there_is_not(client: httpx.Client) -> None:
     problem = assert_problem(client.get("/v2/artifacts"), 404)
     assert (problem["kind"], problem["code"]) == ("not_found", "FT820")
+    assert problem["message"] == "there is no address /v2/artifacts"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "said"),
+    [
+        ("GET", "/v1/artifacts?page=first", None, 'page is "first"; a whole number is allowed'),
+        ("GET", "/v1/artifacts?page=0", None, 'page is "0"; 1 or more is allowed'),
+        ("GET", "/v1/artifacts?starred=perhaps", None, 'starred is "perhaps"; true or false is allowed'),
+        ("GET", "/v1/artifacts?size=9000", None, 'size is "9000"; 1,000 or less is allowed'),
+        ("GET", "/v1/runs/monday/series?index=a", None, 'index.0 is "a"; a whole number is allowed'),
+        ("GET", "/v1/compare?baseline=a", None, "comparison is missing"),
+        ("POST", "/v1/runs", None, "the body is missing"),
+        ("POST", "/v1/runs", "{", "the body is not JSON: "),
+        ("POST", "/v1/runs", "[]", "the body is a list; an object is allowed"),
+        ("POST", "/v1/runs", '{"modle": 1}', "modle is not known here"),
+        ("POST", "/v1/runs", '{"seed": -1}', "seed is -1; 0 or more is allowed"),
+        ("POST", "/v1/runs", '{"\\ud800": 1}', "the body: a text has half of a surrogate pair"),
+        (
+            "PATCH",
+            "/v1/artifacts/monday",
+            '{"visibility": "all"}',
+            'visibility is "all"; private, team or public',
+        ),
+        ("PATCH", "/v1/artifacts/monday", '{"add_tags": "x"}', 'add_tags is "x"; a list is allowed'),
+        ("POST", "/v1/import?missing=none", "", 'missing is "none"; error, null or zero is allowed'),
+        ("PUT", "/v1/artifacts", None, "/v1/artifacts takes no PUT"),
+    ],
+)
+def test_a_bad_request_is_told_in_the_words_of_all_other_errors(
+    client: httpx.Client, method: str, path: str, body: str | None, said: str
+) -> None:
+    response = client.request(method, path, content=body, headers={"Content-Type": "application/json"})
+    problem = assert_problem(response, 400, 405)
+    assert said in problem["message"]
+    assert problem["hint"]
+
+
+def test_all_that_is_wrong_with_a_request_is_told(client: httpx.Client) -> None:
+    problem = assert_problem(client.get("/v1/compare?threshold=low"), 400)
+    assert problem["message"] == "the request has 3 problems"
+    assert [error["source"] for error in problem["errors"]] == [
+        "query.baseline", "query.comparison", "query.threshold",
+    ]  # fmt: skip
+
+
+def test_the_fields_of_a_form_are_told_apart(client: httpx.Client) -> None:
+    files = {"file": ("a.csv", b"time_bin,component_id,measure,value\n")}
+    problem = assert_problem(client.post("/v1/import", files=files, data={"wide": "perhaps"}), 400)
+    assert problem["message"] == 'wide is "perhaps"; true or false is allowed'
+    assert problem["errors"][0]["source"] == "form.wide"
 
 
 def test_the_type_of_a_problem_leads_to_its_explanation(client: httpx.Client) -> None:

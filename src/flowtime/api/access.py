@@ -91,7 +91,7 @@ class Access:
         if header is not None:
             scheme, _, text = header.partition(" ")
             if scheme.lower() != "bearer":
-                raise Denied("FT828", f"{scheme[:20]!r} is not how callers name themselves", hint=_HOW)
+                raise Denied("FT828", f'"{scheme[:20]}" is not how callers name themselves', hint=_HOW)
             return self._bearer(file, provider, text.strip(), _address(request))
         who = None if cookie is None else self._sessions.get(cookie)
         caller = None if who is None else _of_session(file, provider, who)

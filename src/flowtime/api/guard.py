@@ -90,7 +90,7 @@ class Guard:
         if not _host(host) or _host(host) not in {*self._hosts, here}:
             raise Denied(
                 "FT831",
-                f"the server is not known as {host[:100]!r}",
+                f'the server is not known as "{host[:100]}"',
                 hint="flowtime serve --allow-host NAME lets it be reached under a name",
             )
         if not _is_own(scope["method"], headers, host):

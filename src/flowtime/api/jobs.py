@@ -207,7 +207,7 @@ class Jobs:
 
 
 def _unknown(id: str) -> NotFound:
-    return NotFound("FT833", f"there is no job {id!r}", hint="jobs that ended are kept for a week")
+    return NotFound("FT833", f'there is no job "{id}"', hint="jobs that ended are kept for a week")
 
 
 def _shown(job: JSON) -> JSON:

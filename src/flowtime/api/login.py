@@ -83,7 +83,7 @@ def arrive(
         if state is None or not secrets.compare_digest(state.encode(), expected.encode()):
             raise Denied("FT828", "the login was begun by another browser", hint="begin it again")
         if code is None:
-            raise Denied("FT828", f"the issuer ended the login: {error!r}", hint="begin it again")
+            raise Denied("FT828", f'the issuer ended the login: "{error}"', hint="begin it again")
         access = server_of(request).access
         claims = access.provider().arrive(code, verifier, nonce, _callback(request))
         answer = _begun(request, access.login_oidc(claims), _next(request, place))

@@ -81,9 +81,9 @@ class Provider:
         issuer = self.issuer
         user = claims.get(issuer.user_claim)
         if not isinstance(user, str) or not user.strip() or not user.isprintable():
-            raise Denied("FT828", f"the token does not say who its bearer is in {issuer.user_claim!r}")
+            raise Denied("FT828", f'the token does not say who its bearer is in "{issuer.user_claim}"')
         if issuer.user_claim == "email" and claims.get("email_verified") is False:
-            raise Denied("FT828", f"the issuer has not verified the address {user!r}")
+            raise Denied("FT828", f'the issuer has not verified the address "{user}"')
         said = _texts(claims.get(issuer.role_claim))
         given: set[str] = {issuer.roles[value] for value in said if value in issuer.roles}
         for role in ("admin", "writer", "reader"):

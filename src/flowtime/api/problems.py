@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -50,8 +51,33 @@ _STATUS_OF_CODE = {
 _LATER = ("FT832", "FT838", "FT839")
 """What a caller may try again after a minute."""
 
-_FRAMEWORK = {404: ("FT820", NotFound), 405: ("FT821", InvalidInput), 416: ("FT825", InvalidInput)}
-"""What the framework raises by itself, by status; anything else is a bad request."""
+_ALLOWED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "an object",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "more than {gt:,}",
+    "greater_than_equal": "{ge:,} or more",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of 64 bits",
+    "int_type": "a whole number",
+    "less_than": "less than {lt:,}",
+    "less_than_equal": "{le:,} or less",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "model_attributes_type": "an object",
+    "model_type": "an object",
+    "string_too_long": "a text of at most {max_length:,} characters",
+    "string_too_short": "a text of at least {min_length:,} characters",
+    "string_type": "a text",
+}
+"""What is allowed where the framework finds something else, by the type of its error."""
+_SHAPES = {dict: "an object", list: "a list", bytes: "bytes", type(None): "null"}
+"""How values are shown that are not shown whole."""
+_SHOWN = 100
 
 Show = Callable[[FlowtimeError, Request], Response | None]
 """Makes a response of an error for callers who want no problem, None for all others."""
@@ -116,27 +142,63 @@ def _invalid(request: Request, error: Exception) -> Response:
         # curl calls every body a form unless told otherwise.
         message = f"the body is sent as {kind}" if kind else "the body has no Content-Type"
         return respond(InvalidInput("FT826", message, hint="send Content-Type: application/json"), request)
-    errors = [
-        Diagnostic("FT822", str(found["msg"]), source=".".join(map(str, found["loc"])))
-        for found in error.errors()
-    ]
-    first = errors[0]
-    return respond(
-        InvalidInput("FT822", f"{first.source}: {first.message}", errors=errors, hint="see /openapi.json"),
-        request,
-    )
+    return respond(wrong(error.errors()), request)
+
+
+def wrong(found: Sequence[Any], where: str = "") -> InvalidInput:
+    """The error (FT822) for what the framework finds wrong: each of `found` with its `type`, its place `loc`,
+    the `input` and the context `ctx` of pydantic's errors. `where` is the place of all of them.
+    """
+    errors = []
+    for each in found:
+        place = ".".join(map(str, (*filter(None, [where]), *each["loc"])))
+        errors.append(Diagnostic("FT822", _said(each), source=place))
+    message = errors[0].message if len(errors) == 1 else f"the request has {len(errors):,} problems"
+    return InvalidInput("FT822", message, errors=errors, hint="GET /openapi.json tells what is allowed")
+
+
+def _said(found: Any) -> str:
+    """One thing that the framework finds wrong, in our words."""
+    kind, context = found["type"], found.get("ctx", {})
+    inside = found["loc"] if found["loc"][:1] not in (("query",), ("body",)) else found["loc"][1:]
+    name = ".".join(map(str, inside)) or "the body"
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind == "json_invalid":
+        return f"the body is not JSON: {context['error']} (character {found['loc'][-1]})"
+    if kind == "extra_forbidden":
+        return f"{name} is not known here"
+    if kind == "value_error":
+        return f"{name}: {context['error']}"
+    allowed = _ALLOWED.get(kind)
+    if allowed is None:
+        return f"{name}: {found['msg']}"
+    given = found["input"]
+    shown = _SHAPES.get(type(given)) or json.dumps(given, ensure_ascii=False)
+    allowed = allowed.format(**context).replace("'", "")
+    return f"{name} is {shown[:_SHOWN]}; {allowed} is allowed"
 
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code, kind = _FRAMEWORK.get(error.status_code, ("FT822", InvalidInput))
-    response = respond(kind(code, f"{request.method} {request.url.path}: {error.detail}"), request)
+    path, root = request.scope["path"], request.scope.get("root_path", "")
+    known: FlowtimeError
+    if error.status_code == 404:
+        known = NotFound("FT820", f"there is no address {path}", hint="GET /openapi.json lists what there is")
+    elif error.status_code == 405:
+        # The framework names the methods of the first function at the address alone.
+        routes = [
+            route for route in request.app.state.routes if route.path_regex.match(path.removeprefix(root))
+        ]
+        allowed = ", ".join(sorted({name for route in routes for name in route.methods}))
+        known = InvalidInput("FT821", f"{path} takes no {request.method}", hint=f"allowed: {allowed}")
+    else:
+        code = "FT825" if error.status_code == 416 else "FT822"
+        known = InvalidInput(code, f"{request.method} {path}: {error.detail}")
+    response = respond(known, request)
     response.headers.update(error.headers or {})
     if error.status_code == 405:
-        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-        # The framework names the methods of the first function at the address alone.
-        routes = [route for route in request.app.state.routes if route.path_regex.match(path)]
-        response.headers["Allow"] = ", ".join(sorted({name for route in routes for name in route.methods}))
+        response.headers["Allow"] = allowed
     return response
 
 

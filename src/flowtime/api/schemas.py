@@ -13,6 +13,7 @@ import msgspec
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from flowtime.api import problems
 from flowtime.errors import InvalidInput
 
 Kind = Literal["model", "run", "telemetry"]
@@ -185,16 +186,14 @@ class ImportOptions(_Request):
         try:
             return ImportOptions.model_validate({**self.model_dump(exclude_unset=True), **fields})
         except ValidationError as error:
-            found = error.errors()[0]
-            where = ".".join(map(str, found["loc"]))
-            raise InvalidInput("FT822", f"{where}: {found['msg']}", hint="see /openapi.json") from None
+            raise problems.wrong(error.errors(), "form") from None
 
     def to_service(self) -> dict[str, Any]:
         """The options as `Flowtime.import_data` takes them; raises InvalidInput (FT822)."""
         given = self.model_dump()
         wrong = [pair for pair in self.map if "=" not in pair]
         if wrong:
-            raise InvalidInput("FT822", f"map takes THEIRS=OURS, not {wrong[0]!r}")
+            raise InvalidInput("FT822", f'map takes THEIRS=OURS, not "{wrong[0]}"')
         given["rename"] = dict(pair.split("=", 1) for pair in given.pop("map"))
         given["strict"] = given.pop("validate_schema")
         given["tags"] = words(self.tags)

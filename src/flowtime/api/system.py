@@ -69,7 +69,7 @@ def error_code(request: Request, code: str) -> Response:
     """The title and explanation of an error code; the `type` of every problem leads here."""
     declared = CODES.get(code)
     if declared is None:
-        raise NotFound("FT820", f"there is no error code {code!r}", hint="codes are FT and three digits")
+        raise NotFound("FT820", f'there is no error code "{code}"', hint="codes are FT and three digits")
     return answer(request, {"code": code, **asdict(declared)})
 
 

@@ -124,7 +124,7 @@ class _Form:
         if self._name not in _FILES:
             if b"filename" in options:
                 raise InvalidInput(
-                    "FT822", f"the form has a file named {self._name!r}", hint="it may have file and metadata"
+                    "FT822", f'the form has a file named "{self._name}"', hint="it may have file and metadata"
                 )
             return
         if self._name in self._files:
@@ -138,7 +138,7 @@ class _Form:
         if self._open is not None:
             self._open.write(data)
         elif len(self._value) + len(data) > _FIELD_BYTES:
-            raise InvalidInput("FT822", f"the field {self._name!r} has more than {_FIELD_BYTES:,} bytes")
+            raise InvalidInput("FT822", f'the field "{self._name}" has more than {_FIELD_BYTES:,} bytes')
         else:
             self._value += data
 

@@ -95,7 +95,7 @@ def moment(text: str, *, end: bool = False) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError:
         hint = "write it as 2025-09-01 or 2025-09-01T08:00Z"
-        raise InvalidInput("FT504", f"{text!r} is no date or instant", hint=hint) from None
+        raise InvalidInput("FT504", f'"{text}" is no date or instant', hint=hint) from None
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
     if end and len(text) <= 10:
@@ -107,6 +107,6 @@ def _one_of(what: str, value: str, allowed: Any) -> None:
     if value not in allowed:
         raise InvalidInput(
             "FT504",
-            f"{what} is {value!r}",
+            f'{what} is "{value}"',
             hint=did_you_mean(value, allowed) or f"allowed: {', '.join(allowed)}",
         )
