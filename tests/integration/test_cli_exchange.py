@@ -48,7 +48,7 @@ def test_a_workbook_is_written_and_not_read(flowtime: Command) -> None:
     flowtime("export", "--run", "base-run", "--artifacts", "here", "--format", "xlsx", "--out", "book/")
     (book,) = (flowtime.folder / "book").iterdir()
     refused = flowtime("import", "--data", book, "--artifacts", "there", code=2)
-    assert "Save the table in it as CSV" in refused.stderr
+    assert "save the table in it as CSV" in refused.stderr
 
 
 def test_seattle_from_the_raw_file_in_one_command(flowtime: Command) -> None:

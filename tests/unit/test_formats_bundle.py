@@ -160,7 +160,7 @@ def test_entries_that_no_bundle_has(bundle: Path, name: str, says: str) -> None:
     error = refusal(rebuilt(bundle, lambda entries: entries.update({name: b"x"})))
     assert error.code == "FT416"
     assert says in str(error)
-    assert "Export the run again" in str(error)
+    assert "export the run again" in str(error)
 
 
 def test_links_are_refused(bundle: Path) -> None:
@@ -279,5 +279,5 @@ def test_other_zips_say_what_they_are(tmp_path: Path) -> None:
 
 
 def test_metadata_of_a_bundle_cannot_be_ignored(bundle: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"Unzip it, and import series\.csv"):
+    with pytest.raises(InvalidInput, match=r"unzip it, and import series\.csv"):
         import_file(bundle, ignore_metadata=True)

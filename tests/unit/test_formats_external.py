@@ -104,7 +104,7 @@ def test_wide_tables_of_every_format() -> None:
 def test_measures_are_named_and_chosen_by_map() -> None:
     text = "when,cpu,note\n0,1,x\n1,2,y\n"
     error = refusal(text, "FT403", wide=True, component="web")
-    assert "Say which, such as --map when=time_bin" in str(error)
+    assert "say which, such as --map when=time_bin" in str(error)
     rename = {"when": "time_bin", "cpu": "busy"}
     error = refusal(text, "FT404", wide=True, component="web", rename=rename)
     assert error.errors[0].message == 'note "x": is not a number (an empty field is a missing value)'
@@ -151,10 +151,10 @@ def test_wide_and_component_go_together(options: dict[str, Any], says: str) -> N
 
 def test_semicolons_and_commas() -> None:
     text = 'time_bin;component_id;measure;value\n0;a;m;1,5\n1;a;m;-2e3\n2;a;m;\n3;a;m;"7,25"\n'
-    assert "Give --delimiter ';'" in str(refusal(text, "FT403"))
+    assert "give --delimiter ';'" in str(refusal(text, "FT403"))
     found = from_text(text, delimiter=";", decimal_comma=True)
     assert same_bits(found.series.values, np.array([[1.5, -2000.0, np.nan, 7.25]]))
-    assert "Give --delimiter tab" in str(refusal(text.replace(";", "\t"), "FT403"))
+    assert "give --delimiter tab" in str(refusal(text.replace(";", "\t"), "FT403"))
     assert from_text(text.replace(";", "\t"), delimiter="tab", decimal_comma=True).digest == found.digest
 
 

@@ -126,7 +126,7 @@ def infer_grid(rows: Rows) -> Grid:
     """
     if not rows.on_the_clock:
         if rows.high >= MAX_BINS:
-            hint = "If they count from 1970: --time-format unix (seconds) or unix-ms."
+            hint = "if they count from 1970: --time-format unix (seconds) or unix-ms"
             raise _too_many(rows, rows.high + 1, f"time_bin reaches the index {rows.high:,}", hint)
         return Grid(rows.high + 1)
     if rows.low == rows.high:
@@ -137,7 +137,7 @@ def infer_grid(rows: Rows) -> Grid:
             "FT405",
             f"the times fit no grid of whole seconds; {_nearest(rows)} lie near to each other",
             where=rows.source,
-            hint="Give the grid with --grid, and --align floor to move each time to the start of its bin.",
+            hint="give the grid with --grid, and --align floor to move each time to the start of its bin",
         )
     bins = (rows.high - rows.low) // step + 1
     if bins > MAX_BINS:
@@ -213,7 +213,7 @@ def _fits(rows: Rows, grid: Grid) -> None:
             "FT406",
             f"the times are {found}, but the grid {wanted}",
             where=rows.source,
-            hint=f"Give start={first}.",
+            hint=f"give start={first}",
         )
     cells = len(rows.keys) * grid.bins
     if cells > max(FREE_CELLS, CELLS_PER_ROW * rows.count):
@@ -222,7 +222,7 @@ def _fits(rows: Rows, grid: Grid) -> None:
             f"{rows.count:,} rows would fill a table of {len(rows.keys):,} series x {grid.bins:,} bins = "
             f"{cells:,} values",
             where=rows.source,
-            hint="Check component_id, measure and the grid; --grid with longer bins may help.",
+            hint="check component_id, measure and the grid; --grid with longer bins may help",
         )
 
 

@@ -62,8 +62,8 @@ _PIECE = 1 << 20
 _LARGE = 1 << 31
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _ANEW = (
-    "Export the run again; an archive that was changed or packed anew is no bundle. A table in an archive of "
-    "your own has to be taken out first."
+    "export the run again; an archive that was changed or packed anew is no bundle; a table in an archive of "
+    "your own has to be taken out first"
 )
 
 
@@ -221,7 +221,7 @@ def read_bundle(handle: BinaryIO, source: str) -> Iterator[Bundle]:
 def _checked(archive: zipfile.ZipFile, handle: BinaryIO, source: str) -> dict[str, zipfile.ZipInfo]:
     """The entries by name, each as a bundle has it."""
     if "[Content_Types].xml" in archive.namelist():
-        hint = "Save the table in it as CSV."
+        hint = "save the table in it as CSV"
         raise InvalidInput("FT402", "this is a spreadsheet or a document", where=source, hint=hint)
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():

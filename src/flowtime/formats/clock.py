@@ -212,7 +212,7 @@ def _zone(text: str) -> tzinfo:
             "FT417",
             f'there is no time zone "{text}"',
             hint=did_you_mean(text, sorted(zoneinfo.available_timezones()))
-            or "Zones are named like Europe/Berlin, offsets like +01:00 or -08:00.",
+            or "zones are named like Europe/Berlin, offsets like +01:00 or -08:00",
         ) from None
 
 

@@ -179,7 +179,7 @@ def check_embed(format: Format, embed: bool) -> None:
         raise InvalidInput(
             "FT418",
             f"metadata is embedded in CSV only; this is {format.title}",
-            hint=None if format.sidecar else f"{format.title} holds its metadata as it is.",
+            hint=None if format.sidecar else f"{format.title} holds its metadata as it is",
         )
 
 

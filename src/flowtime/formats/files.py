@@ -85,7 +85,7 @@ def _meaning(error: OSError, where: str) -> FlowtimeError:
                 "FT414",
                 f"{why[:1].lower()}{why[1:]}",
                 where=where,
-                hint="Check who owns the file and its folder.",
+                hint="check who owns the file and its folder",
             )
         case errno.EISDIR:
             return InvalidInput("FT413", "is a folder; name the file in it", where=where)
@@ -94,11 +94,11 @@ def _meaning(error: OSError, where: str) -> FlowtimeError:
         case errno.ENAMETOOLONG | errno.EINVAL | errno.ELOOP:
             return InvalidInput("FT413", f"cannot be a file: {why.lower()}", where=where)
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            hint = "Nothing was kept of it. Free some space, or write to another disk."
+            hint = "nothing was kept of it; free some space, or write to another disk"
             return Unavailable("FT415", "there is no space left", where=where, hint=hint)
         case errno.EROFS:
             return Unavailable(
-                "FT415", "the file system is read-only", where=where, hint="Write to another folder."
+                "FT415", "the file system is read-only", where=where, hint="write to another folder"
             )
         case _:
             return Unavailable("FT415", f"the system says: {why}", where=where)

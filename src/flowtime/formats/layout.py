@@ -157,7 +157,7 @@ def _advice(missing: Sequence[str], extra: Sequence[str], ignore_extra: bool) ->
             named[new] = min(alike, key=lambda name: _rank(name, new))
     left = [new for new in missing if new not in named]
     if {"component_id", "measure"} <= set(left):
-        return "A table with a column per measure is imported with --wide --component NAME."
+        return "a table with a column per measure is imported with --wide --component NAME"
     if not named:
         return f"The columns are {', '.join(COLUMNS)}, in any order."
     maps = [f"--map {shlex.quote(f'{name}={new}')}" for new, name in named.items()] + [
@@ -180,7 +180,7 @@ def _wide(names: Sequence[str], reading: Reading, component: str, source: str) -
         found = f"{_listed(times)} may all be the time" if times else f"none of {_listed(names)} is the time"
         first = (times or called or ["COLUMN"])[0]
         raise InvalidInput(
-            "FT403", found, where=source, hint=f"Say which, such as --map {shlex.quote(f'{first}=time_bin')}."
+            "FT403", found, where=source, hint=f"say which, such as --map {shlex.quote(f'{first}=time_bin')}"
         )
     taken = reading.rename.values() if reading.ignore_extra and len(reading.rename) else called
     measures = [name for name in called if name in taken and name != times[0]]
@@ -189,7 +189,7 @@ def _wide(names: Sequence[str], reading: Reading, component: str, source: str) -
             "FT403",
             "a wide table has a column for each measure besides the time",
             where=source,
-            hint="With --ignore-extra only the columns that --map names are taken.",
+            hint="with --ignore-extra only the columns that --map names are taken",
         )
     column = dict(zip(called, names, strict=True))
     return Layout(

@@ -48,8 +48,8 @@ OPEN_HASH = "sha256:" + "0" * 64
 """Stands for a hash that is not known yet, and is as long."""
 
 IGNORE = (
-    "If the data was changed on purpose, --ignore-metadata takes it as external telemetry, "
-    "without the model that its metadata describes."
+    "if the data was changed on purpose, --ignore-metadata takes it as external telemetry, "
+    "without the model that its metadata describes"
 )
 """The hint of every error about data that is not what its metadata says."""
 
@@ -336,7 +336,7 @@ def recorded(description: Mapping[str, Any], source: str) -> Recorded:
             "FT411",
             f"the metadata has format version {version!r}; this flowtime reads version {FORMAT_VERSION}",
             where=source,
-            hint="Import it with the flowtime that wrote it, or a newer one.",
+            hint="import it with the flowtime that wrote it, or a newer one",
         )
     try:
         grid = Grid.from_json(description["grid"])

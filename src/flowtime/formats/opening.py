@@ -127,7 +127,7 @@ def format_of(file: Source, asked: Format | None) -> Format:
                 "FT402",
                 f"this is {kind}",
                 where=file.name,
-                hint="Import reads CSV, NDJSON, Parquet and bundles.",
+                hint="import reads CSV, NDJSON, Parquet and bundles",
             )
         actual = NDJSON if text.lstrip().startswith(b"{") else GOLD
     if asked not in {None, actual}:

@@ -213,7 +213,7 @@ def read_parquet(handle: BinaryIO, source: str, reading: Reading) -> Iterator[Pa
             "FT412",
             f"strict import converts nothing, and the columns are {', '.join(map(str, schema.values()))}",
             where=source,
-            hint="They must be TIMESTAMP(MICROS, UTC) or INT64, string, string and DOUBLE.",
+            hint="they must be TIMESTAMP(MICROS, UTC) or INT64, string, string and DOUBLE",
         )
     casts = [
         _time(found.time, schema[found.time], reading, source),

@@ -43,7 +43,7 @@ def read_csv(handle: BinaryIO, source: str, reading: Reading, first: int = 1) ->
         raise InvalidInput(
             "FT418",
             f"--delimiter {reading.delimiter!r} cannot stand between columns",
-            hint="Such as ; or tab.",
+            hint="such as ; or tab",
         )
     lines = whole_lines(handle, source, first)
     _, block, _ = next(lines, (first, b"", True))
@@ -64,7 +64,7 @@ def read_csv(handle: BinaryIO, source: str, reading: Reading, first: int = 1) ->
                 "FT402",
                 f"the last line, {_excerpt(block)}, does not end with a line break: the file may be cut off",
                 where=source,
-                hint="If it is complete, add a line break at its end.",
+                hint="if it is complete, add a line break at its end",
             )
         yield CsvBlock(block, number, form, open_end=not ended)
 
@@ -75,7 +75,7 @@ def _check_header(names: list[str], delimiter: str, source: str) -> None:
             "FT402",
             "the file begins with lines of comment",
             where=source,
-            hint="Remove the lines before the one with the names of the columns.",
+            hint="remove the lines before the one with the names of the columns",
         )
     for other, name in ((",", ","), (";", "';'"), ("\t", "tab"), ("|", "'|'")):
         if len(names) == 1 and other in names[0]:
@@ -83,7 +83,7 @@ def _check_header(names: list[str], delimiter: str, source: str) -> None:
                 "FT403",
                 f"the columns are separated by {other!r}, not by {delimiter!r}: {names[0][:80]!r}",
                 where=source,
-                hint=f"Give --delimiter {name}, and --decimal-comma where numbers have one.",
+                hint=f"give --delimiter {name}, and --decimal-comma where numbers have one",
             )
 
 

@@ -140,7 +140,7 @@ def import_file(
         actual = format_of(file, format)
         if actual is BUNDLE:
             if ignore_metadata:
-                hint = "Unzip it, and import series.csv from it."
+                hint = "unzip it, and import series.csv from it"
                 raise InvalidInput("FT418", "a bundle is its metadata", where=file.name, hint=hint)
             return _from_bundle(file, grid, progress)
         by, description = (None, None) if ignore_metadata else _metadata(file, actual)
@@ -159,7 +159,7 @@ def import_file(
         )
         if strict and grid is None:
             raise InvalidInput(
-                "FT412", "strict import infers no grid", where=file.name, hint="Give it with --grid."
+                "FT412", "strict import infers no grid", where=file.name, hint="give it with --grid"
             )
         if found.layout.names is None:
             said["map"] = {found.layout.time: "time_bin", **said.get("map", {})}
@@ -226,7 +226,7 @@ def _settle(
             "FT405",
             "all rows have the same time, which does not tell how long a bin is",
             where=rows.source,
-            hint=f"Give the grid, such as --grid bins=1,size=1,unit=hours,start={on.label(0)}.",
+            hint=f"give the grid, such as --grid bins=1,size=1,unit=hours,start={on.label(0)}",
         )
     notes = Notes(
         grid="inferred" if grid is None else "given",

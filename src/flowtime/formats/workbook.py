@@ -61,7 +61,7 @@ def write_workbook(
             "FT419",
             f"{series.grid.bins:,} bins x {len(series):,} series do not fit on a sheet of "
             f"{MAX_ROWS:,} rows x {MAX_COLUMNS:,} columns",
-            hint="Take --format gold, which spreadsheets import in parts, or parquet for analysis.",
+            hint="take --format gold, which spreadsheets import in parts, or parquet for analysis",
         )
     with xlsxwriter.Workbook(handle, {"constant_memory": True}) as book:
         created = str(description.get("created_utc") or "1980-01-01")[:19]

@@ -142,7 +142,7 @@ def on_grid(model: Model, grid: Grid) -> Model:
         raise InvalidInput(
             "FT807",
             f"the data has {grid}, the model {mine}",
-            hint="Import the data again with --grid, or give the model the grid of the data.",
+            hint="import the data again with --grid, or give the model the grid of the data",
         )
     if mine.start is None:
         return replace(model, grid=replace(mine, start=grid.start))
@@ -150,7 +150,7 @@ def on_grid(model: Model, grid: Grid) -> Model:
         raise InvalidInput(
             "FT807",
             f"the data starts at {grid.label(0)}, the model at {mine.label(0)}",
-            hint="A model without a start takes the data's: leave out `start` in its grid.",
+            hint="a model without a start takes the data's: leave out `start` in its grid",
         )
     return model
 
