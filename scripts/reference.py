@@ -31,7 +31,7 @@ LAYERS = (
     ("registry",),
     ("engine", "sim"),
     ("model", "formats"),
-    ("core", "storage", "settings"),
+    ("core", "storage", "settings", "texts"),
     ("errors", "version"),
 )
 """The parts of the package, highest first, as tests/project/test_project_architecture.py holds them."""

@@ -98,3 +98,34 @@ def test_piped_output_is_plain_and_whole(flowtime: Any, registry: Path) -> None:
     assert "a-very-long-name-" * 6 in flowtime("list").stdout
     done = flowtime("show", "nothing", code=3)
     assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("compare", "--baseline", "low", "--comparison", "high", "--threshold", "1%"), 10),
+        (("compare", "--baseline", "low", "--comparison", "high", "--threshold", "1%", "--json"), 10),
+        (("compare", "--baseline", "low", "--comparison", "low", "--threshold", "1%"), 0),
+        (("show", "nothing", "--json"), 3),
+        (("list",), 0),
+    ],
+)
+def test_the_exit_code_is_the_same_where_nobody_reads_the_output(
+    words: tuple[str, ...], code: int, flowtime: Any, tmp_path: Path
+) -> None:
+    for name, value in (("low", 1), ("high", 2)):
+        model = f"grid: {{bins: 1}}\nnodes: [{{id: n, kind: const, values: [{value}]}}]\n"
+        (tmp_path / f"{name}.yaml").write_text(model)
+        flowtime("run", "--model", f"{name}.yaml", "--name", name)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "flowtime", *words],
+        cwd=tmp_path,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (code, b"")

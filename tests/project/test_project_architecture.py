@@ -15,7 +15,7 @@ SRC = Path(__file__).parents[2] / "src"
 
 LAYERS = (
     {"errors", "version"},
-    {"core", "storage", "settings"},
+    {"core", "storage", "settings", "texts"},
     {"model", "formats"},
     {"engine", "sim"},
     {"registry"},
@@ -33,9 +33,9 @@ NARROWER = {
     "storage": {"errors"},
     "engine": {"errors", "core", "model"},
     "api": {"errors", "settings", "service", "version"},
-    "cli": {"errors", "settings", "service", "version", "api", "web"},
+    "cli": {"errors", "settings", "service", "texts", "version", "api", "web"},
     "library": {"errors", "settings", "service", "version"},
-    "web": {"errors", "settings", "service", "version", "api"},
+    "web": {"errors", "settings", "service", "texts", "version", "api"},
     "__init__": {"library", "version"},
     "__main__": {"cli"},
 }

@@ -164,8 +164,11 @@ def _name(param: click.Parameter) -> str:
 
 
 def _report(error: FlowtimeError, as_json: bool) -> int:
-    if as_json:
-        render.echo_json({"error": error.to_json()})
-    else:
-        click.echo(render.error(error), err=True)
+    try:
+        if as_json:
+            render.echo_json({"error": error.to_json()})
+        else:
+            click.echo(render.error(error), err=True)
+    except BrokenPipeError:
+        render.print_nowhere()
     return error.exit_code

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 
+from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.options import Ago, Count, Moment, Spelled, Words, registry_command
-from flowtime.errors import EXIT_MISMATCH
 from flowtime.service import SORTS, Flowtime
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,7 +32,7 @@ class Kinds(Spelled):
         words = [word.strip() for word in value.replace("|", ",").split(",")]
         for word in words:
             if word not in (*KINDS, "all"):
-                self.fail(f"{word!r} is no kind; run, model, telemetry or all", param, ctx)
+                self.fail(f'"{word}" is no kind; run, model, telemetry or all', param, ctx)
         return () if "all" in words else tuple(words)
 
 
@@ -84,13 +83,13 @@ def _print_page(page: dict[str, Any], what: str) -> None:
             ("★ " if item["star"] else "") + item["id"],
             item["kind"],
             item["name"],
-            render.age(item["created_utc"]),
+            texts.ago(item["created_utc"]),
             ", ".join(item["tags"]),
         )
         for item in items
     ]
     click.echo(render.table(("id", "kind", "name", "made", "tags"), rows))
-    shown = f"{len(items):,} of {render.plural(page['total'], 'artifact')}"
+    shown = f"{len(items):,} of {texts.count(page['total'], 'artifact')}"
     pages = -(-page["total"] // page["size"])
     more = f" · page {page['page']} of {pages}" if pages > 1 else ""
     click.echo(render.dim(shown + more))
@@ -138,7 +137,7 @@ def _print_trash(page: dict[str, Any], as_json: bool) -> None:
             item["id"],
             item["kind"],
             item.get("name", ""),
-            render.age(item["created_utc"]) if "created_utc" in item else "",
+            texts.ago(item["created_utc"]) if "created_utc" in item else "",
         )
         for item in page["artifacts"]
     ]
@@ -174,7 +173,8 @@ def search_command(
     if as_json:
         render.echo_json(page)
     else:
-        _print_page(page, f" match {query['text']!r}")
+        asked = query["text"]
+        _print_page(page, f' match "{asked}"')
 
 
 @click.command("show", epilog="Example: flowtime show baseline-v1")
@@ -197,9 +197,9 @@ def _described(catalog: dict[str, Any]) -> list[str]:
     if catalog["description"]:
         facts.append(("description", catalog["description"]))
     facts += [
-        ("made", f"{catalog['created_utc']} ({render.age(catalog['created_utc'])}), {catalog['source']}"),
+        ("made", f"{catalog['created_utc']} ({texts.ago(catalog['created_utc'])}), {catalog['source']}"),
         ("owner", f"{catalog['owner']} · {catalog['visibility']}"),
-        ("tags", ", ".join(catalog["tags"]) or "-"),
+        ("tags", ", ".join(catalog["tags"]) or texts.NONE),
     ]
     if catalog["grid"]:
         facts.append(("grid", render.grid(catalog["grid"])))
@@ -216,7 +216,7 @@ def _described(catalog: dict[str, Any]) -> list[str]:
     for name, loop in (catalog["loop"] or {}).items():
         facts.append(("loop", f"{name} verified {loop['verified_utc']}"))
     for content in catalog["contents"]:
-        facts.append(("file", f"{catalog['folder']}/{content['name']}  {render.size(content['bytes'])}"))
+        facts.append(("file", f"{catalog['folder']}/{content['name']}  {texts.size(content['bytes'])}"))
     lines += [f"  {render.dim(f'{label:<12}')}{text}" for label, text in facts]
     for warning in catalog["warnings"]:
         lines.append(f"  {click.style('warning', fg='yellow')}     {warning['code']}: {warning['message']}")
@@ -232,9 +232,9 @@ def measures_table(measures: list[dict[str, Any]]) -> str:
             m["component"],
             m["measure"],
             m["unit"] or "",
-            *(render.number(m["summary"][name]) for name in ("min", "mean", "max")),
+            *(texts.number(m["summary"][name]) for name in ("min", "mean", "max")),
             m["spark"]
-            + (f"  {render.plural(missing, 'bin')} missing" if (missing := m["summary"]["missing"]) else ""),
+            + (f"  {texts.count(missing, 'bin')} missing" if (missing := m["summary"]["missing"]) else ""),
         )
         for m in render.by_component(measures)
     ]
@@ -254,7 +254,7 @@ def tag_command(service: Flowtime, as_json: bool, ref: str, changes: tuple[str, 
     """Add tags (+tag) to an artifact and remove others (-tag)."""
     for change in changes:
         if change[:1] not in "+-" or len(change) < 2 or change.startswith("--"):
-            raise click.UsageError(f"{change!r} is neither +tag nor -tag")
+            raise click.UsageError(f'"{change}" is neither +tag nor -tag')
     add = [change[1:] for change in changes if change[0] == "+"]
     remove = [change[1:] for change in changes if change[0] == "-"]
     catalog = service.edit(ref, add, remove)
@@ -328,7 +328,7 @@ def purge_command(service: Flowtime, as_json: bool, ref: str | None, confirm: bo
     if as_json:
         render.echo_json(report)
     else:
-        removed = f"removed {render.plural(len(report['purged']), 'artifact')} for good"
+        removed = f"removed {texts.count(len(report['purged']), 'artifact')} for good"
         click.echo(removed if report["purged"] else "the trash is empty")
 
 
@@ -346,7 +346,7 @@ def rebuild_command(service: Flowtime, as_json: bool) -> None:
         render.echo_json(report)
         return
     click.echo(
-        f"indexed {render.plural(report['artifacts'], 'artifact')} in {render.seconds(report['seconds'])}"
+        f"indexed {texts.count(report['artifacts'], 'artifact')} in {render.seconds(report['seconds'])}"
     )
     _print_broken(report)
 
@@ -363,7 +363,7 @@ def status_command(service: Flowtime, as_json: bool) -> None:
     click.echo(f"registry   {status['root']}")
     click.echo(f"index      {status['index'] or 'in memory'}")
     click.echo(
-        f"artifacts  {render.plural(counts['model'], 'model')}, {render.plural(counts['run'], 'run')}, "
+        f"artifacts  {texts.count(counts['model'], 'model')}, {texts.count(counts['run'], 'run')}, "
         f"{counts['telemetry']:,} telemetry; {status['trash']:,} in the trash"
     )
     _print_broken(status)
@@ -374,22 +374,21 @@ def status_command(service: Flowtime, as_json: bool) -> None:
 def verify_command(service: Flowtime, as_json: bool) -> None:
     """Read every artifact in full and say what is not as it was published; exit 10 where something is."""
     report = service.verify_index()
-    if as_json:
-        render.echo_json(report)
-    else:
+    with render.judging(report["ok"]):
+        if as_json:
+            render.echo_json(report)
+            return
         for finding in report["findings"]:
             what = click.style(
                 f"{finding['what']:<10}", fg="yellow" if finding["what"] == "foreign" else "red"
             )
             click.echo(f"{what} {finding['path']}: {finding['reason']}")
         click.echo(
-            f"{render.tick(report['ok'])} {render.plural(report['artifacts'], 'artifact')}, "
-            f"{render.plural(report['files'], 'file')}, {render.size(report['bytes'])} "
+            f"{render.tick(report['ok'])} {texts.count(report['artifacts'], 'artifact')}, "
+            f"{texts.count(report['files'], 'file')}, {texts.size(report['bytes'])} "
             f"in {render.seconds(report['seconds'])}: "
-            + ("all as published" if report["ok"] else render.plural(len(report["findings"]), "finding"))
+            + ("all as published" if report["ok"] else texts.count(len(report["findings"]), "finding"))
         )
-    if not report["ok"]:
-        sys.exit(EXIT_MISMATCH)
 
 
 def _print_broken(report: dict[str, Any]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
+from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.options import Percent, registry_command
-from flowtime.errors import EXIT_MISMATCH
 from flowtime.service import Flowtime
 
 _TEXT = 60
@@ -40,9 +39,10 @@ def compare_command(
 ) -> None:
     """Compare two runs or telemetry, series by series, or two models, node by node."""
     report = service.compare(baseline, comparison, threshold)
-    if as_json:
-        render.echo_json(report)
-    else:
+    with render.judging(report["within_threshold"] is not False):
+        if as_json:
+            render.echo_json(report)
+            return
         click.echo(f"baseline    {report['baseline']}\ncomparison  {report['comparison']}")
         if "model" in report:
             for line in _model_difference(report["model"]):
@@ -51,15 +51,13 @@ def compare_command(
             _print_comparison(report, show_all)
         if threshold is not None:
             verdict = "within" if report["within_threshold"] else "over"
-            click.echo(f"{render.tick(report['within_threshold'])} {verdict} {render.percent(threshold)}")
-    if report["within_threshold"] is False:
-        sys.exit(EXIT_MISMATCH)
+            click.echo(f"{render.tick(report['within_threshold'])} {verdict} {texts.percent(threshold)}")
 
 
 def _print_comparison(report: dict[str, Any], show_all: bool) -> None:
     aligned, series = report["aligned"], report["series"]
     click.echo(render.dim(f"means over {aligned['note']}, aligned by {aligned['by']}"))
-    click.echo(render.dim("off is comparison - baseline"))
+    click.echo(render.dim("differences are comparison minus baseline"))
     shown = series if show_all else [entry for entry in series if not entry["equal"]]
     cut = 0
     if not show_all and not render.fits(len(shown)):
@@ -70,18 +68,18 @@ def _print_comparison(report: dict[str, Any], show_all: bool) -> None:
             entry["component"],
             entry["measure"],
             entry["unit"] or "",
-            render.number(entry["mean_baseline"]),
-            render.number(entry["mean_comparison"]),
+            texts.number(entry["mean_baseline"]),
+            texts.number(entry["mean_comparison"]),
             *_distances(entry),
         )
         for entry in render.by_component(shown)
     ]
     sides = ("baseline", "comparison")
-    header = ("component", "measure", "unit", *sides, "max off", "rmse", "relative", "first at", "off by")
+    header = ("component", "measure", "unit", *sides, "largest", "rmse", "relative", "first at", "over time")
     if rows:
         click.echo(render.table(header, render.grouped(rows), right=(3, 4, 5, 6, 7)))
     equal = sum(entry["equal"] for entry in series)
-    click.echo(f"{equal:,} of {render.plural(len(series), 'common series')} equal")
+    click.echo(f"{equal:,} of {texts.count(len(series), 'common series')} equal")
     if cut:
         click.echo(f"{cut:,} more differ, by less; --all shows them")
     for side in ("baseline", "comparison"):
@@ -92,8 +90,8 @@ def _print_comparison(report: dict[str, Any], show_all: bool) -> None:
 def _distances(entry: dict[str, Any]) -> tuple[str, ...]:
     if entry["equal"]:
         return ("=", "=", "=", "", "")
-    largest, rmse = (render.number(entry[key]) for key in ("max_difference", "rmse"))
-    return (largest, rmse, render.percent(entry["relative"]), entry["first_time_bin"], entry["spark"])
+    largest, rmse = texts.signed(entry["max_difference"]), texts.number(entry["rmse"])
+    return (largest, rmse, texts.percent(entry["relative"]), entry["first_time_bin"], entry["spark"])
 
 
 def _distance(entry: dict[str, Any]) -> float:
@@ -136,7 +134,7 @@ def _changed(change: dict[str, Any]) -> list[str]:
     a, b = (_held(change[side]) for side in ("baseline", "comparison"))
     what = change["what"]
     if "first" in change:
-        what += f" ({render.plural(change['differing'], 'bin')} differ, here bin {change['first']:,})"
+        what += f" ({texts.count(change['differing'], 'bin')} differ, here bin {change['first']:,})"
     if len(a) + len(b) <= _TEXT:
         return [f"{what}: {a} → {b}"]
     return [f"{what}:", f"  - {a}", f"  + {b}"]

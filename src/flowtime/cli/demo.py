@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.loop import portraits, run_facts, verdict
 from flowtime.cli.options import registry_command
@@ -64,7 +65,7 @@ class _Demo:
             lines.append(f"   {render.dim(run_facts(run))}")
         with self.step("The run as files for other programs") as lines:
             exports = [self.service.export(run["id"], name, f"{self.root}/exports/") for name in FORMATS]
-            lines += [f"   {e['path']}  {e['rows']:,} rows, {render.size(e['bytes'])}" for e in exports]
+            lines += [f"   {e['path']}  {e['rows']:,} rows, {texts.size(e['bytes'])}" for e in exports]
             lines.append(f"   digest of each: {exports[0]['digest']}")
         with self.step("Each file imported again, its model rebuilt from the file alone") as lines:
             imports = [self.service.import_data(Path(e["path"]), name="checkout-again") for e in exports]

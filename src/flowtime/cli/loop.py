@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.artifacts import measures_table
 from flowtime.cli.options import Count, Words, joined, registry_command, tags_option
-from flowtime.errors import EXIT_MISMATCH
 from flowtime.service import Flowtime
 
 FORMATS = ("gold", "csv", "ndjson", "parquet", "bundle")
@@ -180,7 +180,7 @@ def export_command(
         render.echo_json(report)
         return
     click.echo(
-        f"{report['path']}  {report['rows']:,} rows, {render.size(report['bytes'])}, {report['digest']}"
+        f"{report['path']}  {report['rows']:,} rows, {texts.size(report['bytes'])}, {report['digest']}"
     )
     if report["metadata_path"]:
         click.echo(f"{report['metadata_path']}  what rebuilds the model; keep it beside the file")
@@ -245,7 +245,7 @@ def import_command(
     """Import a file as a telemetry artifact, rebuilding its model where the file knows it."""
     for rename in renames:
         if "=" not in rename:
-            raise click.UsageError(f"--map takes THEIRS=OURS, such as timestamp=time_bin, not {rename!r}")
+            raise click.UsageError(f'--map takes THEIRS=OURS, such as timestamp=time_bin, not "{rename}"')
     columns = dict(rename.split("=", 1) for rename in renames)
     source = sys.stdin.buffer if data == "-" else Path(data)
     with render.progress("importing") as progress:
@@ -297,15 +297,13 @@ def _notes(report: dict[str, Any]) -> list[str]:
     if report["read"].get("open_end"):
         notes.append("the last line does not end with a line break; it was taken as complete")
     if report["filled"]:
-        notes.append(f"{render.plural(report['filled'], 'gap')} filled: --missing {report['missing']}")
+        notes.append(f"{texts.count(report['filled'], 'gap')} filled: --missing {report['missing']}")
     if report["merged"]:
         notes.append(
-            f"{render.plural(report['merged'], 'duplicate')} merged: --duplicates {report['duplicates']}"
+            f"{texts.count(report['merged'], 'duplicate')} merged: --duplicates {report['duplicates']}"
         )
     if report["moved"]:
-        notes.append(
-            f"{render.plural(report['moved'], 'time')} moved onto the grid: --align {report['align']}"
-        )
+        notes.append(f"{texts.count(report['moved'], 'time')} moved onto the grid: --align {report['align']}")
     return notes
 
 
@@ -314,7 +312,7 @@ def _conformance(report: dict[str, Any] | None) -> list[str]:
         return []
     series = report["series"]
     off = [entry for entry in series if not entry["equal"]]
-    derived = render.plural(len(series), "derived series")
+    derived = texts.count(len(series), "derived series")
     lines = [f"{render.tick(report['ok'])} {len(series) - len(off):,} of {derived} equal when computed again"]
     lines += [f"    {entry['component']}.{entry['measure']}: {_off(entry)}" for entry in off[:20]]
     if len(off) > 20:
@@ -330,9 +328,9 @@ def _off(entry: dict[str, Any]) -> str:
     found = []
     if entry["differing_bins"] > entry["missing_on_one_side"]:
         gap = entry["max_difference"]
-        found.append("beyond all numbers off" if gap is None else f"up to {render.number(abs(gap))} off")
+        found.append("beyond all numbers off" if gap is None else f"up to {texts.number(abs(gap))} off")
     if entry["missing_on_one_side"]:
-        found.append(f"{render.plural(entry['missing_on_one_side'], 'bin')} without a value on one side")
+        found.append(f"{texts.count(entry['missing_on_one_side'], 'bin')} without a value on one side")
     return f"{' and '.join(found)}, first at {entry['first_time_bin']}"
 
 
@@ -356,12 +354,8 @@ def test_loop_command(
 ) -> None:
     """Run, export in every format, import, and verify that nothing was lost."""
     report = service.test_loop(model, formats=formats, **options)
-    if as_json:
-        render.echo_json(report)
-    else:
-        click.echo(verdict(report))
-    if not report["ok"]:
-        sys.exit(EXIT_MISMATCH)
+    with render.judging(report["ok"]):
+        render.echo_json(report) if as_json else click.echo(verdict(report))
 
 
 def verdict(report: dict[str, Any]) -> str:
@@ -371,7 +365,10 @@ def verdict(report: dict[str, Any]) -> str:
     rows = [
         (
             check.replace("_", " "),
-            *(render.tick(e["checks"][check]) if check in e["checks"] else "-" for e in formats.values()),
+            *(
+                render.tick(e["checks"][check]) if check in e["checks"] else texts.NONE
+                for e in formats.values()
+            ),
         )
         for check in checks
     ]

@@ -63,7 +63,7 @@ class Count(Spelled):
         try:
             number = int(value)
         except ValueError:
-            self.fail(f"{value!r} is no whole number", param, ctx)
+            self.fail(f'"{value}" is no whole number', param, ctx)
         if number < self.least or (self.most is not None and number > self.most):
             allowed = f"{self.least:,} or more" if self.most is None else f"{self.least:,} to {self.most:,}"
             self.fail(f"{number:,} is not allowed; {allowed} is", param, ctx)
@@ -98,11 +98,11 @@ class Ago(Spelled):
             return value
         count, unit = value[:-1], value[-1:]
         if unit not in _UNITS or not count.isdecimal() or len(count) > 6:
-            self.fail(f"{value!r} is no span; write a number and m, h, d or w, such as 7d", param, ctx)
+            self.fail(f'"{value}" is no span; write a number and m, h, d or w, such as 7d', param, ctx)
         try:
             return datetime.now(UTC) - timedelta(**{_UNITS[unit]: int(count)})
         except OverflowError:
-            self.fail(f"{value!r} reaches before the year 1", param, ctx)
+            self.fail(f'"{value}" reaches before the year 1', param, ctx)
 
 
 class Moment(Spelled):
@@ -137,7 +137,7 @@ class Percent(Spelled):
         except ValueError:
             ratio = -1.0
         if not 0 <= ratio < float("inf"):
-            self.fail(f"{value!r} is no ratio; write 5% or 0.05", param, ctx)
+            self.fail(f'"{value}" is no ratio; write 5% or 0.05', param, ctx)
         return ratio
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -12,12 +13,12 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from flowtime.errors import FlowtimeError, did_you_mean
+from flowtime import texts
+from flowtime.errors import EXIT_MISMATCH, FlowtimeError, did_you_mean
 
 SHOWN = 20
 """How many problems the terminal lists; JSON has them all, up to the cap of what raised them."""
@@ -45,6 +46,26 @@ class CommandGroup(click.Group):
         found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(name, each.get_short_help_str(limit=200)) for name, each in found if each])
+
+
+@contextmanager
+def judging(ok: bool) -> Iterator[None]:
+    """Within it a verdict is printed; where that is bad, the command ends with exit code 10, also when nobody
+    reads to its end, as in `| head`.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        if ok:
+            raise
+        print_nowhere()
+    if not ok:
+        sys.exit(EXIT_MISMATCH)
+
+
+def print_nowhere() -> None:
+    """Whoever read the output has gone: what is still to be printed is not."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def echo_json(value: object) -> None:
@@ -148,39 +169,9 @@ def value(given: object) -> str:
     return str(given).lower() if isinstance(given, bool) else str(given)
 
 
-def number(value: float | None) -> str:
-    """A number for people: six significant digits, `-` where there is none."""
-    if value is None:
-        return "-"
-    return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}" if abs(value) < 1e12 else f"{value:.6g}"
-
-
-def percent(value: float | None) -> str:
-    """A ratio as a percentage, `-` where there is none."""
-    if value is None:
-        return "-"
-    return f"{value * 100:,.0f}%" if value >= 10 else f"{value * 100:.3g}%"
-
-
-def size(count: int) -> str:
-    """A count of bytes for people."""
-    if count < 1000:
-        return plural(count, "byte")
-    power = min((len(str(count)) - 1) // 3, 4)
-    return f"{count / 1000**power:.3g} {('KB', 'MB', 'GB', 'TB')[power - 1]}"
-
-
 def seconds(value: float) -> str:
     """A duration for people."""
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
-
-
-def plural(count: int, word: str) -> str:
-    """`1 run`, `2 runs`, `2 days`, `2 queries`, `0 series`."""
-    if count == 1 or word.endswith("series"):
-        return f"{count:,} {word}"
-    soft = word.endswith("y") and word[-2] not in "aeou"
-    return f"{count:,} {word[:-1]}ies" if soft else f"{count:,} {word}s"
 
 
 def grid(document: dict[str, Any]) -> str:
@@ -188,17 +179,7 @@ def grid(document: dict[str, Any]) -> str:
     size, unit = document["binSize"], document["binUnit"]
     length = f"{size:,} {unit if size != 1 else unit.removesuffix('s')}"
     start = f" from {document['start']}" if "start" in document else ""
-    return f"{plural(document['bins'], 'bin')} of {length}{start}"
-
-
-def age(created_utc: str) -> str:
-    """How long ago an instant was, in its largest unit."""
-    past = datetime.now(UTC) - datetime.fromisoformat(created_utc)
-    elapsed = int(past.total_seconds())
-    for step, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if elapsed >= step:
-            return f"{plural(elapsed // step, word)} ago"
-    return "just now"
+    return f"{texts.count(document['bins'], 'bin')} of {length}{start}"
 
 
 def error(problem: FlowtimeError) -> str:
@@ -240,7 +221,7 @@ def progress(doing: str, unit: str = "row") -> Iterator[Callable[[int, float | N
             return
         drawn, shown = now, True
         done = "" if share is None else f"  {_bar(share)} {share:4.0%}"
-        line = f"{doing}{done}  {plural(count, unit)}  {count / (now - began):,.0f} {unit}s/s"
+        line = f"{doing}{done}  {texts.count(count, unit)}  {count / (now - began):,.0f} {unit}s/s"
         click.echo(
             f"\r\x1b[K{_fitted(line, shutil.get_terminal_size().columns - 1, right=False)}",
             nl=False,
@@ -273,7 +254,7 @@ class Reading:
         elif now - self._began >= PATIENCE and now - self._drawn >= PAUSE:
             self._drawn = now
             share = done / total
-            line = f"reading  {_bar(share)} {share:4.0%}  {done:,} of {plural(total, 'artifact')}"
+            line = f"reading  {_bar(share)} {share:4.0%}  {done:,} of {texts.count(total, 'artifact')}"
             click.echo(f"\r\x1b[K{line}", nl=False, err=True)
 
 

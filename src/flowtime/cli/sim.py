@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.loop import print_next, print_warnings
 from flowtime.cli.options import joined, registry_command, tags_option
@@ -193,11 +194,11 @@ def validate_command(service: Flowtime, as_json: bool, file: Path) -> None:
         render.echo_json(report)
         return
     print_warnings(report["warnings"])
-    nodes = render.plural(report["nodes"], "node")
+    nodes = texts.count(report["nodes"], "node")
     if report["kind"] == "model":
         click.echo(f"{render.tick(True)} {file} is a sound model: {nodes}, {report['model_hash']}")
         return
-    size = f"{render.plural(report['parameters'], 'parameter')}, {nodes}"
+    size = f"{texts.count(report['parameters'], 'parameter')}, {nodes}"
     tried = "".join(f", {name}" for name in report["scenarios"])
     click.echo(f"{render.tick(True)} {file} is a sound template: {size}; tried with its defaults{tried}")
 

@@ -44,7 +44,7 @@ class Span(Ago):
             return value
         span = datetime.now(UTC) - super().convert(value, param, ctx)
         if span < timedelta(seconds=1):
-            self.fail(f"{value!r} is over at once", param, ctx)
+            self.fail(f'"{value}" is over at once', param, ctx)
         return timedelta(seconds=round(span.total_seconds()))
 
 

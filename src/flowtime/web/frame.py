@@ -11,7 +11,7 @@ from flowtime.errors import NotFound
 JSON = dict[str, Any]
 
 _FORMATS = (
-    ("gold", "csv", "Spreadsheet", "CSV: opens in every spreadsheet, one value a row"),
+    ("gold", "csv", "Spreadsheet", "Gold CSV: opens in every spreadsheet, one value a row"),
     ("xlsx", "xlsx", "Workbook", "Excel: one sheet a component, with the metadata"),
     ("ndjson", "ndjson", "Stream or API", "NDJSON: one JSON object a line"),
     ("parquet", "parquet", "Analysis", "Parquet: typed columns for pandas, R, DuckDB"),
@@ -30,7 +30,10 @@ def frame(call: Call, shown: JSON) -> JSON:
         "artifact": shown,
         "editable": may_change(call, shown["id"]),
         "stamp": call.service.stamp(shown["id"]),
-        "ancestors": list(reversed(lineage["parents"])),
+        # The farthest first; of equally far ones the one that was made first, as a model before its run.
+        "ancestors": sorted(
+            lineage["parents"], key=lambda each: (-each["depth"], each.get("created_utc") or "")
+        ),
         "descendants": lineage["children"],
         "steps": _steps(call, shown),
         "formats": [] if shown["kind"] == "model" else _exports(base(request), shown),

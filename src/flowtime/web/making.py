@@ -133,7 +133,7 @@ def _whole(name: str, text: str) -> int | None:
     if not text.strip():
         return None
     if not text.strip().isdecimal():
-        raise InvalidInput("FT822", f"{name} is {text!r}", hint="a whole number from 0 is allowed")
+        raise InvalidInput("FT822", f'{name} is "{text}"', hint="a whole number from 0 is allowed")
     return int(text)
 
 
@@ -142,10 +142,11 @@ def _form(
 ) -> Response:
     scenarios = {each["name"]: each for each in shown["scenarios"]}
     if scenario and scenario not in scenarios:
+        id = shown["id"]
         raise InvalidInput(
             "FT822",
-            f"the template {shown['id']!r} has no scenario {scenario!r}",
-            hint=f"it has: {', '.join(scenarios) or 'none'}",
+            f'the template "{id}" has no scenario "{scenario}"',
+            hint=f"there are: {', '.join(scenarios) or 'none'}",
         )
     return page(
         call,

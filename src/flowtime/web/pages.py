@@ -24,7 +24,7 @@ def static(path: str) -> Response:
     """A file that pages load. Its address changes with its content, so browsers keep it."""
     asset = assets().get(path)
     if asset is None:
-        raise NotFound("FT820", f"there is no file {path!r}")
+        raise NotFound("FT820", f'there is no file "{path}"')
     return Response(asset.data, headers={"Cache-Control": _FOR_GOOD}, media_type=asset.media)
 
 

@@ -10,10 +10,10 @@ from urllib.parse import quote, urlencode
 from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from flowtime import texts
 from flowtime.api.responses import base
 from flowtime.api.server import Call, server_of
 from flowtime.version import __version__
-from flowtime.web import texts
 from flowtime.web.assets import fingerprint
 
 THEMES = ("light", "dark")
@@ -108,7 +108,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        ago=texts.ago, count=texts.count, json=_json, number=texts.number, size=texts.size, when=texts.when
+        ago=texts.ago,
+        count=texts.count,
+        json=_json,
+        number=texts.number,
+        percent=texts.percent,
+        signed=texts.signed,
+        size=texts.size,
+        when=texts.when,
     )
     return made
 

@@ -19,9 +19,9 @@ from flowtime.api.models import text_in
 from flowtime.api.responses import answer
 from flowtime.api.server import Call, Reading
 from flowtime.errors import InvalidInput, NotFound
+from flowtime.texts import number
 from flowtime.web.frame import may_change
 from flowtime.web.rendering import page
-from flowtime.web.texts import number
 
 JSON = dict[str, Any]
 
@@ -39,17 +39,31 @@ _FIGURES = ("mean_difference", "max_difference", "rmse", "relative", "first_bin"
 def run_page(call: Call, shown: JSON, frame: JSON) -> Response:
     """The page of a run, or of telemetry."""
     held = {content["name"] for content in shown["contents"]}
-    place = "runs" if shown["kind"] == "run" else "telemetry"
+    topology = bool((shown.get("topology") or {}).get("nodes"))
     view = {
-        "path": f"/v1/{place}/{quote(shown['id'])}",
+        "path": _place_of(shown),
         "page": f"/artifacts/{quote(shown['id'])}",
         "name": shown["name"],
         "grid": shown["grid"],
         "series": [[entry["component"], entry["measure"], entry["unit"]] for entry in shown["measures"]],
         "graph": "model.yaml" in held,
-        "topology": bool((shown.get("topology") or {}).get("nodes")),
+        "topology": topology,
     }
-    return page(call, "run.html", view=view, **frame)
+    query = call.request.query_params
+    drawn = "" if topology and query.get("view") != "nodes" else "?nodes=true"
+    return page(
+        call,
+        "run.html",
+        view=view,
+        # What the page asks for first: the whole graph, unless its address wants a part.
+        picture=f"{view['path']}/graph{drawn}" if view["graph"] and "depth" not in query else None,
+        **frame,
+    )
+
+
+def _place_of(shown: JSON) -> str:
+    """The address of a run or telemetry in the API, without the prefix."""
+    return f"/v1/{'runs' if shown['kind'] == 'run' else 'telemetry'}/{quote(shown['id'])}"
 
 
 @router.get("/artifacts/{id}/series.csv")
@@ -197,19 +211,23 @@ def _sorted(rows: list[JSON], sort: str) -> list[JSON]:
 
 def _overlay(sides: list[JSON | None], compared: JSON) -> JSON:
     """What the charts and the graph of a comparison start from."""
-    first, second = (side or {} for side in sides)
-    held = {content["name"] for content in first["contents"]}
+    both = [side or {} for side in sides]
+    held = {content["name"] for content in both[0]["contents"]}
     aligned = compared["aligned"]
     return {
         "a": compared["baseline"],
         "b": compared["comparison"],
-        "names": [first["name"], second["name"]],
-        "graph": f"/v1/artifacts/{quote(first['id'])}" if "model.yaml" in held else None,
-        "place": f"/v1/{'runs' if first['kind'] == 'run' else 'telemetry'}/{quote(first['id'])}",
+        "names": [side["name"] for side in both],
+        "graph": "model.yaml" in held,
+        "places": [_place_of(side) for side in both],
+        "grids": [side["grid"] for side in both],
+        "firsts": [aligned["baseline_first"], aligned["comparison_first"]],
         "bins": aligned["bins"],
-        "first": aligned["baseline_first"],
         "series": [
-            [row["component"], row["measure"], row["unit"], row["relative"], row["mean_difference"]]
+            [
+                *(row[name] for name in ("component", "measure", "unit", "relative")),
+                *(row[name] for name in ("mean_difference", "max_difference")),
+            ]
             for row in compared["series"]
         ],
     }

@@ -1,4 +1,4 @@
-"""Numbers, sizes and times as pages write them."""
+"""Numbers, counts, sizes and times as commands and pages write them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flowtime.web.texts import ago, count, number, size, when
+from flowtime.texts import ago, count, number, percent, signed, size, when
 
 NOW = datetime(2025, 3, 10, 12, 0, tzinfo=UTC)
 
@@ -20,15 +20,38 @@ NOW = datetime(2025, 3, 10, 12, 0, tzinfo=UTC)
         (12345.678, "12,345.7"),
         (1e-7, "1e-07"),
         (2.5e9, "2,500,000,000"),
+        (1297837.4, "1,297,837"),
+        (-1297837.4, "-1,297,837"),
+        (1.5e300, "1.5e+300"),
+        (None, "–"),
     ],
 )
-def test_numbers_have_groups_and_six_digits(value: float, text: str) -> None:
+def test_numbers_have_groups_and_six_digits(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+def test_differences_have_their_sign() -> None:
+    assert [signed(value) for value in (1925.89, -26, 0, None)] == ["+1,925.89", "-26", "0", "–"]
 
 
 def test_counts_agree_with_their_nouns() -> None:
     assert [count(n, "run") for n in (0, 1, 2, 1200)] == ["0 runs", "1 run", "2 runs", "1,200 runs"]
-    assert count(3, "series", "series") == "3 series"
+    words = ("series", "derived series", "day", "query", "entry")
+    assert [count(3, word) for word in words] == [
+        "3 series",
+        "3 derived series",
+        "3 days",
+        "3 queries",
+        "3 entries",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.05, "5%"), (0.6149, "61.5%"), (-0.6149, "-61.5%"), (45.4806, "4,548%"), (0, "0%"), (None, "–")],
+)
+def test_ratios_are_percentages_of_three_digits(value: float | None, text: str) -> None:
+    assert percent(value) == text
 
 
 @pytest.mark.parametrize(
