@@ -136,6 +136,14 @@ def test_errors_are_pages_for_browsers_and_problems_for_programs(base: str) -> N
     assert (told.status_code, told.json()["code"]) == (404, "FT501")
 
 
+def test_pages_answer_head_and_say_what_else_they_allow(base: str) -> None:
+    for path in ("/", "/artifacts", "/models/new"):
+        refused = httpx.put(base + path)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+        assert httpx.head(base + path).status_code == 200
+    assert httpx.get(f"{base}/artifacts/none/run").headers["allow"] == "POST"
+
+
 def test_the_keyboard_is_enough(base: str, watched: Callable[..., Watched]) -> None:
     page = watched(base).open("/")
     page.keyboard.press("Tab")
@@ -239,7 +247,7 @@ def test_artifacts_are_starred_tagged_and_edited(
     page.get_by_role("link", name="shop", exact=True).click()
     page.get_by_role("button", name="Edit…").click()
     page.get_by_label("Name", exact=True).first.fill("the shop")
-    page.get_by_label("Visible to").select_option("public")
+    page.get_by_label("Visibility").select_option("public")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("the shop")
     shown = own.show(own.newest("model"))
@@ -395,7 +403,7 @@ def test_other_programs_tables_are_read_as_the_form_says(
     page.get_by_label("Component of the columns").fill("shop")
     page.get_by_label("Columns under other names").fill("time=time_bin")
     page.get_by_label("Columns under other names").blur()
-    expect(page.get_by_text("2 bins of 1 hour, from 2025-01-01 00:00:00 UTC (inferred)")).to_be_visible()
+    expect(page.get_by_text("2 bins of 1 hour, from 1 January 2025, 00:00 UTC (inferred)")).to_be_visible()
     assert page.locator("[aria-label='First rows'] td").all_inner_texts() == ["3", "4.5"]
     page.get_by_label("Tags").fill("outside")
     page.get_by_role("button", name="Import", exact=True).click()
@@ -431,26 +439,44 @@ def test_an_upload_shows_its_progress_and_can_be_cancelled(
 def test_a_model_is_written_and_checked_here(serve: Servers, flowtime: Command, browser: Browser) -> None:
     window = Watched(browser, serve())
     page = window.open("/models/new")
+    expect(page.locator(".state")).to_have_text("Nothing to check yet.")
     page.get_by_role("button", name="Begin with an example").click()
-    expect(page.get_by_text("Nothing wrong: 4 nodes.")).to_be_visible()
-    text = page.get_by_label("Text")
+    expect(page.locator(".state")).to_have_text("4 nodes, nothing wrong.")
+    text = page.get_by_label("Text of the model")
     sound = text.input_value()
     text.fill(sound.replace("MIN(", "MNI("))
-    problem = page.get_by_role("button", name=re.compile(r"Line 7:.*MNI"))
-    expect(problem).to_be_visible()
-    expect(page.get_by_role("button", name="Create")).to_be_disabled()
-    problem.click()
+    expect(page.locator(".problems")).to_contain_text("MNI")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("button", name="Line 7")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(text).to_be_focused()
+    assert flowtime("list", "--json").json["total"] == 0
     text.fill(sound)
     page.get_by_label("Name").fill("mine")
+    page.get_by_label("Tags").fill("peak, 2025")
     page.get_by_role("button", name="Create").click()
     page.wait_for_url("**/artifacts/*")
-    assert [item["name"] for item in flowtime("list", "--json").json["artifacts"]] == ["mine"]
+    expect(page.get_by_text("Created mine.")).to_be_visible()
+    [item] = flowtime("list", "--json").json["artifacts"]
+    assert (item["name"], sorted(item["tags"])) == ("mine", ["2025", "peak"])
     assert [text for text in window.complaints if "422" not in text] == []
     window.close()
 
 
 # -- servers come and go -----------------------------------------------------------------------------------
+
+
+def test_a_model_comes_from_a_file(
+    serve: Servers, flowtime: Command, watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    (tmp_path / "queue.yaml").write_text("grid: {bins: 2}\nnodes: [{id: a, kind: const, values: 1}]\n")
+    page = watched(serve()).open("/models/new")
+    page.get_by_label("Pick a file").set_input_files(tmp_path / "queue.yaml")
+    expect(page.locator(".state")).to_have_text("1 node, nothing wrong.")
+    expect(page.get_by_label("Name")).to_have_value("queue")
+    page.get_by_label("Text of the model").press("Control+s")
+    page.wait_for_url("**/artifacts/queue_*")
+    assert flowtime("show", "queue", "--json").json["kind"] == "model"
 
 
 def test_a_page_says_when_the_server_is_away_and_when_it_is_back(

@@ -334,6 +334,20 @@ def test_a_page_asks_for_what_it_shows_and_nothing_else(base: str, watched: Call
     assert 0 < sum(bodies) < 2_500_000
 
 
+@pytest.mark.parametrize("query", ["", "?view=nodes", "?node=Web&depth=1"])
+def test_the_graph_is_asked_for_with_the_page_and_once(
+    query: str, base: str, watched: Callable[..., Watched]
+) -> None:
+    window = watched(base)
+    view = window.open(f"/artifacts/monday{query}")
+    expect(view.locator(".graph .box").first).to_be_visible()
+    view.wait_for_load_state("networkidle")
+    paths = [path.rpartition("/")[2] for path in window.asked]
+    assert paths.count("graph") == 1
+    if "depth" not in query:
+        assert paths.index("graph") < paths.index("icons.svg")
+
+
 def test_telemetry_without_a_model_has_charts_and_no_graph(page: Callable[[str], Page]) -> None:
     view = page("/artifacts/bare?bin=3")
     expect(view.locator(".panel")).to_have_count(1)
@@ -496,6 +510,33 @@ def test_changes_are_not_lost_without_a_question(page: Callable[[str], Page]) ->
     assert asked == ["beforeunload"]
 
 
+def test_a_version_that_was_saved_meanwhile_is_told_before_another_is(
+    made: Flowtime, base: str, watched: Callable[..., Watched]
+) -> None:
+    text = "grid: {{bins: 4}}\nnodes:\n  - {{id: a, kind: const, values: {}}}\n"
+    id = made.publish_model(text.format(1).encode(), name="shared-sheet")["id"]
+    view = watched(base).open(f"/artifacts/{id}/edit")
+    area = view.get_by_label("Text of the model")
+    made.publish_model(text.format(2).encode(), update=id)
+    area.fill(text.format(3))
+    view.get_by_role("button", name="Save as version 2").click()
+    told = view.get_by_role("alert").filter(has_text="Version 2 was saved meanwhile")
+    expect(told).to_contain_text("what is here becomes version 3")
+    assert made.versions(id) == [1, 2]
+    expect(area).to_have_value(text.format(3))
+    with view.expect_popup() as opened:
+        told.get_by_role("link", name="what changed").click()
+    expect(opened.value.locator("#changes")).to_contain_text("What changed from v1 to v2")
+    view.get_by_role("button", name="Save as version 3").click()
+    expect(view.get_by_text("Saved as version 3.")).to_be_visible()
+    assert [made.model_text(f"{id}@v{version}") for version in (2, 3)] == [text.format(2), text.format(3)]
+    older = watched(base).open(f"/artifacts/{id}@v1/edit")
+    expect(older.get_by_text("This is version 1; the newest is version 3.")).to_be_visible()
+    older.get_by_label("Text of the model").fill(f"# the same\n{text.format(3)}")
+    older.get_by_role("button", name="Save as version 4").click()
+    expect(older.get_by_text("Nothing was saved: version 3 means the same.")).to_be_visible()
+
+
 def test_a_reader_sees_a_model_and_its_text_and_changes_nothing(
     serve: Servers, flowtime: Command, watched: Callable[..., Watched], tmp_path: Path
 ) -> None:
@@ -550,9 +591,9 @@ def test_two_runs_are_chosen_by_search_and_laid_over_each_other(
     expect(row).to_have_count(1)
     (web,) = (one for one in differing if (one["component"], one["measure"]) == ("Web", "utilization"))
     cells = [cell.replace(",", "") for cell in row.locator("td").all_text_contents()]
-    found = [float(cell.removesuffix(" %")) for cell in cells[:6]]
     keys = ("mean_baseline", "mean_comparison", "mean_difference", "max_difference", "rmse")
-    assert found == pytest.approx([*(web[key] for key in keys), 100 * web["relative"]], rel=1e-5)
+    assert [float(cell) for cell in cells[:5]] == pytest.approx([web[key] for key in keys], rel=1e-5)
+    assert cells[5] == f"{100 * web['relative']:.3g}%"
     row.get_by_role("button").click()
     expect(view).to_have_url(re.compile(r"series=Web\.utilization"))
     expect(view.get_by_role("img", name="Line chart of")).to_have_count(2)
@@ -592,9 +633,36 @@ def test_the_first_bin_that_differs_is_a_link_to_it(
     assert [float(one["difference"]) for one in rows] == exact[2]["values"]
 
 
+def test_the_graph_of_a_comparison_shows_the_means_or_follows_the_bin(
+    made: Flowtime, page: Callable[[str], Page]
+) -> None:
+    sides = [made.series(name, components=["Web"], measures=["backlog"]) for name in ("monday", "friday")]
+    monday, friday = (side.to_json()["series"][0]["values"] for side in sides)
+    bin = max(range(len(monday)), key=lambda at: abs(friday[at] - monday[at]))
+    view = page("/compare?a=monday&b=friday&series=Web.backlog")
+    view.get_by_label("Colour by difference of").select_option("backlog")
+    box = view.locator(".graph .box", has_text="Web")
+    expect(view.get_by_role("button", name="Means")).to_have_attribute("aria-pressed", "true")
+    expect(box.locator(".amount")).to_have_text(re.compile("%|from 0"))
+    slider = view.get_by_role("slider", name="Bin")
+    slider.fill(str(bin))
+    expect(view.get_by_role("button", name="Bin", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(box.locator(".amount")).to_have_text(f"{friday[bin] - monday[bin]:+,.4g}")
+    expect(box).to_have_attribute("data-gap", "15")
+    expect(view.locator(".key output").nth(2)).to_have_text(f"{friday[bin] - monday[bin]:,.4g}")
+    expect(view).to_have_url(re.compile(rf"bin={bin}\b"))
+    view.reload()
+    expect(box.locator(".amount")).to_have_text(f"{friday[bin] - monday[bin]:+,.4g}")
+    slider.press("Home")
+    expect(box.locator(".amount")).to_have_text(re.compile("^[+-]?[0-9.,]+$"))
+    view.get_by_role("button", name="Means").click()
+    expect(box.locator(".amount")).to_have_text(re.compile("%|from 0"))
+    expect(view).not_to_have_url(re.compile("bin="))
+
+
 def test_a_bin_in_the_address_counts_from_the_beginning_of_the_baseline(page: Callable[[str], Page]) -> None:
     view = page("/compare?a=monday&b=evening&bin=287")
-    expect(view.locator(".key li").last).to_contain_text("23:55")
+    expect(view.locator(".scrubber output")).to_contain_text("23:55")
     assert "&bin=287" in view.url
 
 
@@ -614,7 +682,7 @@ def test_what_cannot_be_compared_is_said_with_the_reason(page: Callable[[str], P
     expect(view).to_have_url(re.compile("a=monday&b=long"))
 
 
-def test_two_models_are_compared_node_by_node(page: Callable[[str], Page]) -> None:
+def test_two_models_are_compared_node_by_node(made: Flowtime, page: Callable[[str], Page]) -> None:
     view = page("/compare?a=shop@v1&b=shop@v2")
     changed = view.locator(".differences .changed")
     expect(changed.locator("h3")).to_have_text(
@@ -622,3 +690,8 @@ def test_two_models_are_compared_node_by_node(page: Callable[[str], Page]) -> No
     )
     expect(view.locator(".differences section").last).to_contain_text("payment_workers")
     expect(view.locator(".differences section").last.locator("del")).to_have_text("8")
+    other = page("/compare?a=shop@v1&b=chain")
+    node = made.graph("chain", nodes=True)["nodes"][-1]
+    added = other.locator(".differences .added", has_text=re.compile(rf"\b{node['id']}\b")).first
+    expect(added.locator("ins")).to_have_text(node["formula"])
+    expect(added.locator("h3")).to_contain_text("expr")

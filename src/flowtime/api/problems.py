@@ -154,7 +154,7 @@ def wrong(found: Sequence[Any], where: str = "") -> InvalidInput:
         place = ".".join(map(str, (*filter(None, [where]), *each["loc"])))
         errors.append(Diagnostic("FT822", _said(each), source=place))
     message = errors[0].message if len(errors) == 1 else f"the request has {len(errors):,} problems"
-    return InvalidInput("FT822", message, errors=errors, hint="GET /openapi.json tells what is allowed")
+    return InvalidInput("FT822", message, errors=errors, hint="see /openapi.json")
 
 
 def _said(found: Any) -> str:

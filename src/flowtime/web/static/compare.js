@@ -3,23 +3,26 @@
 
 import { api, complain, root } from "./app.js";
 import { Charts, swatch, told } from "./chart.js";
-import { Graph, HEATS, legend, measuresOf } from "./graph.js";
-import { address, askChart, counted, element, nameOf, numbers, PAGE, short, time, View, whole } from "./views.js";
+import { Graph, heat, HEATS, legend, measuresOf } from "./graph.js";
+import { Scrubber } from "./scrubber.js";
+import { address, askChart, counted, element, instant, nameOf, numbers, PAGE, short, Stretches, time, unitOf, View, whole } from "./views.js";
 
 /** @typedef {import("./views.js").Chart} Chart */
+/** @typedef {import("./views.js").Grid} Grid */
 /** @typedef {import("./graph.js").Box} Box */
-/** @typedef {{component: string, measure: string, unit: string | null, relative: number | null, mean: number | null}} Gap */
+/** @typedef {{component: string, measure: string, unit: string | null, relative: number | null, mean: number | null, largest: number | null}} Gap */
 /**
- * What the page says of the two: ids, names, how many bins both have, which of the baseline's is the first of them.
+ * What the page says of the two, the baseline first: ids, names, addresses and grids, the first bin that both have, and how many those are.
  * @typedef {object} Pair
  * @property {string} a
  * @property {string} b
  * @property {[string, string]} names
+ * @property {[string, string]} places
+ * @property {[Grid, Grid]} grids
+ * @property {[number, number]} firsts
  * @property {number} bins
- * @property {number} first
- * @property {string} place Address of the baseline.
- * @property {string | null} graph Null where the baseline has no model.
- * @property {[string, string, string | null, number | null, number | null][]} series As in a Gap.
+ * @property {boolean} graph Whether the baseline has a model.
+ * @property {[string, string, string | null, number | null, number | null, number | null][]} series As in a Gap.
  */
 
 const SHARE = new Intl.NumberFormat("en-GB", { style: "percent", maximumSignificantDigits: 3, signDisplay: "exceptZero" });
@@ -67,7 +70,7 @@ class ArtifactPicker extends HTMLElement {
             "li",
             { role: "option", id: `${this.list?.id}-${place}`, "data-id": item.id, "aria-selected": "false" },
             element("strong", {}, item.name),
-            element("span", { class: "quiet" }, `${item.kind}, ${item.created_utc.slice(0, 16).replace("T", " ")}`),
+            element("span", { class: "quiet" }, `${item.kind}, ${instant(item.created_utc)}`),
             element("span", { class: "mono quiet" }, item.id),
           ),
         ),
@@ -132,29 +135,38 @@ class ArtifactPicker extends HTMLElement {
 class CompareView extends View {
   /** @type {Pair} */
   data = JSON.parse(this.get("script").textContent);
-  /** @type {{series: string, bin: number, from: number, to: number, show: string}} */
-  state = { series: "", bin: 0, from: 0, to: 0, show: "chart" };
+  /**
+   * Bins count from the first that both have; `over` says whose difference colours the graph, that of the means or of the bin.
+   * @type {{series: string, measure: string, bin: number, over: "mean" | "bin", from: number, to: number, show: string}}
+   */
+  state = { series: "", measure: "", bin: 0, over: "mean", from: 0, to: 0, show: "chart" };
+  /** @type {Gap[]} */
+  gaps = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  noting;
 
   connectedCallback() {
     const { data } = this;
-    /** @type {Gap[]} */
-    const gaps = data.series.map(([component, measure, unit, relative, mean]) => ({ component, measure, unit, relative, mean }));
-    this.named = new Map(gaps.map((gap) => [nameOf(gap), gap]));
+    this.gaps = data.series.map(([component, measure, unit, relative, mean, largest]) => ({ component, measure, unit, relative, mean, largest }));
+    this.named = new Map(this.gaps.map((gap) => [nameOf(gap), gap]));
     this.state = this.read();
-    const pick = (/** @type {number} */ bin) => this.go({ bin });
+    const pick = (/** @type {number} */ bin) => this.go({ bin, over: "bin" });
     const zoom = (/** @type {number} */ from, /** @type {number} */ to) => this.go({ from, to });
     this.both = new Charts(this.get(".charts.both"), pick, zoom);
     this.gap = new Charts(this.get(".charts.gap"), pick, zoom);
     this.graph = data.graph ? new Graph(this.get(".graph"), (box) => this.picked(box)) : null;
+    const first = data.firsts[0];
+    this.scrubber = new Scrubber(this.get(".scrubber"), data.grids[0], (bin) => this.go({ bin: bin - first, over: "bin" }, false), () => [first + this.state.from, first + this.state.to]);
     this.ends = new AbortController();
     addEventListener("popstate", () => {
       this.state = this.read();
+      if (this.sides) this.scale();
       void this.draw();
     }, { signal: this.ends.signal });
     this.addEventListener("click", (event) => this.clicked(/** @type {HTMLElement} */ (event.target)));
     const filter = this.get("input[name=filter]", HTMLInputElement);
     filter.addEventListener("input", () => this.sift(filter.value));
-    if (this.graph) this.select.addEventListener("change", () => this.colour());
+    if (this.graph) this.select.addEventListener("change", () => this.go({ measure: this.select.value }));
     void this.drawGraph();
     void this.draw();
   }
@@ -164,6 +176,8 @@ class CompareView extends View {
     this.both?.stop();
     this.gap?.stop();
     this.graph?.stop();
+    this.scrubber?.stop();
+    for (const side of this.sides ?? []) side.stop();
   }
 
   /** Chooses the measure that colours the graph. */
@@ -171,32 +185,53 @@ class CompareView extends View {
     return this.get("select[name=measure]", HTMLSelectElement);
   }
 
+  /** The state that the address holds. @returns {CompareView["state"]} */
   read() {
     const query = new URLSearchParams(location.search);
-    const { bins, first } = this.data;
+    const { bins, firsts: [first] } = this.data;
     const [from, to] = [whole(query, "from", 0, bins), whole(query, "to", bins, bins)];
     const asked = query.get("series") ?? "";
     const most = this.querySelector("tbody tr");
     const name = this.named?.has(asked) ? asked : (most instanceof HTMLElement && most.dataset.series) || "";
     // The table counts the baseline's bins, the overlay those that both have.
     const bin = Math.max(0, whole(query, "bin", first, first + bins - 1) - first);
-    return { series: name, bin, from: from < to ? from : 0, to: from < to ? to : bins, show: query.get("show") === "table" ? "table" : "chart" };
+    return { series: name, measure: query.get("measure") ?? "", bin, over: query.has("bin") ? "bin" : "mean", from: from < to ? from : 0, to: from < to ? to : bins, show: query.get("show") === "table" ? "table" : "chart" };
   }
 
-  /** @param {Partial<CompareView["state"]>} change */
-  go(change) {
-    this.state = { ...this.state, ...change };
-    const { series, bin, from, to, show } = this.state;
+  /**
+   * Goes to another state.
+   * @param {Partial<CompareView["state"]>} change
+   * @param {boolean} [step] Whether Back leads here again.
+   */
+  go(change, step = true) {
+    const before = this.state;
+    this.state = { ...before, ...change };
+    if (step) {
+      clearTimeout(this.noting);
+      this.noting = undefined;
+      history.pushState(null, "", this.here());
+    } else
+      this.noting ??= setTimeout(() => {
+        this.noting = undefined;
+        history.replaceState(history.state, "", this.here());
+      }, 200);
+    const { bin, over, measure, ...drawn } = change;
+    if (measure !== undefined && this.sides) this.scale();
+    if (Object.keys(drawn).length) void this.draw();
+    else this.mark();
+  }
+
+  /** The address of the state. */
+  here() {
+    const { series, measure, bin, over, from, to, show } = this.state;
     const query = new URLSearchParams(location.search);
     const all = from === 0 && to === this.data.bins;
-    const now = { series, bin: bin ? bin + this.data.first : null, from: all ? null : from, to: all ? null : to, show: show === "table" ? show : null };
+    const now = { series, measure: measure || null, bin: over === "bin" ? bin + this.data.firsts[0] : null, from: all ? null : from, to: all ? null : to, show: show === "table" ? show : null };
     for (const [name, value] of Object.entries(now)) {
       if (value === null || value === undefined) query.delete(name);
       else query.set(name, String(value));
     }
-    history.pushState(null, "", `${location.pathname}?${query}`);
-    if (Object.keys(change).join() === "bin" && show === "chart") return this.mark();
-    return void this.draw();
+    return `${location.pathname}?${query}`;
   }
 
   /** @param {HTMLElement} target */
@@ -204,6 +239,7 @@ class CompareView extends View {
     const told = target.closest("button")?.dataset ?? {};
     if (told.show) this.go({ show: told.show });
     if (told.window) this.go({ from: 0, to: this.data.bins });
+    if (told.over === "mean" || told.over === "bin") this.go({ over: told.over });
     if (told.zoom) this.graph?.zoomed(told.zoom);
     const row = /** @type {HTMLElement | null} */ (target.closest("button.row")?.closest("tr") ?? null);
     if (!row) return;
@@ -224,75 +260,90 @@ class CompareView extends View {
 
   // -- overlay --------------------------------------------------------------------------------------------
 
+  /** Which series is drawn, as the API asks for it. */
+  get query() {
+    const gap = this.named?.get(this.state.series);
+    return { baseline: this.data.a, comparison: this.data.b, component: gap?.component ?? "", measure: gap?.measure ?? "" };
+  }
+
   async draw() {
     const { series, from, to, show } = this.state;
     const gap = this.named?.get(series);
     this.press("show", show);
     for (const button of this.querySelectorAll("button.row"))
       button.setAttribute("aria-pressed", String(button.closest("tr")?.dataset.series === series));
-    if (!gap) return;
+    this.asking?.abort();
+    this.values?.stop();
+    this.values = null;
+    this.paged = -1;
+    if (!gap) return this.mark();
     const { component, measure } = gap;
     const all = from === 0 && to === this.data.bins;
     const window = all ? {} : { from, to };
-    const query = { baseline: this.data.a, comparison: this.data.b, component, measure };
     this.get("[data-window]", HTMLButtonElement).disabled = all;
-    this.get("[data-twin=json]", HTMLAnchorElement).href = root + address("/v1/compare/series", { ...query, ...window });
+    this.get("[data-twin=json]", HTMLAnchorElement).href = root + address("/v1/compare/series", { ...this.query, ...window });
     this.get("[data-twin=csv]", HTMLAnchorElement).href = root + address("/compare/series.csv", { a: this.data.a, b: this.data.b, component, measure, ...window });
     this.get("#overlay-title").textContent = nameOf(gap);
     for (const part of this.querySelectorAll(".overlay .charts")) /** @type {HTMLElement} */ (part).hidden = show === "table";
     this.get(".numbers").hidden = show !== "table";
-    this.asking?.abort();
-    this.asking = new AbortController();
-    const signal = this.asking.signal;
+    this.values = new Stretches("/v1/compare/series", this.query, 3, this.data.bins, 50_000, () => this.say(), complain);
+    this.mark();
+    if (show === "table") return undefined;
+    const asking = (this.asking = new AbortController());
     try {
-      if (show === "table") return await this.tabulate(query, signal);
-      const chart = await askChart(address("/v1/compare/series", { ...query, from, to, points: this.both?.points }), signal);
-      this.chart = chart;
+      const chart = await askChart(address("/v1/compare/series", { ...this.query, from, to, points: this.both?.points }), asking.signal);
       const about = `${counted(to - from, "bin")} from ${time(chart.grid, from)}`;
       await this.both?.draw(part(chart, [0, 1]), [0, 1], `${this.data.names.join(" and ")}, ${about}`);
       await this.gap?.draw(part(chart, [2]), [2], `${this.data.names[1]} minus ${this.data.names[0]}, ${about}`);
+      if (asking.signal.aborted) return undefined;
       this.get(".told").textContent = told(chart);
-      this.mark();
-      this.exact(query, signal);
+      this.both?.cursor(this.state.bin);
+      this.gap?.cursor(this.state.bin);
     } catch (error) {
       complain(error);
     }
     return undefined;
   }
 
-  /** The values in the bin, and the marker there. */
+  /** Shows the bin everywhere. */
   mark() {
-    const gap = this.named?.get(this.state.series);
-    if (!gap) return;
-    this.both?.cursor(this.state.bin);
-    this.gap?.cursor(this.state.bin);
-    const query = { baseline: this.data.a, comparison: this.data.b, component: gap.component, measure: gap.measure };
-    this.exact(query, /** @type {AbortController} */ (this.asking).signal);
+    const { bin, show } = this.state;
+    this.scrubber?.show(bin + this.data.firsts[0]);
+    this.colour();
+    this.both?.cursor(bin);
+    this.gap?.cursor(bin);
+    this.say();
+    if (show !== "table") return;
+    if (this.paged !== Math.floor(bin / PAGE)) void this.tabulate();
+    else for (const row of this.querySelectorAll(".numbers tbody tr")) row.setAttribute("aria-current", String(Number(/** @type {HTMLElement} */ (row).dataset.bin) === bin));
   }
 
-  /** @param {Record<string, string>} query @param {AbortSignal} signal */
-  exact(query, signal) {
+  /** Writes the values in the bin beside the names. */
+  say() {
     const { bin } = this.state;
-    api(address("/v1/compare/series", { ...query, from: bin, to: bin + 1 }), { signal }).then((exact) => {
-      const names = [this.data.names[0], this.data.names[1], "difference"];
-      const values = exact.series.map((/** @type {{values: (number | null)[]}} */ one) => one.values[0]);
-      this.get(".key").replaceChildren(
-        ...names.map((name, place) =>
-          element("li", { class: `series-${place + 1}` }, swatch(place), element("span", {}, name), element("output", {}, values[place] === null ? "–" : short(values[place]))),
-        ),
-        element("li", { class: "quiet" }, time(exact.grid, bin)),
-      );
-    }, complain);
+    const stretch = this.values?.at(bin);
+    if (!stretch) return;
+    this.get(".key").replaceChildren(
+      ...[...this.data.names, "difference"].map((name, place) =>
+        element("li", { class: `series-${place + 1}` }, swatch(place), element("span", {}, name), element("output", {}, short(stretch.values[place][bin - stretch.from]))),
+      ),
+    );
   }
 
-  /** @param {Record<string, string>} query @param {AbortSignal} signal */
-  async tabulate(query, signal) {
-    const page = Math.floor(this.state.bin / PAGE);
+  /** Writes the page of the table that has the bin: every value as it is kept. */
+  async tabulate() {
+    const { bin } = this.state;
+    const page = (this.paged = Math.floor(bin / PAGE));
     const [from, to] = [page * PAGE, Math.min(this.data.bins, (page + 1) * PAGE)];
-    const exact = await api(address("/v1/compare/series", { ...query, from, to }), { signal });
-    this.get(".numbers").replaceChildren(...numbers(exact, [0, 1, 2], this.data.bins, this.state.bin, (bin) => this.go({ bin })));
-    this.get(".told").textContent = "Every value, as it is kept.";
-    this.exact(query, signal);
+    this.asking?.abort();
+    this.asking = new AbortController();
+    try {
+      const exact = await api(address("/v1/compare/series", { ...this.query, from, to }), { signal: this.asking.signal });
+      this.get(".numbers").replaceChildren(...numbers(exact, [0, 1, 2], this.data.bins, bin, (bin) => this.go({ bin, over: "bin" })));
+      this.get(".told").textContent = "Every value, as it is kept.";
+    } catch (error) {
+      complain(error);
+    }
   }
 
   // -- graph ----------------------------------------------------------------------------------------------
@@ -300,20 +351,44 @@ class CompareView extends View {
   async drawGraph() {
     if (!this.graph) return;
     try {
-      const picture = await api(`${this.data.place}/graph`);
+      const picture = await api(`${this.data.places[0]}/graph`);
       this.graph.draw(picture, "Graph of the baseline");
       const { best, options } = measuresOf(picture.nodes, (box, measure) => this.named?.has(`${box.id}.${measure}`) ?? false);
       this.select.replaceChildren(...options);
-      this.select.value = best ?? "";
-      this.colour();
+      this.best = best;
+      this.scale();
     } catch (error) {
       this.graph.fail(error);
     }
   }
 
-  /** Colours the graph by how far the means are apart, relative to the baseline. */
+  /** The measure that colours the graph. */
+  get measure() {
+    return this.state.measure || this.best || "";
+  }
+
+  /** Colours the graph by another measure, of which both sides are fetched around the bin as they are needed. */
+  scale() {
+    for (const side of this.sides ?? []) side.stop();
+    const { measure } = this;
+    this.select.value = measure;
+    const held = this.gaps.filter((gap) => gap.measure === measure);
+    this.largest = Math.max(0, ...held.map((gap) => Math.abs(gap.largest ?? 0)));
+    this.sides = [0, 1].map((side) => new Stretches(`${this.data.places[side]}/series`, { measure }, held.length, this.data.grids[side].bins, 200_000, () => this.colour(), complain));
+    this.colour();
+  }
+
+  /** Colours the graph: by how far the means are apart, relative to the baseline, or by the difference in the bin. */
   colour() {
-    const measure = this.select.value;
+    if (!this.graph?.boxes.length || !this.sides) return;
+    const { over } = this.state;
+    this.press("over", over);
+    if (over === "mean") this.means(this.measure);
+    else this.gapsInBin(this.measure);
+  }
+
+  /** @param {string} measure */
+  means(measure) {
     const shares = (this.graph?.boxes ?? []).map(({ box }) => share(this.named?.get(`${box.id}.${measure}`)));
     const finite = shares.filter((one) => one !== null && Number.isFinite(one)).map((one) => Math.abs(/** @type {number} */ (one)));
     const end = Math.max(0, ...finite);
@@ -321,15 +396,37 @@ class CompareView extends View {
       const one = shares[place];
       if (one === null || one === undefined) return [-1, ""];
       if (!Number.isFinite(one)) return [one > 0 ? HEATS - 1 : 0, one > 0 ? "+ from 0" : "− from 0"];
-      return [one === 0 || !end ? -2 : Math.min(HEATS - 1, Math.max(0, Math.floor(((one / end + 1) / 2) * HEATS))), one === 0 ? "same" : SHARE.format(one)];
+      return [one === 0 || !end ? -2 : heat(one, -end, end), one === 0 ? "same" : SHARE.format(one)];
     }, "gap");
-    this.get(".legend").replaceChildren(element("span", { class: "what" }, measure), ...legend(SHARE.format(-end), SHARE.format(end), "gap"));
+    this.get(".legend").replaceChildren(element("span", { class: "what" }, `${measure}, of the means`), ...legend(SHARE.format(-end), SHARE.format(end), "gap"));
+  }
+
+  /** @param {string} measure */
+  gapsInBin(measure) {
+    const values = (this.sides ?? []).map((side, at) => {
+      const bin = this.state.bin + this.data.firsts[at];
+      const stretch = side.at(bin);
+      return stretch && new Map(stretch.series.map((series, row) => [series.component, stretch.values[row][bin - stretch.from]]));
+    });
+    const [before, after] = values;
+    if (!before || !after) return;
+    const end = this.largest ?? 0;
+    this.graph?.colour((box) => {
+      const gap = this.named?.get(`${box.id}.${measure}`);
+      if (!gap) return [-1, ""];
+      const one = (after.get(box.id) ?? NaN) - (before.get(box.id) ?? NaN);
+      return [one ? heat(one, -end, end) : -2, gap.relative === 0 ? "same" : signed(one)];
+    }, "gap");
+    const unit = this.gaps?.find((gap) => gap.measure === measure);
+    this.get(".legend").replaceChildren(
+      element("span", { class: "what" }, `${measure}${unit && unitOf(unit) ? `, ${unitOf(unit)}` : ""}`),
+      ...legend(signed(-end), signed(end), "gap"),
+    );
   }
 
   /** @param {Box} box */
   picked(box) {
-    const measure = this.select.value;
-    const names = [measure, ...Object.keys(box.series)].map((name) => `${box.id}.${name}`).filter((name) => this.named?.has(name));
+    const names = [this.measure, ...Object.keys(box.series)].map((name) => `${box.id}.${name}`).filter((name) => this.named?.has(name));
     this.graph?.mark((one) => one.id === box.id);
     if (names[0]) this.go({ series: names[0] });
   }
@@ -342,6 +439,9 @@ function share(gap) {
   if (gap.relative === null) return gap.mean === null ? null : gap.mean > 0 ? Infinity : -Infinity;
   return gap.relative * ((gap.mean ?? 0) < 0 ? -1 : 1);
 }
+
+/** A difference with its sign, short. @param {number} value */
+const signed = (value) => `${value > 0 ? "+" : ""}${short(value)}`;
 
 /** Some series of a chart. @param {Chart} chart @param {number[]} rows @returns {Chart} */
 function part(chart, rows) {

@@ -1,8 +1,9 @@
 // @ts-check
-/** The text of a model: line numbers, problems at their lines while typing, the next version on saving. */
+/** The text of a model: line numbers, problems at their lines while typing; saved as the next version of a model, or as a
+ * new one. */
 
 import { api, complain, Problem, root, tell } from "./app.js";
-import { address, counted, element, View } from "./views.js";
+import { address, counted, element, instant, View } from "./views.js";
 
 /** Milliseconds of rest after which the text is checked. */
 const REST = 350;
@@ -32,12 +33,45 @@ class ModelEditor extends View {
     this.ends = new AbortController();
     const signal = this.ends.signal;
     addEventListener("beforeunload", (event) => this.changed && event.preventDefault(), { signal });
+    if (this.dataset.update) addEventListener("focus", () => this.newer().catch(complain), { signal });
+    else this.begins(signal);
     addEventListener("keydown", (event) => {
       if (event.key !== "s" || !(event.ctrlKey || event.metaKey)) return;
       event.preventDefault();
       void this.save();
     }, { signal });
     this.number();
+    void this.check();
+  }
+
+  /** A new model: its text can come from a file, or from an example. @param {AbortSignal} signal */
+  begins(signal) {
+    const file = this.get("[type=file]", HTMLInputElement);
+    const example = this.get("template", HTMLTemplateElement);
+    this.get("[data-example]").addEventListener("click", () => this.put(example.content.textContent ?? ""));
+    file.addEventListener("change", () => void this.take(file.files?.[0]));
+    for (const name of ["dragenter", "dragover"])
+      addEventListener(name, (event) => { event.preventDefault(); this.classList.add("over"); }, { signal });
+    for (const name of ["dragleave", "drop"])
+      addEventListener(name, (event) => { event.preventDefault(); this.classList.remove("over"); }, { signal });
+    addEventListener("drop", (event) => void this.take(event.dataTransfer?.files[0]), { signal });
+  }
+
+  /** @param {File | undefined} file */
+  async take(file) {
+    if (!file) return;
+    this.put(await file.text());
+    const name = this.get("[name=name]", HTMLInputElement);
+    if (!name.value) name.value = file.name.replace(/\.[^.]*$/, "");
+  }
+
+  /** Takes another text in place of all. @param {string} text */
+  put(text) {
+    this.text.focus();
+    this.write(0, this.text.value.length, text);
+    this.text.setSelectionRange(0, 0);
+    this.text.scrollTop = 0;
+    clearTimeout(this.resting);
     void this.check();
   }
 
@@ -105,12 +139,22 @@ class ModelEditor extends View {
     this.checking?.abort();
     this.checking = new AbortController();
     const text = this.text.value;
+    if (!text.trim() && !this.dataset.update) return this.plain("Nothing to check yet.");
     try {
       const told = await api("/models/check", { method: "POST", body: text, headers: YAML, signal: this.checking.signal });
-      this.tell(told.errors, told.warnings, told.count, `${this.changed ? "Changed" : "Not changed"}; ${counted(told.nodes, "node")}, `);
+      this.tell(told.errors, told.warnings, told.count, `${this.dataset.update ? (this.changed ? "Changed; " : "Not changed; ") : ""}${counted(told.nodes, "node")}, `);
     } catch (error) {
       complain(error);
     }
+    return undefined;
+  }
+
+  /** Says a word of the text that is neither good nor bad. @param {string} said */
+  plain(said) {
+    this.remarks = [];
+    this.get(".state").textContent = said;
+    this.get(".state").className = "state";
+    this.show();
   }
 
   /**
@@ -187,19 +231,54 @@ class ModelEditor extends View {
     if (button.disabled) return;
     button.disabled = true;
     try {
-      const made = await api(address("/v1/models", { update: this.dataset.update }), { method: "POST", body: this.text.value, headers: YAML });
+      if (this.dataset.update && (await this.newer())) {
+        button.disabled = false;
+        return;
+      }
+      const form = new FormData(this.get("form", HTMLFormElement));
+      const query = this.dataset.update ? { update: this.dataset.update } : Object.fromEntries(["name", "tags", "visibility"].map((name) => [name, String(form.get(name) ?? "")]));
+      const made = await api(address("/v1/models", query), { method: "POST", body: this.text.value, headers: YAML });
       this.leaving = true;
-      tell(`Saved as version ${made.model_version}.`, { kind: "good" });
+      this.saidOf(made);
       location.assign(`${root}/artifacts/${made.id}`);
     } catch (error) {
       button.disabled = false;
       if (!(error instanceof Problem)) return complain(error);
-      const { errors, code, message, count } = error.body;
-      this.tell(errors.length ? errors : [{ code, message }], [], count, "");
+      const { errors, code, message, hint, count } = error.body;
+      this.tell(errors.length ? errors : [{ code, message, hint: hint ?? undefined }], [], count, "");
       this.get(".problems").querySelector("button")?.focus();
     }
-    return undefined;
+  }
+
+  /** Says on the next page what was saved. @param {{id: string, name: string, model_version: number}} made */
+  saidOf(made) {
+    const expected = Number(this.dataset.newest) + 1;
+    const { id, name, model_version: version } = made;
+    if (!this.dataset.update) tell(`Created ${name}.`, { kind: "good" });
+    else if (version < expected) tell(`Nothing was saved: version ${version} means the same.`);
+    else if (version === expected) tell(`Saved as version ${version}.`, { kind: "good" });
+    else tell(`Saved as version ${version}; version ${version - 1} was saved just before.`, { kind: "warn", link: changes(id, version - 1, version) });
+  }
+
+  /** Shows that another version was saved since this page was opened, where that is so. @returns {Promise<boolean>} whether it is news */
+  async newer() {
+    const { update = "", newest = "" } = this.dataset;
+    const { id, model_version: version, created_utc: saved } = await api(`/v1/artifacts/${encodeURIComponent(update)}`);
+    if (version <= Number(newest)) return false;
+    this.dataset.newest = String(version);
+    const { href, text } = changes(id, Number(newest), version);
+    this.get(".meanwhile").hidden = false;
+    this.get(".meanwhile span").replaceChildren(
+      `Version ${version} was saved meanwhile, ${instant(saved)}: `,
+      element("a", { href, target: "_blank" }, text),
+      `. Both stay; what is here becomes version ${version + 1}.`,
+    );
+    this.get("button.main").textContent = `Save as version ${version + 1}`;
+    return true;
   }
 }
+
+/** Where it stands what changed between two versions. @param {string} id @param {number} before @param {number} after */
+const changes = (id, before, after) => ({ href: `${root}${address(`/artifacts/${id}`, { before, after })}#changes`, text: "what changed" });
 
 customElements.define("model-editor", ModelEditor);

@@ -2,7 +2,7 @@
 /** Import: a file is uploaded and checked, what it holds is shown, and only then it is uploaded to be kept. */
 
 import { complain, Problem, root, tell, watch } from "./app.js";
-import { count, counted, element } from "./views.js";
+import { count, counted, element, instant, short } from "./views.js";
 
 /** @typedef {{component: string, measure: string, unit: string | null, values: (number | null)[]}} Column */
 /** @typedef {{grid: {bins: number, binSize: number, binUnit: string, start?: string}, data: {rows: number, series: number}, rebuilt: boolean,
@@ -110,8 +110,8 @@ function show(found) {
   /** @param {string} name @param {...(Node | string)} text */
   const fact = (name, ...text) => facts.append(element("dt", {}, name), element("dd", {}, ...text));
   const origin = recognised.id ? element("a", { href: `${root}/artifacts/${recognised.id}` }, recognised.id) : "another program's data";
-  fact("What it is", `${found.import.format === "gold" ? "CSV" : found.import.format}, `, origin, recognised.by ? ` (by its ${recognised.by})` : "");
-  fact("Grid", `${counted(grid.bins, "bin")} of ${counted(grid.binSize, grid.binUnit.replace(/s$/, ""))}${grid.start ? `, from ${grid.start.replace("T", " ").replace("Z", " UTC")}` : ""}${found.import.grid === "inferred" ? " (inferred)" : ""}`);
+  fact("What it is", `${found.import.format === "gold" ? "gold CSV" : found.import.format}, `, origin, recognised.by ? ` (by its ${recognised.by})` : "");
+  fact("Grid", `${counted(grid.bins, "bin")} of ${counted(grid.binSize, grid.binUnit.replace(/s$/, ""))}${grid.start ? `, from ${instant(grid.start)}` : ""}${found.import.grid === "inferred" ? " (inferred)" : ""}`);
   fact("Data", `${counted(found.data.series, "series", "series")}, ${counted(found.data.rows, "row")}`);
   fact("Model", found.rebuilt ? "comes back with the data" : "none");
   if (conformance) {
@@ -125,7 +125,7 @@ function show(found) {
     element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "time_bin"),
       ...first.series.map((each) => element("th", { class: "num", scope: "col" }, `${each.component}.${each.measure}`)))),
     element("tbody", {}, ...first.bins.map((bin, row) => element("tr", {}, element("th", { scope: "row", class: "nowrap" }, bin),
-      ...first.series.map((each) => element("td", { class: "num" }, each.values[row] === null ? "–" : Number(each.values[row]).toLocaleString("en", { maximumSignificantDigits: 6 })))))));
+      ...first.series.map((each) => element("td", { class: "num" }, each.values[row] === null ? "–" : short(Number(each.values[row]))))))));
   const more = found.data.series > first.series.length || grid.bins > first.bins.length;
   result.replaceChildren(
     element("section", { class: "card", "aria-labelledby": "found-title" },
@@ -139,7 +139,7 @@ function show(found) {
 function refuse(problem) {
   const rows = problem.errors.map((each) => element("tr", {},
     element("td", { class: "num" }, each.line ? String(each.line) : ""), element("td", { class: "wrap" }, each.message)));
-  const text = element("div", {}, element("strong", {}, problem.message), problem.hint ? element("p", {}, problem.hint) : "",
+  const text = element("div", {}, element("strong", {}, problem.message), element("span", { class: "quiet" }, ` ${problem.code}`), problem.hint ? element("p", {}, problem.hint) : "",
     problem.errors.length ? "" : element("p", { class: "quiet" }, "Nothing was stored."));
   const parts = [element("div", { class: "notice bad", role: "alert" }, element("span"), text)];
   if (rows.length) {

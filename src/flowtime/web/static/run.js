@@ -4,6 +4,7 @@
 import { api, complain, root } from "./app.js";
 import { Charts, line, MOST, swatch, told } from "./chart.js";
 import { Graph, heat, legend, measuresOf } from "./graph.js";
+import { Scrubber } from "./scrubber.js";
 import { address, askChart, count, counted, element, least, most, nameOf, numbers, PAGE, short, Stretches, TELLING, time, unitOf, View, whole } from "./views.js";
 
 /** @typedef {import("./views.js").Chart} Chart */
@@ -59,6 +60,7 @@ class RunView extends View {
     this.state = this.read();
     this.charts = new Charts(this.get(".charts"), (bin) => this.go({ bin }, true), (from, to) => this.go({ from, to }, true));
     this.graph = data.graph ? new Graph(this.get(".graph"), (box, add) => this.picked(box, add)) : null;
+    this.scrubber = new Scrubber(this.get(".scrubber"), this.grid, (bin) => this.go({ bin }, false), () => [this.state.from, this.state.to]);
     this.ends = new AbortController();
     this.wire();
     this.choose();
@@ -74,7 +76,7 @@ class RunView extends View {
     this.graph?.stop();
     this.colours?.stop();
     this.values?.stop();
-    clearInterval(this.playing);
+    this.scrubber?.stop();
   }
 
   // -- state ------------------------------------------------------------------------------------------------
@@ -172,10 +174,6 @@ class RunView extends View {
 
   // -- controls ---------------------------------------------------------------------------------------------
 
-  get slider() {
-    return this.get("input[type=range]", HTMLInputElement);
-  }
-
   /** Chooses the measure that colours the graph. */
   get measures() {
     return this.get("select[name=measure]", HTMLSelectElement);
@@ -187,16 +185,6 @@ class RunView extends View {
   }
 
   wire() {
-    this.slider.addEventListener("input", () => this.go({ bin: Number(this.slider.value) }, false));
-    const last = this.grid.bins - 1;
-    this.slider.addEventListener("keydown", (event) => {
-      const leap = Math.max(1, Math.round(this.grid.bins / 24));
-      const by = { PageUp: leap, PageDown: -leap }[event.key];
-      if (by === undefined) return;
-      event.preventDefault();
-      this.go({ bin: Math.max(0, Math.min(last, this.state.bin + by)) }, false);
-    });
-    this.get(".play").addEventListener("click", () => this.play());
     this.addEventListener("click", (event) => {
       const button = /** @type {HTMLElement} */ (event.target).closest("button");
       const told = button?.dataset ?? {};
@@ -224,22 +212,6 @@ class RunView extends View {
       event.preventDefault();
       graph.rove(graph.current, true);
     });
-  }
-
-  play() {
-    const button = this.get(".play");
-    const on = this.playing === undefined;
-    button.setAttribute("aria-pressed", String(on));
-    clearInterval(this.playing);
-    this.playing = undefined;
-    if (!on) return;
-    if (this.state.bin >= this.state.to - 1) this.go({ bin: this.state.from }, false);
-    // A whole window takes about half a minute, and no bin less than a frame.
-    const pause = Math.max(60, Math.min(500, 30_000 / (this.state.to - this.state.from)));
-    this.playing = setInterval(() => {
-      if (this.state.bin + 1 >= this.state.to || document.hidden) this.play();
-      else this.go({ bin: this.state.bin + 1 }, false);
-    }, pause);
   }
 
   /** @param {string} way */
@@ -557,13 +529,7 @@ class RunView extends View {
   /** Shows the bin everywhere. */
   scrub() {
     const { bin, show } = this.state;
-    if (Number(this.slider.value) !== bin) this.slider.value = String(bin);
-    const when = time(this.grid, bin);
-    const of = `bin ${count(bin)} of ${count(this.grid.bins)}`;
-    const [strong, span] = this.get(".scrubber output").children;
-    strong.textContent = this.grid.start === undefined ? of : when;
-    span.textContent = this.grid.start === undefined ? "" : of;
-    this.slider.setAttribute("aria-valuetext", this.grid.start === undefined ? of : `${when}, ${of}`);
+    this.scrubber?.show(bin);
     this.paint();
     this.charts?.cursor(bin);
     this.say();

@@ -22,6 +22,7 @@ const SECONDS = { seconds: 1, minutes: 60, hours: 3600, days: 86400, weeks: 6048
 const SHORT = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 4 });
 const LARGE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const TINY = new Intl.NumberFormat("en-GB", { notation: "scientific", maximumSignificantDigits: 3 });
+const INSTANT = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "short", timeZone: "UTC" });
 const COUNT = new Intl.NumberFormat("en-GB");
 
 /**
@@ -84,7 +85,7 @@ export const place = (grid, bin) =>
   grid.start === undefined ? bin : Date.parse(grid.start) / 1000 + bin * step(grid);
 
 /**
- * When a bin begins, as short as the grid allows: `Mon 6 Jan 2025, 08:30`.
+ * When a bin begins, as short as the grid allows: `Mon, 6 Jan 2025, 08:30`.
  * @param {Grid} grid
  * @param {number} bin
  */
@@ -101,11 +102,14 @@ export function time(grid, bin) {
   return at.toLocaleString("en-GB", { ...day, ...hours });
 }
 
+/** An instant in full: `22 November 2026, 09:41 UTC`. @param {string} text as ISO 8601 has it */
+export const instant = (text) => `${INSTANT.format(new Date(text)).replace(" at ", ", ")} UTC`;
+
 /** @param {number} value A number as people read it, short. */
 export function short(value) {
   if (Number.isNaN(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e12)) return TINY.format(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e12)) return TINY.format(value).toLowerCase();
   return (size >= 1e4 ? LARGE : SHORT).format(value);
 }
 
@@ -123,7 +127,7 @@ export const counted = (value, noun, many) => `${COUNT.format(value)} ${value ==
 /** @param {{component: string, measure: string}} series */
 export const nameOf = (series) => `${series.component}.${series.measure}`;
 
-/** The unit of a series; nothing where it has none, or is a mere number. @param {Series} series */
+/** The unit of a series; nothing where it has none, or is a mere number. @param {{unit: string | null}} series */
 export const unitOf = (series) => (series.unit && series.unit !== "1" ? series.unit : "");
 
 /**
