@@ -88,3 +88,10 @@ def test_a_formula_has_a_longest_length() -> None:
     assert expression.parse("x".ljust(expression.MAX_LENGTH)) == Name("x")
     with pytest.raises(FormulaSyntaxError, match="has 100001 characters, 100000 are allowed"):
         expression.parse("x".ljust(expression.MAX_LENGTH + 1))
+
+
+@pytest.mark.parametrize("opening", ["-", "(", "ABS("])
+def test_a_formula_has_a_greatest_depth(opening: str) -> None:
+    with pytest.raises(FormulaSyntaxError, match="nested deeper than 100 levels") as raised:
+        expression.parse(opening * 101 + "x")
+    assert raised.value.position == 100 * len(opening)
