@@ -212,6 +212,13 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert "a part of the path is a file" in str(refusal(tmp_path / "a" / "x.csv"))
 
 
+def test_a_name_that_no_metadata_can_say_is_refused(tmp_path: Path) -> None:
+    error = refusal(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")))
+    assert error.code == "FT413"
+    assert "not Unicode" in str(error)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_device_is_never_replaced() -> None:
     error = refusal(Path("/dev/null"))
     assert "is not a regular file" in str(error)

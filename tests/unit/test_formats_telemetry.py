@@ -432,21 +432,21 @@ def test_objects_may_be_spelled_otherwise() -> None:
 @pytest.mark.parametrize(
     ("header", "says"),
     [
-        ("timestamp,component_id,measure,value", "Try --map timestamp=time_bin"),
+        ("timestamp,component_id,measure,value", "try --map timestamp=time_bin"),
         (
             "Time,Component,metric,value",
-            "Try --map Time=time_bin --map Component=component_id --map metric=measure",
+            "try --map Time=time_bin --map Component=component_id --map metric=measure",
         ),
         (
             "time,node,component,value",
-            "Try --map time=time_bin --map component=component_id --map COLUMN=measure, COLUMN being the one",
+            "try --map time=time_bin --map component=component_id --map COLUMN=measure, COLUMN being the one",
         ),
         (
             "time_bin,service,metric,value,host",
-            'Try --map service=component_id --map metric=measure; --ignore-extra leaves out "host".',
+            'try --map service=component_id --map metric=measure; --ignore-extra leaves out "host"',
         ),
-        ("time_bin,Service Name,measure, value", "Try --map ' value=value' --map COLUMN=component_id"),
-        ("time_bin, component,measure,value", "Try --map ' component=component_id'."),
+        ("time_bin,Service Name,measure, value", "try --map ' value=value' --map COLUMN=component_id"),
+        ("time_bin, component,measure,value", "try --map ' component=component_id'"),
         ("time_bin,component_id,value", "missing: measure"),
         ("time_bin,component_id,measure,value,value", '"value" is there 2 times'),
         ("time_bin,component_id,measure,value,note", 'not known: "note"'),

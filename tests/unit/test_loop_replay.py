@@ -163,7 +163,7 @@ def test_every_input_without_series_is_named(service: Flowtime, model: str) -> N
         'missing: Desk.arrivals, for the input "demand"',
         'missing: staff.value, for the input "staff"',
     ]
-    assert caught.value.hint == "--bind Calls.count=demand binds a series of another name."
+    assert caught.value.hint == "--bind Calls.count=demand binds a series of another name"
     run = service.run(model, telemetry=telemetry["id"], bind=["Calls.count=demand", "Calls.count=staff"])
     assert [entry["node"] for entry in run["bound"]] == ["demand", "staff"]
 

@@ -216,7 +216,9 @@ def _fetch(address: str, form: bytes | None = None) -> JSON:
             value = json.loads(answer.read(_LARGEST))
     except HTTPError:
         raise
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise Unavailable("FT837", f"{address} does not answer: {error}", hint="try again soon") from error
+    except ValueError as error:
         raise Unavailable(
             "FT837", f"{address} does not answer with JSON: {error}", hint="try again soon"
         ) from error

@@ -142,7 +142,7 @@ def infer_grid(rows: Rows) -> Grid:
     bins = (rows.high - rows.low) // step + 1
     if bins > MAX_BINS:
         why = f"the gaps between the times share only {_duration(step)}, see {_nearest(rows)}"
-        raise _too_many(rows, bins, why, "Give a grid of longer bins with --grid, and --align floor.")
+        raise _too_many(rows, bins, why, "give a grid of longer bins with --grid, and --align floor")
     unit = next(unit for unit in reversed(MICROSECONDS) if step % MICROSECONDS[unit] == 0)
     grid = Grid(bins, step // MICROSECONDS[unit], unit, rows.low)
     if rows.high + step > MAX_INSTANT + 1:
@@ -150,7 +150,7 @@ def infer_grid(rows: Rows) -> Grid:
             "FT405",
             f"the times make a grid of {grid}, whose last bin ends after the year 9999",
             where=rows.source,
-            hint="Give a grid of shorter bins with --grid.",
+            hint="give a grid of shorter bins with --grid",
         )
     return grid
 
@@ -265,7 +265,7 @@ class _Off:
                 "FT406",
                 f"{_count(self._count, 'row is', 'rows are')} off the grid of {self._grid}",
                 where=self._rows.source,
-                hint=None if self._outside else "--align floor moves each time to the start of its bin.",
+                hint=None if self._outside else "--align floor moves each time to the start of its bin",
                 errors=self._errors,
                 count=self._count,
             )
@@ -325,7 +325,7 @@ def _duplicates(rows: Rows, grid: Grid, policy: Policy, count: int) -> InvalidIn
         "FT408",
         f"{_count(count, 'row has', 'rows have')} the component, measure and bin of another",
         where=rows.source,
-        hint="--duplicates first, last or sum says which value counts.",
+        hint="--duplicates first, last or sum says which value counts",
         errors=errors,
         count=count,
     )
@@ -345,7 +345,7 @@ def _gaps(rows: Rows, grid: Grid, there: BoolArray, count: int) -> InvalidInput:
         "FT407",
         f"{_count(count, 'row is', 'rows are')} missing for {len(keys):,} series on a grid of {grid}",
         where=rows.source,
-        hint="--missing null or --missing zero fills them.",
+        hint="--missing null or --missing zero fills them",
         errors=errors,
         count=count,
     )

@@ -146,13 +146,13 @@ class Clock:
             why = [str(self.instant(text)) for text in texts]
             if any(each.startswith(("never was", "was twice")) for each in why):
                 return (
-                    f"Data from a clock that is never set has a fixed offset, in {self.zone_name} "
-                    f"--timezone {self._standard()}; else write the times in UTC or with their offsets."
+                    f"data from a clock that is never set has a fixed offset, in {self.zone_name} "
+                    f"--timezone {self._standard()}; else write the times in UTC or with their offsets"
                 )
         if self.format is not None or not texts:
             return None
         fits = [f'--time-format "{format}"' for format in _COMMON if all(_fits(t, format) for t in texts)]
-        return f"The times fit {' or '.join(fits)}." if fits else None
+        return f"the times fit {' or '.join(fits)}" if fits else None
 
     def spelled(self, instant: int) -> str:
         """An instant as the file would spell it, for errors; empty where it has no zone of its own."""

@@ -14,14 +14,20 @@ from flowtime.errors import Denied, FlowtimeError, InvalidInput, NotFound, Unava
 
 
 def place(path: Path) -> Path:
-    """`path` without links; raises InvalidInput where something other than a regular file is there."""
+    """`path` without links; raises InvalidInput where something other than a regular file is there, or what
+    describes the file could not name it.
+    """
     with translated(path):
         real = Path(os.path.realpath(path))
+        if real.name != real.name.encode(errors="replace").decode():
+            raise InvalidInput(
+                "FT413", "its name is not Unicode text", where=str(path), hint="give the file another name"
+            )
         if real.is_dir():
             raise InvalidInput("FT413", "is a folder; name the file in it", where=str(path))
         if real.exists() and not real.is_file():
             raise InvalidInput(
-                "FT413", "is not a regular file", where=str(path), hint="--out - writes to a stream."
+                "FT413", "is not a regular file", where=str(path), hint="--out - writes to a stream"
             )
         return real
 

@@ -159,7 +159,7 @@ def _advice(missing: Sequence[str], extra: Sequence[str], ignore_extra: bool) ->
     if {"component_id", "measure"} <= set(left):
         return "a table with a column per measure is imported with --wide --component NAME"
     if not named:
-        return f"The columns are {', '.join(COLUMNS)}, in any order."
+        return f"the columns are {', '.join(COLUMNS)}, in any order"
     maps = [f"--map {shlex.quote(f'{name}={new}')}" for new, name in named.items()] + [
         f"--map COLUMN={new}" for new in left
     ]
@@ -167,7 +167,7 @@ def _advice(missing: Sequence[str], extra: Sequence[str], ignore_extra: bool) ->
     others = [name for name in extra if name not in named.values()]
     if others and not left and not ignore_extra:
         more = f"; --ignore-extra leaves out {_listed(others)}"
-    return f"Try {' '.join(maps)}{more}."
+    return f"try {' '.join(maps)}{more}"
 
 
 def _wide(names: Sequence[str], reading: Reading, component: str, source: str) -> Layout:

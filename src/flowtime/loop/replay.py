@@ -109,7 +109,7 @@ def bind(
             "FT807",
             f"{telemetry.id} does not have what the model's inputs need",
             errors=problems,
-            hint=f"--bind {free[0]}={problems[0].node} binds a series of another name." if free else None,
+            hint=f"--bind {free[0]}={problems[0].node} binds a series of another name" if free else None,
         )
     order = [node.id for node in model.nodes if node.id in chosen]
     taken = set(chosen.values())
