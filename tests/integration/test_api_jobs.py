@@ -23,10 +23,12 @@ NOISY = {
     "grid": {"bins": 100, "binSize": 1, "binUnit": "hours"},
     "nodes": [
         {"id": "arrivals", "kind": "pmf", "pmf": {"90": 0.5, "110": 0.5}, "mode": "sample"},
-        *({"id": f"n{i}", "kind": "expr", "expr": f"arrivals * {i} + 1"} for i in range(200)),
+        {"id": "n0", "kind": "expr", "expr": "arrivals"},
+        *({"id": f"n{i}", "kind": "expr", "expr": f"EXP(-n{i - 1}) + arrivals"} for i in range(1, 200)),
     ],
     "outputs": [{"series": "n199"}],
 }
+# Minutes of work on any machine, so that it is under way whenever a server stops.
 LONG = {"model": NOISY, "name": "long", "seed": 1, "samples": 500_000}
 SHORT = {"model": NOISY, "name": "short", "seed": 1, "samples": 20}
 

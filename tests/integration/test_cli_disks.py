@@ -127,7 +127,7 @@ def test_an_export_to_a_full_disk_leaves_the_older_file(
         ).error
         assert error["code"] == "FT415"
         assert "no space" in error["message"]
-        assert "Free some space" in error["hint"]
+        assert "free some space" in error["hint"]
     assert listing(small) == before
     (small / "filler").unlink()
     flowtime("export", "--run", "shop_run", "--format", format, "--out", small / "new")
