@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -298,11 +299,12 @@ def main() -> None:
             flush=True,
         )
         counts: Counter[tuple[str, str]] = Counter()
-        for mutant in chosen:
-            found = fate(mutant)
-            counts[mutant.module, found] += 1
-            if found != "killed":
-                print(f"{found}: {mutant}", flush=True)
+        with suppress(KeyboardInterrupt):  # Ctrl-C shows what was found until then
+            for mutant in chosen:
+                found = fate(mutant)
+                counts[mutant.module, found] += 1
+                if found != "killed":
+                    print(f"{found}: {mutant}", flush=True)
     print(f"\n{'':<20}" + "".join(f"{fate:>12}" for fate in FATES))
     for module in dict.fromkeys(mutant.module for mutant in every):
         row = [counts[module, fate] for fate in FATES]
