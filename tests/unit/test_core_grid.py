@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from flowtime.core.grid import MAX_BINS, Grid, format_instant, parse_instant
+from flowtime.core.grid import BIN_UNITS, MAX_BINS, BinUnit, Grid, format_instant, parse_instant
 
 DAY = parse_instant("2025-03-01T00:00:00Z")
 
@@ -21,6 +22,11 @@ DAY = parse_instant("2025-03-01T00:00:00Z")
 )
 def test_a_grid_in_words(grid: Grid, text: str) -> None:
     assert str(grid) == text
+
+
+@pytest.mark.parametrize("unit", BIN_UNITS)
+def test_a_unit_is_as_long_as_its_name_says(unit: BinUnit) -> None:
+    assert timedelta(microseconds=Grid(bin_unit=unit).step) == timedelta(**{unit: 1})
 
 
 def test_bins_have_their_times_or_their_index() -> None:
@@ -48,6 +54,10 @@ def test_a_document_reads_back_as_the_grid(grid: Grid) -> None:
         ({"start": "yesterday"}, "isoformat"),
         ({"bins": 2, "binUnit": "days", "start": "9999-12-31"}, "between the years 1 and 9999"),
         ({"bins": MAX_BINS, "binUnit": "weeks"}, "between the years 1 and 9999"),
+        (
+            {"bins": 1, "binUnit": "seconds", "start": "9999-12-31T23:59:59.000001Z"},
+            "between the years 1 and 9999",
+        ),
     ],
 )
 def test_anything_else_is_no_grid(change: dict[str, Any], says: str) -> None:
@@ -58,6 +68,9 @@ def test_anything_else_is_no_grid(change: dict[str, Any], says: str) -> None:
 def test_a_grid_may_end_with_the_last_year() -> None:
     last = {"bins": 1, "binSize": 1, "binUnit": "days", "start": "9999-12-31T00:00:00Z"}
     assert Grid.from_json(last).to_json() == last
+    # 9,999 years, 2,424 of which are leap years
+    longest = {"bins": 1, "binSize": 9999 * 365 + 2424, "binUnit": "days", "start": "0001-01-01T00:00:00Z"}
+    assert Grid.from_json(longest).to_json() == longest
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from hashlib import sha256
 from itertools import accumulate
@@ -9,7 +10,7 @@ from itertools import accumulate
 import numpy as np
 import pytest
 
-from flowtime.core.pmf import FEW, Pmf
+from flowtime.core.pmf import FEW, Pmf, exact_sum
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, FEW + 1, FEW + 2, 300])
@@ -28,3 +29,12 @@ def test_a_draw_is_the_first_value_whose_cumulative_probability_exceeds_it(size:
 def test_draws_stay_what_they_were() -> None:
     drawn = Pmf((1.0, 2.5, 4.0), (0.2, 0.5, 0.3)).draw(12, 42, "demand", 3)
     assert drawn.tolist() == [4.0, 1.0, 1.0, 1.0, 1.0, 4.0, 2.5, 4.0, 2.5, 4.0, 2.5, 1.0]
+
+
+def test_weights_are_the_probabilities_over_their_sum() -> None:
+    assert Pmf((1.0, 2.0), (0.75, 0.125)).weights == (0.75 / 0.875, 0.125 / 0.875)
+
+
+def test_sums_are_exact_or_infinite() -> None:
+    assert exact_sum([0.1] * 10) == 1.0
+    assert exact_sum([1e308, 1e308]) == math.inf

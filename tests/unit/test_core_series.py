@@ -30,7 +30,7 @@ def test_numbers_become_floats_wherever_they_come_from() -> None:
 
 
 def test_names_that_files_cannot_carry_are_refused() -> None:
-    assert [name_problem(name) for name in ("served", "a, b", "Ü=1", "x" * MAX_NAME)] == [None] * 4
+    assert [name_problem(name) for name in ("served", "x", "a, b", "Ü=1", "x" * MAX_NAME)] == [None] * 5
     assert [name_problem(name) for name in ("", "x" * (MAX_NAME + 1))] == [
         "has 0 characters; 1 to 200 are allowed",
         "has 201 characters; 1 to 200 are allowed",
@@ -66,6 +66,7 @@ def test_sets_are_equal_where_nothing_differs() -> None:
         ([0.1] * 1000, "▁" * 24),
         ([1e308] * 1000, "▁" * 24),
         ([-1e308] * 480 + [1e308] * 480, "▁" * 12 + "█" * 12),
+        ([1e300, 1.0000000000001e300], "▁▁"),
         ([-3.0, -2.0], "▁█"),
         ([2.0, 2.0] * 12 + [2.0, math.nan] * 12, "▁" * 24),
     ],

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowtime.core.expression import parse
+from flowtime.core.expression import format_number, parse
+from flowtime.core.functions import TABLE
 from flowtime.core.grid import Grid, parse_instant
 from flowtime.core.pmf import Pmf
 from flowtime.core.series import SeriesKey, same_bits
@@ -129,6 +130,14 @@ def warnings(result: Evaluation) -> list[tuple[str, str | None, str]]:
 )
 def test_formula(formula: str, expected: list[float]) -> None:
     np.testing.assert_array_equal(of(formula), expected)
+
+
+@pytest.mark.parametrize(("name", "given"), [("SHIFT", "x, 2"), ("PULSE", "2"), ("PULSE", "2, 1")])
+def test_an_argument_left_out_is_its_default(name: str, given: str) -> None:
+    left_out = TABLE[name].parameters[len(given.split(", ")) :]
+    rest = [format_number(parameter.default) for parameter in left_out if parameter.default is not None]
+    assert len(rest) == len(left_out)
+    assert of(f"{name}({given})") == of(f"{name}({', '.join([given, *rest])})")
 
 
 def test_rounding_is_exact_just_below_a_half_and_far_out() -> None:

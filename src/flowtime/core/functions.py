@@ -46,12 +46,9 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """What the parameter takes, as a message says it."""
-        match self.kind:
-            case "series":
-                return "a formula"
-            case "kernel":
-                return "an array such as [0, 0.6, 0.4], or the id of a pmf node whose values are lags"
+        """What a parameter that is no series takes, as a message says it."""
+        if self.kind == "kernel":
+            return "an array such as [0, 0.6, 0.4], or the id of a pmf node whose values are lags"
         text = "a literal integer" if self.kind == "integer" else "a literal number"
         bounds = []
         if self.above > -math.inf:

@@ -48,12 +48,10 @@ class References:
     kernels: frozenset[str]
 
 
-def series_arguments(tree: Expression) -> tuple[Expression, ...]:
-    """The parts of a valid tree that are series: a call's literals and kernels are left out."""
-    if isinstance(tree, Call):
-        function = TABLE[tree.function]
-        return tuple(a for i, a in enumerate(tree.arguments) if function.parameter(i).kind == "series")
-    return children(tree)
+def _series_arguments(call: Call) -> tuple[Expression, ...]:
+    """The arguments of a valid call that are series: its literals and kernels are left out."""
+    function = TABLE[call.function]
+    return tuple(a for i, a in enumerate(call.arguments) if function.parameter(i).kind == "series")
 
 
 def problems(tree: Expression, pmf_of: PmfOf) -> Iterator[Problem]:
@@ -173,7 +171,7 @@ def references(tree: Expression, pmf_of: PmfOf) -> References:
             if part.function == "CONV" and isinstance(part.arguments[1], Name):
                 kernels.add(part.arguments[1].id)
             late = late or is_delay(part, pmf_of)
-            stack += [(argument, late) for argument in series_arguments(part)]
+            stack += [(argument, late) for argument in _series_arguments(part)]
         elif isinstance(part, Binary):
             stack += [(part.left, late), (part.right, late)]
         else:
