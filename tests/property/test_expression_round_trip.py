@@ -148,3 +148,5 @@ def test_a_formula_has_a_greatest_depth(opening: str) -> None:
     with pytest.raises(FormulaSyntaxError, match="nested deeper than 100 levels") as raised:
         expression.parse(opening * 101 + "x")
     assert raised.value.position == 100 * len(opening)
+    with pytest.raises(FormulaSyntaxError, match="nested deeper than 100 levels"):
+        expression.parse("a + " * 9 + opening * 101 + "x")

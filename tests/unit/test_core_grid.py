@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from flowtime.core.grid import BIN_UNITS, MAX_BINS, BinUnit, Grid, format_instant, parse_instant
+from flowtime.core.grid import (
+    BIN_UNITS,
+    MAX_BINS,
+    MAX_INSTANT,
+    MIN_INSTANT,
+    BinUnit,
+    Grid,
+    format_instant,
+    parse_instant,
+)
 
 DAY = parse_instant("2025-03-01T00:00:00Z")
 
@@ -15,6 +24,7 @@ DAY = parse_instant("2025-03-01T00:00:00Z")
 @pytest.mark.parametrize(
     ("grid", "text"),
     [
+        (Grid(), "24 bins of 1 hour"),
         (Grid(1, 1, "hours"), "1 bin of 1 hour"),
         (Grid(24, 5, "minutes"), "24 bins of 5 minutes"),
         (Grid(2, 1, "weeks", DAY), "2 bins of 1 week from 2025-03-01T00:00:00Z"),
@@ -86,6 +96,11 @@ def test_a_grid_may_end_with_the_last_year() -> None:
 )
 def test_instants_are_written_in_utc_with_the_digits_they_need(text: str, written: str) -> None:
     assert format_instant(parse_instant(text)) == written
+
+
+def test_instants_lie_in_the_years_1_to_9999() -> None:
+    assert format_instant(MIN_INSTANT) == "0001-01-01T00:00:00Z"
+    assert format_instant(MAX_INSTANT) == "9999-12-31T23:59:59.999999Z"
 
 
 @pytest.mark.parametrize("text", ["2025-03-01T00:00:00.1234561Z", "2025-03-01 00:00:00,1234561"])

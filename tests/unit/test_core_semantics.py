@@ -61,6 +61,7 @@ def test_valid_calls_have_no_problems(formula: str) -> None:
         ("EMA(a, 0)", ["EMA", "alpha", "> 0 and <= 1"]),
         ("EMA(a, 1.1)", ["EMA", "1.1"]),
         ("SQRT([1, 2])", ["SQRT", "array"]),
+        ("MIN(a, a, [1, 2])", ["MIN", "array"]),
         ("SHIFT(a, [1])", ["SHIFT", "integer"]),
         ("CONV(a, 3)", ["CONV", "kernel", "array"]),
         ("CONV(a, other)", ["CONV", '"other" is no pmf node']),
