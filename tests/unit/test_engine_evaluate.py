@@ -14,7 +14,7 @@ from flowtime.core.functions import TABLE
 from flowtime.core.grid import Grid, parse_instant
 from flowtime.core.pmf import Pmf
 from flowtime.core.series import SeriesKey, same_bits
-from flowtime.engine.evaluate import ROW_GROUPS, Evaluation, evaluate
+from flowtime.engine.evaluate import ROW_GROUPS, Evaluation, Notes, Program, evaluate
 from flowtime.engine.plan import compile
 from flowtime.errors import InvalidInput
 from flowtime.model.spec import ConstNode, ExprNode, Model, Node, Output, PmfNode, Topology, TopologyNode
@@ -149,18 +149,44 @@ def test_rounding_is_exact_just_below_a_half_and_far_out() -> None:
 
 def test_no_result_is_negative_zero() -> None:
     for formula in (
+        "-0",
         "-a",
+        "-a + -a",
         "a * -1",
+        "a * b",
         "MIN(-a, 0)",
         "CEIL(b)",
         "ROUND(b)",
         "SHIFT(a, 1, -0)",
         "a / -3",
+        "c / 3",
         "c * 0.5",
     ):
         result = np.array(of(formula, a=(0.0,) * 4, b=(-0.25,) * 4, c=(-5e-324,) * 4))
         assert (result == 0).all(), formula
         assert not np.signbit(result).any(), formula
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_no_part_of_a_profile_makes_a_distribution_negative_zero(sampled: bool) -> None:
+    owed = PmfNode(id="owed", pmf=Pmf((-1.0,), (1.0,)), profile=(0.0, 1.0, 0.0, 1.0), sampled=sampled)
+    outputs = ((Output("owed"), Output("twice")), (Output("twice"),))
+    for recorded in outputs:
+        for row in run(owed, expr("twice", "owed * 2"), outputs=recorded, seed=1).series.values:
+            assert np.signbit(row).tolist() == [False, True, False, True]
+
+
+def test_a_power_sees_the_sign_of_a_zero_inside_its_formula_only() -> None:
+    zero = (0.0,) * 4
+    assert of("POW(-a, -1) > 0", a=zero) == [0] * 4
+    # which of two zeros a processor takes must not be seen
+    for either in ("MIN(a, -a)", "MIN(-a, a)", "MAX(a, -a)", "MAX(-a, a)"):
+        assert of(f"POW({either}, -1) > 0", a=zero) == [1] * 4, either
+    for loops in (1, ROW_GROUPS):
+        nodes: list[Node] = [const("a", *zero)]
+        for i in range(loops):
+            nodes += [expr(f"g{i}", f"-a * (SHIFT(h{i}, 1) + 1)"), expr(f"h{i}", f"POW(g{i}, -1) > 0")]
+        assert values(run(*nodes), "h0") == [1] * 4
 
 
 def test_sums_run_in_index_order() -> None:
@@ -203,6 +229,12 @@ def test_feedback_is_evaluated_bin_by_bin() -> None:
     assert values(result, "backlog") == [0, 8, 26, 19, 7, 0]
 
 
+def test_a_node_that_only_repeats_another_of_its_group_is_there_in_time() -> None:
+    result = run(expr("g", "SHIFT(h, 1) + 1"), expr("f", "g"), expr("h", "f * 2"))
+    assert values(result, "f") == [1, 3, 7, 15]
+    assert values(result, "h") == [2, 6, 14, 30]
+
+
 @pytest.mark.parametrize(
     ("formula", "expected"),
     [
@@ -240,6 +272,13 @@ def test_division_by_zero_warns_once_per_node_with_count_and_first_bin() -> None
     assert values(result, "f") == [2, 0, 0, 2.5]
     assert warnings(result) == [("FT301", "f", "division_by_zero in 2 bins, first in bin 1")]
     assert result.warnings[0].severity == "warning"
+    other = run(const("z", 1, 0, 0, 2), const("y", 0, 1, 1, 1), expr("f", "1 / z + 1 / y"))
+    assert warnings(other) == [("FT301", "f", "division_by_zero in 3 bins, first in bin 0")]
+    numbers = run(expr("f", "1 / 0 + 1"))
+    assert values(numbers, "f") == [1] * 4
+    assert warnings(numbers) == [("FT301", "f", "division_by_zero in 4 bins, first in bin 0")]
+    group = run(const("z", 1, 0, 0, 2), expr("u", "SHIFT(v, 1) + 1"), expr("v", "u / z"))
+    assert warnings(group) == [("FT301", "v", "division_by_zero in 2 bins, first in bin 1")]
 
 
 def test_a_branch_not_taken_does_not_warn() -> None:
@@ -248,6 +287,8 @@ def test_a_branch_not_taken_does_not_warn() -> None:
     assert warnings(run(*nodes, expr("f", "IF(z == 0, 0, a / z)"))) == []
     taken = run(*nodes, expr("f", "IF(a > 2, a / z, 0)"))
     assert warnings(taken) == [("FT301", "f", "division_by_zero in 1 bin, first in bin 2")]
+    later = run(*nodes, expr("f", "a + IF(z > 1, 0, a / z)"))
+    assert warnings(later) == [("FT301", "f", "division_by_zero in 2 bins, first in bin 1")]
 
 
 def test_a_branch_not_taken_does_not_warn_in_feedback() -> None:
@@ -320,6 +361,17 @@ def test_many_equal_loops_have_the_values_of_each_alone(formula: str) -> None:
         assert same_bits(row, alone[1])
 
 
+def test_many_equal_loops_clean_and_warn_as_each_alone() -> None:
+    x = const("x", -1, 0, 1, 2)
+    ids = [f"a{index}" for index in range(ROW_GROUPS)]
+    nodes = [expr(id, f"0.5 * (SHIFT({id}, 1) > 0) - LOG(x)") for id in ids]
+    together = run(x, *nodes)
+    expected = np.array([nan, nan, 0.0, -math.log(2.0)])
+    for id in ids:
+        assert same_bits(together.series[SeriesKey(id, "value")], expected)
+    assert warnings(together) == [("FT302", id, "non_finite in 2 bins, first in bin 0") for id in ids]
+
+
 def test_a_warning_shows_the_time_of_its_first_bin() -> None:
     grid = Grid(4, start=parse_instant("2025-01-01T00:00:00Z"))
     model = Model((const("a", 1, 1, 0, 0), expr("f", "1 / a")), grid)
@@ -334,6 +386,14 @@ def test_pmf_nodes_hold_their_expectation_times_the_profile() -> None:
     assert values(result, "b") == [0.0, 72.5, 145.0, 290.0]
     shaped = run(PmfNode(id="a", pmf=pmf, profile="rush-hour"), bins=24)
     assert math.fsum(values(shaped, "a")) == 145.0 * 24
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_a_profile_that_makes_a_distribution_overflow_leaves_missing_values(sampled: bool) -> None:
+    huge = PmfNode(id="a", pmf=Pmf((1e308,), (1.0,)), profile=(1.0, 10.0, 1.0, 1.0), sampled=sampled)
+    result = run(huge, seed=1)
+    np.testing.assert_array_equal(values(result, "a"), [1e308, nan, 1e308, 1e308])
+    assert warnings(result) == [("FT302", "a", "non_finite in 1 bin, first in bin 1")]
 
 
 def sampled(id: str) -> PmfNode:
@@ -396,6 +456,30 @@ def test_an_input_that_does_not_fit_is_refused(inputs: dict[str, np.ndarray], wo
     with pytest.raises(InvalidInput, match=words) as error:
         evaluate(compile(Model(BACKLOG, Grid(6))), inputs=inputs)
     assert error.value.code == "FT303"
+    bound = compile(Model(BACKLOG, Grid(6)), inputs=inputs)
+    with pytest.raises(InvalidInput, match=words) as error:
+        evaluate(bound, inputs=inputs)
+    assert error.value.code == "FT303"
+
+
+def test_a_misspelled_input_is_told_before_the_cycle_that_it_leaves() -> None:
+    plan = compile(Model((expr("a", "b + 1"), expr("b", "a + 1")), Grid(2)), inputs=["a"])
+    with pytest.raises(InvalidInput, match="aa") as error:
+        evaluate(plan, inputs={"aa": np.ones(2)})
+    assert error.value.code == "FT303"
+
+
+def test_samples_warn_of_what_is_drawn_and_of_what_is_the_same_in_all() -> None:
+    pmf, profile = Pmf((1e308,), (1.0,)), (1.0, 10.0, 1.0, 1.0)
+    drawn = PmfNode(id="drawn", pmf=pmf, profile=profile, sampled=True)
+    model = Model((PmfNode(id="same", pmf=pmf, profile=profile), drawn), Grid(4))
+    program, notes = Program(compile(model), seed=1), Notes()
+    for number in range(3):
+        notes.merge(program.run(number))
+    assert [warning.message for warning in notes.warnings(model, samples=3)] == [
+        'node "same": non_finite in 1 bin, first in bin 1; in 3 of 3 samples',
+        'node "drawn": non_finite in 1 bin, first in bin 1; in 3 of 3 samples',
+    ]
 
 
 def test_recorded_series_come_in_order_with_units() -> None:

@@ -178,7 +178,7 @@ class _Flattener:
         match call:
             case Call("SHIFT", (x, lag, *rest)):
                 initial = literal(rest[0]) if rest else 0.0
-                literals = (int(literal(lag) or 0), (initial or 0.0) + 0.0)
+                literals = (int(literal(lag) or 0), initial or 0.0)
                 if literals[0] == 0:
                     return [x]
             case Call("CONV", (x, kernel)):
