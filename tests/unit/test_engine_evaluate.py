@@ -165,6 +165,8 @@ def test_no_result_is_negative_zero() -> None:
         result = np.array(of(formula, a=(0.0,) * 4, b=(-0.25,) * 4, c=(-5e-324,) * 4))
         assert (result == 0).all(), formula
         assert not np.signbit(result).any(), formula
+    given = run(const("a", -0.0), expr("f", "a * 2"), outputs=(Output("f"),))
+    assert not np.signbit(values(given, "f")).any()
 
 
 @pytest.mark.parametrize("sampled", [True, False])
