@@ -313,6 +313,22 @@ def test_non_finite_results_become_missing_and_warn_where_they_arise_only() -> N
     ]
 
 
+def test_what_is_missing_because_of_an_input_is_told_from_what_is_computed() -> None:
+    nodes = const("x", *X), expr("f", "LOG(x)"), expr("sum", "CUMSUM(f)"), expr("log", "LOG(f - 2)")
+    result = run(*nodes)
+    np.testing.assert_array_equal(values(result, "sum"), [nan] * 4)
+    np.testing.assert_array_equal(values(result, "log"), [nan, nan, nan, math.log(math.log(1000) - 2)])
+    assert warnings(result) == [
+        ("FT302", "f", "non_finite in 2 bins, first in bin 0"),
+        ("FT302", "log", "non_finite in 1 bin, first in bin 2"),
+    ]
+
+
+def test_a_pulse_within_a_formula_takes_its_own_operand_only() -> None:
+    assert of("x + PULSE(2, 1, 10) * 2") == [-4, 20, 4, 1020]
+    assert of("10 * x - PULSE(2, 0, odd)") == [-41, 0, 39, 10000]
+
+
 def test_a_missing_value_that_feeds_back_warns_where_it_arises_only() -> None:
     result = run(const("x", 1, -1, 1, 1), expr("f", "LOG(x) + SHIFT(f, 1)"), expr("g", "f * 2 + SHIFT(g, 1)"))
     np.testing.assert_array_equal(values(result, "f"), [0, nan, nan, nan])
