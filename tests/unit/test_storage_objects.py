@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -355,28 +356,69 @@ def test_a_claim_goes_when_a_log_has_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", range(1, 5))
 @pytest.mark.parametrize("method", ["_copy", "_delete"])
+@pytest.mark.parametrize("source", ["models/a", ".trash/models/a/1"])
 def test_a_move_that_was_interrupted_can_be_done_again_or_is_swept(
-    method: str, step: int, monkeypatch: pytest.MonkeyPatch
+    source: str, method: str, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seen, aside = "models/a", ".trash/models/a/1"
+    target = aside if source == seen else seen
     for again in (True, False):
-        store = open_store(f"memory://move-{method}-{step}-{again}")
+        store = open_store(f"memory://move-{source}-{method}-{step}-{again}")
         for version in ("v1", "v2", "v10"):
-            assert publish(store, f"models/a/{version}", version)
+            assert publish(store, f"{source}/{version}", version)
+        store.append("log", "published")
         with monkeypatch.context() as patched:
             dies_at(store, method, step, patched)
             with pytest.raises(Died):
-                store.move("models/a", "trash/a", "catalog")
-        live = store.size("models/a/v1/catalog") is not None
-        assert live != (store.size("trash/a/v1/catalog") is not None) or (method, step) == ("_delete", 1)
+                store.move(source, target, "catalog")
+        in_view = store.size(f"{seen}/v1/catalog") is not None
+        both = in_view and store.size(f"{aside}/v1/catalog") is not None
+        assert both == ((method, step) == ("_delete", 1))
         if again:
-            assert store.move(*(("models/a", "trash/a") if live else ("trash/a", "models/a")), "catalog")
-            live = not live
+            assert store.move(*((seen, aside) if in_view else (aside, seen)), "catalog")
+            in_view = not in_view
         swept(store)
-        here, there = ("models/a", "trash/a") if live else ("trash/a", "models/a")
-        assert store.list(there) == Listing()
+        assert store.list(aside if in_view else seen) == Listing()
         for version in ("v1", "v2", "v10"):
             for name in ("data", "catalog"):
-                assert store.get(f"{here}/{version}/{name}") == version.encode()
+                assert store.get(f"{seen if in_view else aside}/{version}/{name}") == version.encode()
+
+
+@pytest.mark.parametrize("source", ["models/a", ".trash/models/a/1"])
+def test_what_is_changed_after_an_interrupted_move_outlives_the_sweep(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"memory://changed-{source}")
+    for version in ("v1", "v2"):
+        assert publish(store, f"{source}/{version}", version)
+    with monkeypatch.context() as patched:
+        dies_at(store, "_delete", 1, patched)  # all is copied, nothing deleted
+        with pytest.raises(Died):
+            store.move(source, {"models/a": ".trash/models/a/1"}.get(source, "models/a"), "catalog")
+    assert store.update("models/a/v2/catalog", lambda data: data + b", tagged") == b"v2, tagged"
+    assert publish(store, "models/a/v3", "v3")
+    swept(store)
+    assert [store.get(f"models/a/{version}/catalog") for version in ("v1", "v2", "v3")] == [
+        b"v1",
+        b"v2, tagged",
+        b"v3",
+    ]
+
+
+def test_a_sweep_keeps_out_of_the_way_of_one_who_moves_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, other = (open_store("memory://moved-again") for _ in range(2))
+    assert publish(store, "runs/a")
+    store.append("log", "published")
+    with monkeypatch.context() as patched:
+        dies_at(store, "_copy", 2, patched)
+        with pytest.raises(Died):
+            store.move("runs/a", ".trash/runs/a/1", "catalog")
+    time.sleep(1.1)
+    assert other.move("runs/a", ".trash/runs/a/1", "catalog")  # and has told no log yet
+    assert store.sweep(1, ".trash/staging") == ()
+    other.append("log", "moved")
+    assert store.sweep(1, ".trash/staging") == ("runs/a",)
+    assert store.get(".trash/runs/a/1/catalog") == b"1"
 
 
 def test_a_move_does_not_overwrite(tmp_path: Path) -> None:

@@ -361,31 +361,46 @@ class ObjectStore(Store):
             # The clock of the service decides: that of this machine may be wrong by days.
             obstore.put(self._objects, self._path(_CLOCK), b"")
             now = obstore.head(self._objects, self._path(_CLOCK))["last_modified"].timestamp()
-            swept = [path for path in sorted(old) if now - staged[path] >= older][:_SWEEP_AT_MOST]
-            for path in swept:
-                self._sweep(path, into)
+            swept = []
+            for path in [path for path in sorted(old) if now - staged[path] >= older][:_SWEEP_AT_MOST]:
+                alive = [other for other, then in self._staged().items() if now - then < older]
+                if self._sweep(path, alive, into):
+                    swept.append(path)
             self._under_way().extend(swept)
         return tuple(_changing(path) for path in swept)
 
-    def _sweep(self, path: str, into: str) -> None:
-        """Clears away what a dead writer left, by the note it made."""
+    def _sweep(self, path: str, alive: Iterable[str], into: str) -> bool:
+        """Clears away what a dead writer left, by the note it made; False where that has to wait for one
+        that may be alive.
+        """
         note = _read_note(self._got(path))
         if note is None:
-            return
+            return True
         prefix, names = note["prefix"], note["files"]
-        if path.startswith(_CLAIMS) and self.size(f"{prefix}/{names[-1]}") is None:
+        if path.startswith(_MOVES):
+            places = {prefix, note["target"]}
+            moving = (_read_note(self._got(other)) for other in alive if other.startswith(_MOVES))
+            if any(other and places & {other["prefix"], other["target"]} for other in moving):
+                return False
+            self._end_move(prefix, note["target"], names, into)
+        elif self.size(f"{prefix}/{names[-1]}") is None:
             for name in names:
                 if self.size(f"{prefix}/{name}") is not None:
                     self._copy(f"{prefix}/{name}", f"{into}/{note['id']}/{name}")
             self._delete_under(prefix, names)
-        elif path.startswith(_MOVES):
-            # One of the two places is whole, unless it was changed since; the other has copies.
-            target = note["target"]
-            here, there = f"{prefix}/{names[0]}", f"{target}/{names[0]}"
-            if self.size(here) is None:
-                self._delete_under(prefix, names)
-            elif self.size(there) is None or self._same(here, there):
-                self._delete_under(target, names)
+        return True
+
+    def _end_move(self, prefix: str, target: str, names: Sequence[str], into: str) -> None:
+        """Deletes what a move that was interrupted left half at one of its places."""
+        here, there = f"{prefix}/{names[0]}", f"{target}/{names[0]}"
+        if self.size(here) is None:
+            self._delete_under(prefix, names)
+        elif self.size(there) is None:
+            self._delete_under(target, names)
+        elif self._same(here, there):
+            # Both are whole. The one in view may have been changed since: what goes is the one in the trash.
+            trash = into.partition("/")[0]
+            self._delete_under(prefix if prefix.startswith(f"{trash}/") else target, names)
 
     def _await_rival(self, key: str, claim: str) -> None:
         """Waits for a rival's publication, which a caller that is told of its loss wants to look at."""

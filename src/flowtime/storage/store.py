@@ -172,7 +172,8 @@ class Store(ABC):
     @abstractmethod
     def sweep(self, older: float, into: str) -> Sequence[str]:
         """Moves what writers have left unfinished for more than `older` seconds under the prefix `into`, a
-        bounded number at a time.
+        bounded number at a time. Of a move that left both places whole, the one outside the topmost folder
+        of `into`, the trash, stays.
 
         Returns the prefixes where something may have changed; who knows a log tells it of them next.
         """
