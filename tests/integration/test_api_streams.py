@@ -125,6 +125,7 @@ def test_ranges(client: httpx.Client, path: str) -> None:
     beyond = part(f"bytes={len(data)}-")
     assert (beyond.status_code, beyond.json()["code"]) == (416, "FT825")
     assert beyond.headers["content-range"] == f"bytes */{len(data)}"
+    assert beyond.json()["hint"] == "they count from 0; without Range the whole file comes"
     # A broken download goes on where it broke off.
     assert part("bytes=0-499999").content + part("bytes=500000-").content == data
 

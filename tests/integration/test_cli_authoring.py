@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -293,6 +294,14 @@ def test_a_comparison_shows_what_differs(flowtime: Command) -> None:
     assert "Street" not in shown
     assert "1 of 3 common series equal" in shown
     assert "Street" in flowtime(*words, "--all").stdout
+
+
+def test_what_comes_next_is_in_the_registry_that_the_model_went_to(flowtime: Command) -> None:
+    made = flowtime("sim", "new", "--template", "tea-shop", "--name", "shop", "--out", "else where").stdout
+    ways = [line.partition("flowtime ")[2] for line in made.splitlines() if "flowtime " in line]
+    assert len(ways) == 2
+    for way in ways:
+        flowtime(*shlex.split(way))
 
 
 def test_a_run_shows_its_measures_warnings_times_and_what_comes_next(

@@ -131,6 +131,12 @@ def test_pages_forbid_code_and_say_what_may_be_kept(base: str) -> None:
     assert file.headers["content-encoding"] in ("gzip", "zstd")
 
 
+def test_a_file_of_another_version_is_told_of_with_what_to_do(base: str) -> None:
+    told = httpx.get(f"{base}/static/older/none.css")
+    assert (told.status_code, told.json()["code"]) == (404, "FT820")
+    assert told.json()["hint"] == "load the page again: it names the files that there are"
+
+
 def test_errors_are_pages_for_browsers_and_problems_for_programs(base: str) -> None:
     seen = httpx.get(f"{base}/artifacts/none", headers={"Accept": "text/html"})
     assert (seen.status_code, seen.headers["content-type"]) == (404, "text/html; charset=utf-8")

@@ -682,6 +682,22 @@ def test_what_cannot_be_compared_is_said_with_the_reason(page: Callable[[str], P
     expect(view).to_have_url(re.compile("a=monday&b=long"))
 
 
+def test_a_side_that_is_not_there_is_told_of_at_its_field(page: Callable[[str], Page]) -> None:
+    for address, at in (("a=mondy", 0), ("b=mondy", 1), ("a=mondy&b=friday", 0), ("a=friday&b=mondy", 1)):
+        view = page(f"/compare?{address}")
+        side = view.locator("artifact-picker").nth(at)
+        expect(side.get_by_role("alert")).to_have_text('no artifact "mondy" FT501; did you mean "monday"?')
+        expect(view.get_by_role("alert")).to_have_count(1)
+        other = view.locator("artifact-picker").nth(1 - at)
+        expect(other).to_contain_text("friday" if "friday" in address else "Nothing chosen yet.")
+    view = page("/compare?a=mondy&b=fridy")
+    expect(view.get_by_role("alert")).to_have_count(2)
+    view.get_by_role("combobox", name="Baseline").fill("mond")
+    view.get_by_role("option", name="monday").first.click()
+    expect(view).to_have_url(re.compile("a=monday"))
+    expect(view.get_by_role("alert")).to_have_count(1)
+
+
 def test_two_models_are_compared_node_by_node(made: Flowtime, page: Callable[[str], Page]) -> None:
     view = page("/compare?a=shop@v1&b=shop@v2")
     changed = view.locator(".differences .changed")

@@ -31,7 +31,7 @@ LAYERS = (
 
 NARROWER = {
     "storage": {"errors"},
-    "engine": {"errors", "core", "model"},
+    "engine": {"errors", "core", "texts", "model"},
     "api": {"errors", "settings", "service", "version"},
     "cli": {"errors", "settings", "service", "texts", "version", "api", "web"},
     "library": {"errors", "settings", "service", "version"},

@@ -65,6 +65,18 @@ def test_codes_are_raised_as_what_they_are_declared() -> None:
     assert wrong == []
 
 
+def test_no_hint_names_a_page_that_is_not_installed() -> None:
+    named = [
+        f"{path}:{keyword.value.lineno}"
+        for path, tree in trees()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        for keyword in call.keywords
+        if keyword.arg == "hint" and re.search(r"docs/|\.md\b", ast.unparse(keyword.value))
+    ]
+    assert named == []
+
+
 def test_codes_are_in_order() -> None:
     assert list(errors.CODES) == sorted(errors.CODES)
 

@@ -109,6 +109,15 @@ def test_what_is_wrong_is_told(path: Path, right: str, wrong: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("text", ["[[token]", "[[token]]\n", "[oidc]\n"])
+def test_the_hint_says_what_the_file_has(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(InvalidInput) as caught:
+        access_file.read(path)
+    for part in ("[[token]]", "flowtime token new", "[oidc]", "issuer, audience", "default_role"):
+        assert part in caught.value.hint
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_new_token_is_the_one_that_matches(path: Path, role: Role) -> None:
     token, text = access_file.add(path, "eve", teams=("sales",), role=role, lifetime=timedelta(days=1))

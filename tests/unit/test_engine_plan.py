@@ -53,6 +53,11 @@ def test_describe_shows_steps_formulas_needs_and_what_breaks_a_cycle() -> None:
     )
 
 
+def test_describe_counts_one_as_one() -> None:
+    one = compile(Model((ConstNode(id="visits", values=(5.0,)),), Grid(1)))
+    assert one.describe().splitlines()[0] == "1 node over 1 bin of 1 hour, 1 step, 1 node recorded"
+
+
 def test_the_plan_is_json() -> None:
     document = json.loads(json.dumps(compile(Model(SHOP, Grid(24))).to_json()))
     assert document["grid"] == {"bins": 24, "binSize": 1, "binUnit": "hours"}

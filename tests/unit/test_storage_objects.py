@@ -139,7 +139,11 @@ def test_an_azure_connection_string_leads_there(
     store = open_store(f"az://flowtime/{tmp_path.name}")
     store.put("a", b"1")
     assert open_store(f"abfss://flowtime@{account}.dfs.core.windows.net/{tmp_path.name}").get("a") == b"1"
-    assert refusal(lambda: open_store(AZURE)).code == "FT608"
+    error = refusal(lambda: open_store(AZURE))
+    assert (error.code, error.hint) == (
+        "FT608",
+        f"open a container of {account!r}, or set the key of the other",
+    )
 
 
 @pytest.mark.parametrize("text", ["AccountKey=eA==", "nonsense"])
@@ -147,7 +151,32 @@ def test_a_connection_string_without_an_account_is_refused(
     monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
-    assert refusal(lambda: open_store("az://box/a")).where == "AZURE_STORAGE_CONNECTION_STRING"
+    error = refusal(lambda: open_store("az://box/a"))
+    assert error.where == "AZURE_STORAGE_CONNECTION_STRING"
+    assert error.hint.startswith("it begins like AccountName=...;AccountKey=")
+
+
+def test_an_aws_settings_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    files(tmp_path, monkeypatch, "region = nowhere\n")
+    error = refusal(lambda: open_store("s3://bucket/a"))
+    assert (error.code, error.where) == ("FT608", str(tmp_path / "AWS_CONFIG_FILE"))
+    assert error.hint == "it has sections, as [default] and [profile NAME], of lines as region = eu-west-1"
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "read"),
+    [
+        ("AWS_TIMEOUT", "s3://bucket/a", "AWS_REGION"),
+        ("AZURE_TIMEOUT", "abfss://box@account.dfs.core.windows.net/a", "AZURE_STORAGE_ACCOUNT"),
+    ],
+)
+def test_settings_that_the_cloud_has_not_name_those_that_are_read(
+    monkeypatch: pytest.MonkeyPatch, variable: str, url: str, read: str
+) -> None:
+    monkeypatch.setenv(variable, "soon")
+    error = refusal(lambda: open_store(url))
+    assert (error.code, error.where) == ("FT608", url)
+    assert read in error.hint
 
 
 # Errors

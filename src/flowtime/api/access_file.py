@@ -49,6 +49,10 @@ _BLOCK = re.compile(
     r"^[ \t]*\[\[[ \t]*token[ \t]*\]\][^\n]*(?:\n(?![ \t]*[\[#])[^\n]*\S[^\n]*)*\n?", re.MULTILINE
 )
 """A `[[token]]` table up to an empty line, a comment or the next table."""
+_TABLES = (
+    "it has tables [[token]], as flowtime token new writes them, and may have one [oidc], with issuer, "
+    "audience and roles or default_role"
+)
 _PATIENCE = 5.0
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -355,7 +359,7 @@ def _parse(text: str, path: Path) -> AccessFile:
             "FT835",
             f"the access file is not TOML: {error}",
             where=str(path),
-            hint="see docs/guides/serve-safely.md",
+            hint=_TABLES,
         ) from error
     errors: list[Diagnostic] = []
     whole = _Table(document, "the file", errors)
@@ -378,7 +382,7 @@ def _parse(text: str, path: Path) -> AccessFile:
             "FT835",
             f"{errors[0].message}{more}",
             where=str(path),
-            hint=errors[0].hint or "see docs/guides/serve-safely.md",
+            hint=errors[0].hint or _TABLES,
             errors=errors,
         )
     return AccessFile(tokens, issuer)

@@ -55,9 +55,9 @@ def _range(call: Call, size: int, etag: str | None) -> tuple[int, int]:
     else:
         first, last = max(size - int(end), 0), size - 1
     if first >= size or first > last:
-        error = InvalidInput("FT825", f"{header} is outside the {size:,} bytes of the file")
         call.request.state.size = size
-        raise error
+        message = f"{header} is outside the {size:,} bytes of the file"
+        raise InvalidInput("FT825", message, hint="they count from 0; without Range the whole file comes")
     return first, last
 
 

@@ -140,7 +140,7 @@ def print_warnings(warnings: list[dict[str, Any]]) -> None:
 def print_next(service: Flowtime, *commands: str) -> None:
     """The commands that are likely to come next."""
     root = service.settings.artifacts
-    suffix = "" if service.settings.origins["artifacts"] == "default" else f" --artifacts {root}"
+    suffix = "" if service.settings.origins["artifacts"] == "default" else f" --artifacts {shlex.quote(root)}"
     for i, command in enumerate(commands):
         click.echo(render.dim("next: " if i == 0 else "      ") + command + suffix)
 

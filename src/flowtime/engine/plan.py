@@ -21,6 +21,7 @@ from flowtime.engine.formula import Formula, Operand, flatten
 from flowtime.engine.loops import Group, build
 from flowtime.errors import InvalidInput
 from flowtime.model.spec import ConstNode, ExprNode, Model, Node, PmfNode
+from flowtime.texts import count
 
 SEMANTICS_VERSION = 1
 """Goes up when the same model, data and seed would give other values than before."""
@@ -474,8 +475,8 @@ def _description(plan: Plan) -> Iterator[str]:
         if formula.delayed:
             yield f"{indent}needs earlier bins of {', '.join(formula.delayed)}"
 
-    counts = f"{len(plan.steps)} steps, {len(recorded)} nodes recorded"
-    yield f"{len(nodes)} nodes over {plan.model.grid}, {counts}"
+    steps, kept = count(len(plan.steps), "step"), count(len(recorded), "node")
+    yield f"{count(len(nodes), 'node')} over {plan.model.grid}, {steps}, {kept} recorded"
     width = len(str(len(plan.steps))) + 2
     for number, step in enumerate(plan.steps, 1):
         head = f"{number}.".ljust(width)
@@ -487,8 +488,8 @@ def _description(plan: Plan) -> Iterator[str]:
                 yield from needs(formula, " " * width)
             case Feedback(groups):
                 for group in groups:
-                    count = "1 node" if len(group.members) == 1 else f"{len(group.members)} nodes"
-                    yield f"{head}feedback group of {count}, bin by bin in this order:"
+                    members = count(len(group.members), "node")
+                    yield f"{head}feedback group of {members}, bin by bin in this order:"
                     for formula in group.members:
                         yield " " * width + "- " + title(formula.node)
                         yield from needs(formula, " " * (width + 2))

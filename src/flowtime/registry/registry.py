@@ -326,7 +326,7 @@ class Registry:
             raise Conflict(
                 "FT505",
                 f'"{id}" has others made from it: {names}{more}',
-                hint="--force deletes it all the same",
+                hint="--force, or force=true, deletes it all the same",
             )
         slot = 1
         with self.artifacts.changing("delete", path, hint=True):

@@ -39,7 +39,8 @@ class Opened:
 
     def at(self, root: str) -> Self:
         """The same use cases over another registry."""
-        return type(self)(replace(self.settings, artifacts=root), self.progress)
+        origins = {**self.settings.origins, "artifacts": "command line"}
+        return type(self)(replace(self.settings, artifacts=root, origins=origins), self.progress)
 
     def telling(self, progress: Progress) -> Self:
         """The same use cases, of whose work `progress` is told."""

@@ -28,6 +28,16 @@ _ONCE: Any = {"max_retries": 0}
 _TIMEOUT = "5m"
 """Time for one request, within which a whole file is sent; `AWS_TIMEOUT` and `AZURE_TIMEOUT` change it."""
 
+_AWS_READS = (
+    "among what is read: AWS_REGION, AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID with "
+    "AWS_SECRET_ACCESS_KEY, AWS_ALLOW_HTTP=true, AWS_TIMEOUT=5m"
+)
+_AZURE_READS = (
+    "among what is read: AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY, "
+    "AZURE_STORAGE_ENDPOINT, AZURE_ALLOW_HTTP=true, AZURE_TIMEOUT=5m"
+)
+_SECTIONS = "it has sections, as [default] and [profile NAME], of lines as region = eu-west-1"
+
 _AZURE_HOST = re.compile(r"([a-z0-9]{3,24})\.(?:dfs|blob)\.([a-z0-9.-]+)")
 _PUBLIC = "core.windows.net"
 _OTHER_LOGINS = ("sso_session", "sso_start_url", "role_arn", "credential_process", "login_session")
@@ -58,7 +68,8 @@ def open_objects(url: str) -> ObjectStore:
                 if container and _AZURE_HOST.fullmatch(host):
                     return _azure(container, host, prefix, os.environ)
     except BaseError as error:
-        raise _bad_settings(str(error).split("\n")[0], url) from error
+        hint = _AWS_READS if scheme.lower() == "s3" else _AZURE_READS
+        raise _bad_settings(str(error).split("\n")[0], url, hint) from error
     raise InvalidInput(
         "FT602",
         f"{url!r} names no bucket or container",
@@ -100,9 +111,8 @@ def _profile(environment: Mapping[str, str]) -> dict[str, str]:
         try:
             parser.read(path, encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError) as error:
-            raise _bad_settings(
-                f"not an AWS settings file: {str(error).splitlines()[0]}", str(path)
-            ) from error
+            why = f"not an AWS settings file: {str(error).splitlines()[0]}"
+            raise _bad_settings(why, str(path), _SECTIONS) from error
         if parser.has_section(section):
             found |= parser.items(section)
     wanted = {"region": "region", "endpoint_url": "endpoint"}
@@ -144,7 +154,11 @@ def _azure(container: str, host: str | None, prefix: str, environment: Mapping[s
         match = _AZURE_HOST.fullmatch(host)
         assert match is not None
         if account and account != match[1] and "account_key" in config:
-            raise _bad_settings(f"the key in the environment belongs to the account {account!r}", host)
+            raise _bad_settings(
+                f"the key in the environment belongs to the account {account!r}",
+                host,
+                f"open a container of {account!r}, or set the key of the other",
+            )
         account = match[1]
         if match[2] != _PUBLIC:
             config.setdefault("endpoint", f"https://{account}.blob.{match[2]}")
@@ -187,14 +201,10 @@ def _connection(text: str) -> dict[str, str]:
         protocol = parts.get("DefaultEndpointsProtocol", "https")
         config["endpoint"] = f"{protocol}://{parts['AccountName']}.blob.{parts['EndpointSuffix']}"
     if "account_name" not in config:
-        raise _bad_settings("it names no account", "AZURE_STORAGE_CONNECTION_STRING")
+        hint = "it begins like AccountName=...;AccountKey=...; the account's access keys have it to copy"
+        raise _bad_settings("it names no account", "AZURE_STORAGE_CONNECTION_STRING", hint)
     return config
 
 
-def _bad_settings(message: str, where: str) -> InvalidInput:
-    return InvalidInput(
-        "FT608",
-        message,
-        where=where,
-        hint="docs/guides/teams-on-s3-or-adls.md lists the settings that are read",
-    )
+def _bad_settings(message: str, where: str, hint: str) -> InvalidInput:
+    return InvalidInput("FT608", message, where=where, hint=hint)

@@ -24,7 +24,11 @@ def static(path: str) -> Response:
     """A file that pages load. Its address changes with its content, so browsers keep it."""
     asset = assets().get(path)
     if asset is None:
-        raise NotFound("FT820", f'there is no file "{path}"')
+        raise NotFound(
+            "FT820",
+            f'there is no file "{path}"',
+            hint="load the page again: it names the files that there are",
+        )
     return Response(asset.data, headers={"Cache-Control": _FOR_GOOD}, media_type=asset.media)
 
 

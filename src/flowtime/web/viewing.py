@@ -154,9 +154,10 @@ def compare_page(
     call: Reading, a: str = "", b: str = "", sort: str = "relative", series: str = "", all: bool = False
 ) -> Response:
     """Two artifacts side by side, or a way to choose them."""
-    sides = [_side(call, reference) for reference in (a, b)]
+    named = [_side(call, "a", "Baseline", a), _side(call, "b", "Comparison", b)]
+    sides = [side["shown"] for side in named]
     compared, problem = None, None
-    if a and b:
+    if None not in sides:
         try:
             compared = call.service.compare(a, b)
         except (InvalidInput, NotFound) as error:
@@ -164,12 +165,7 @@ def compare_page(
     context: JSON = {"a": a, "b": b, "sort": sort, "asked_sort": "" if sort == "relative" else sort}
     context |= {
         "sides": sides,
-        "sides_named": [
-            {"key": key, "title": title, "reference": reference, "shown": side}
-            for key, title, reference, side in zip(
-                "ab", ("Baseline", "Comparison"), (a, b), sides, strict=True
-            )
-        ],
+        "sides_named": named,
         "problem": problem,
         "compared": compared,
         "model": None if compared is None else compared.get("model"),
@@ -187,12 +183,14 @@ def compare_page(
     return page(call, "compare.html", **context)
 
 
-def _side(call: Call, reference: str) -> JSON | None:
-    """What is compared, or None where it is not known."""
+def _side(call: Call, key: str, title: str, reference: str) -> JSON:
+    """One side of a comparison: what it shows, or why it cannot, or neither where nothing was chosen."""
+    side: JSON = {"key": key, "title": title, "reference": reference, "shown": None, "problem": None}
     try:
-        return call.service.show(reference) if reference else None
-    except (InvalidInput, NotFound):
-        return None
+        side["shown"] = call.service.show(reference) if reference else None
+    except (InvalidInput, NotFound) as error:
+        side["problem"] = error
+    return side
 
 
 def _sorted(rows: list[JSON], sort: str) -> list[JSON]:
