@@ -223,12 +223,34 @@ def test_a_flow_is_folded_where_few_edges_pass() -> None:
     assert (picture.down, turns(picture)) == (False, [("e0", "f0")])
 
 
-def test_no_strip_has_a_single_layer() -> None:
-    for count in range(2, 24):
-        ids = [f"n{i}" for i in range(count)]
-        picture = layout(dict.fromkeys(ids, 80.0), pairwise(ids))
-        rows = [box.y for box in picture.boxes]
-        assert picture.down or all(rows.count(row) > 1 for row in rows)
+@pytest.mark.parametrize("wide", range(8))
+def test_no_strip_has_a_single_layer(wide: int) -> None:
+    ids = [f"n{i}" for i in range(8)]
+    picture = layout({id: 380.0 if i == wide else 80.0 for i, id in enumerate(ids)}, pairwise(ids))
+    rows = [box.y for box in picture.boxes]
+    assert picture.down == (wide in (3, 4))  # in the middle it would lie alone
+    assert picture.down or sorted(map(rows.count, set(rows))) == [3, 5]
+
+
+def test_an_edge_turns_beside_the_widest_box_of_its_layer() -> None:
+    ids = [f"n{i}" for i in range(6)]
+    picture = layout({**dict.fromkeys(ids, 80.0), "wide": 160.0}, [*pairwise(ids), ("n1", "wide")])
+    turn = picture.lines[2]
+    assert (turn.source, turn.points[0][1] != turn.points[-1][1]) == ("n2", True)
+    beyond = max(box.x + box.width / 2 for box in picture.boxes)
+    assert beyond + 22 <= turn.points[1][0] <= beyond + 60
+
+
+@pytest.mark.parametrize("count", [16, 24, 32])
+def test_strips_of_a_comb_lie_apart(count: int) -> None:
+    """A chain with a tooth at each fourth node, so that its strips lie askew."""
+    ids = [f"n{i}" for i in range(count)]
+    teeth = [(id, f"tooth of {id}") for id in ids[::4]]
+    picture = layout(dict.fromkeys([*ids, *(tooth for _, tooth in teeth)], 80.0), [*pairwise(ids), *teeth])
+    assert len(turns(picture)) >= 2
+    assert not any(overlaps(a, b) for i, a in enumerate(picture.boxes) for b in picture.boxes[:i])
+    assert min(box.y for box in picture.boxes) == 16 + 19
+    assert max(box.y for box in picture.boxes) == pytest.approx(picture.height - 16 - 19)
 
 
 def test_what_spreads_wide_runs_down() -> None:

@@ -264,8 +264,6 @@ class _Placing:
         lattice = self.lattice
         across = [0.0] * len(lattice.layer)
         rows = [(row, self.offsets(row)) for row in lattice.rows]
-        for row, offsets in rows:
-            self.spread(row, offsets, [0.0] * len(row), across)
         for number in range(_PASSES):
             there = number % 2 == 0
             neighbours = lattice.before if there else lattice.after
