@@ -1,7 +1,7 @@
 """Runs the example of every error code and writes their reference: python scripts/error_reference.py
 
 The table of examples is docs/reference/errors.yaml. Commands of flowtime run in this process, all others
-in bash; what they print stands in the page.
+in bash, where permissions hold for root too; what they print stands in the page.
 """
 
 from __future__ import annotations
@@ -66,9 +66,10 @@ is a problem of RFC 9457, whose `type` ends with the code.
 | warning | worth knowing; nothing stops | 0 | |
 
 A verification that failed, or a comparison over its threshold, ends with 10: it is an answer and no error.
-The examples are run with every change of flowtime, and so are the commands that mend them; where an example
-takes more than commands, a test stands for it. Where they name `shop.yaml` and do not show it, it is this
-model:
+The examples are run with every change of flowtime, and so are the commands that mend them. In some a limit
+to the size of files (`ulimit -f`) stands for a full disk, a folder that nobody may write to for one that
+belongs to somebody else, and `moto_server` of the Python package `moto[server]` for a cloud. Where they name
+`shop.yaml` and do not show it, it is this model:
 
 ```yaml
 {SHOP}```
@@ -77,6 +78,10 @@ _CHANGING = (
     (re.compile(r"_\d{4}-\d\d-\d\d_[0-9a-f]{8}"), "_2025-01-01_0a1b2c3d"),
     (re.compile(r"(?<=\S)_(?!0a1b2c3d)[0-9a-f]{8}\b"), "_0a1b2c3d"),
 )
+_IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+_AS_ANYBODY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if _IS_ROOT else ()
+"""Permissions stop root where it gives up the right to pass over them."""
+_LATE = 60
 
 
 class WrongExampleError(Exception):
@@ -92,11 +97,9 @@ class Example:
     files: Mapping[str, str] = field(default_factory=dict)
     run: str = ""
     python: str = ""
-    server: bool | str = False
+    server: str = ""
     shown: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
-    takes: str = ""
-    proof: str = ""
 
 
 def examples() -> dict[str, Example]:
@@ -144,12 +147,14 @@ def _alone(home: Path) -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for name in [name for name in os.environ if name.startswith(("FLOWTIME_", "AWS_", "AZURE_"))]:
         del os.environ[name]
-    home.mkdir()
+    temporary = home / "tmp"
+    temporary.mkdir(parents=True)
     os.environ |= {
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home),
         "FLOWTIME_CACHE": str(home / "cache"),
         "FLOWTIME_OWNER": "ada",
+        "TMPDIR": str(temporary),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     try:
@@ -178,11 +183,10 @@ def _python(program: str) -> tuple[int, str]:
 def _commands(example: Example) -> tuple[int, str]:
     """The exit code and output of the last command; all before must succeed, or find what is damaged."""
     lines = example.run.strip().splitlines()
-    with _serving(example.server) as address:
+    with _serving(example.server) as (address, process):
         for number, line in enumerate(lines, 1):
-            words = line.replace(ADDRESS, address).replace(
-                "--port 8765", f"--port {address.rpartition(':')[2]}"
-            )
+            words = line.replace(ADDRESS, address).replace("$!", process)
+            words = words.replace("--port 8765", f"--port {address.rpartition(':')[2]}")
             ended, printed = _command(_filled(words))
             if number < len(lines) and ended not in (0, 10):
                 raise WrongExampleError(f"{line} ended with {ended}\n{printed}")
@@ -210,7 +214,13 @@ def _command(line: str) -> tuple[int, str]:
     while "=" in words[0]:
         name, _, variables[name] = words.pop(0).partition("=")
     if words[0] != "flowtime":
-        ran = subprocess.run(["bash", "-c", line], capture_output=True, encoding="utf-8", check=False)
+        ran = subprocess.run(
+            [*_AS_ANYBODY, "bash", "-c", line],
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=_LATE,
+        )
         return ran.returncode, ran.stdout + ran.stderr
     os.environ.update(variables)
     printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
@@ -227,27 +237,29 @@ def _command(line: str) -> tuple[int, str]:
 
 
 @contextmanager
-def _serving(wanted: bool | str) -> Iterator[str]:
-    """The address of a server of the registry in this folder, started with the options that are `wanted`."""
-    if wanted is False:
-        yield ADDRESS
+def _serving(command: str) -> Iterator[tuple[str, str]]:
+    """The address and process of the server that `command` starts in this folder, where it is not empty."""
+    if not command:
+        yield ADDRESS, "$!"
         return
-    options = shlex.split(wanted) if isinstance(wanted, str) else ()
-    command = [sys.executable, "-m", "flowtime", "serve", "--port", "0", *options]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
+        [*shlex.split(command), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
     ) as process:
-        late = threading.Timer(60, process.kill)
+        late = threading.Timer(_LATE, process.kill)
         late.start()
         assert process.stdout is not None
-        found = re.search(r"http://127\.0\.0\.1(:\d+)", process.stdout.readline())
+        said = (re.search(r"http://127\.0\.0\.1(:\d+)", line) for line in process.stdout)
+        found = next(filter(None, said), None)
         late.cancel()
         if found is None:
-            raise WrongExampleError("the server does not start")
+            raise WrongExampleError(f"{command} does not start")
         try:
-            yield "localhost" + found[1]
+            yield "localhost" + found[1], str(process.pid)
         finally:
-            process.terminate()
+            process.kill()
 
 
 def section(code: str, declared: Code, example: Example, printed: str) -> str:
@@ -259,13 +271,10 @@ def section(code: str, declared: Code, example: Example, printed: str) -> str:
     if example.python:
         parts.append(f"```python\n{example.python.rstrip()}\n```")
         parts.append(f"```text\n{printed}\n```")
-    elif example.run:
+    else:
         lines = "\n".join(f"$ {line}" for line in example.run.strip().splitlines())
-        options = f" {example.server}" if isinstance(example.server, str) else ""
-        before = f"$ flowtime serve --port 8765{options} &\n" if example.server else ""
+        before = f"$ {example.server} --port 8765 &\n" if example.server else ""
         parts.append(f"```console\n{before}{lines}\n{printed}\n```")
-    elif example.takes:
-        parts.append(f"It takes {example.takes}; `{example.proof}` has one.")
     parts.append(f"*To fix it.* {example.fix}")
     if example.mended:
         parts.append(f"```console\n$ {example.mended}\n```")
@@ -273,7 +282,7 @@ def section(code: str, declared: Code, example: Example, printed: str) -> str:
 
 
 def _language(name: str) -> str:
-    return {"yaml": "yaml", "json": "json"}.get(name.rpartition(".")[2], "text")
+    return {"yaml": "yaml", "json": "json", "py": "python"}.get(name.rpartition(".")[2], "text")
 
 
 def shown_in(text: str, code: str) -> str:
@@ -302,7 +311,7 @@ if __name__ == "__main__":
     wanted = sys.argv[1:]
     found = {}
     for code, example in examples().items():
-        if (example.run or example.python) and (not wanted or code in wanted):
+        if not wanted or code in wanted:
             try:
                 found[code] = produce(code, example)
                 if wanted:

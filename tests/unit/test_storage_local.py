@@ -48,6 +48,7 @@ def test_root_that_is_a_file(tmp_path: Path) -> None:
     [
         (errno.ENOSPC, "FT604"),
         (errno.EDQUOT, "FT604"),
+        (errno.EFBIG, "FT604"),
         (errno.EROFS, "FT605"),
         (errno.EACCES, "FT605"),
         (errno.EIO, "FT606"),

@@ -28,8 +28,6 @@ _DESCRIPTION = """\
 Everything that the `flowtime` command does, over HTTP. JSON responses are what the command prints with
 `--json`, with links in place of paths. Errors are problems (RFC 9457) of one shape.
 """
-_PATIENCE = 10.0
-"""Seconds that requests and jobs under way get to end when the server stops."""
 
 
 def create(config: Config) -> FastAPI:
@@ -54,7 +52,7 @@ def create(config: Config) -> FastAPI:
         presence.enter()
         with _told_of_the_end(server):
             yield
-        await run_in_threadpool(server.jobs.stop, _PATIENCE)
+        await run_in_threadpool(server.jobs.stop, config.limits.patience)
         presence.leave()
         server.service.registry.close()
 
@@ -107,7 +105,7 @@ def _told_of_the_end(server: Server) -> Iterator[None]:
     The web server stops listening at the signal, and tells the application only when all requests have
     ended, of which some may take long.
     """
-    timer = threading.Timer(_PATIENCE, server.stopping.set)
+    timer = threading.Timer(server.config.limits.patience, server.stopping.set)
     timer.daemon = True
     asked = False
 

@@ -30,6 +30,8 @@ class Limits:
     silence: float = 30.0
     """How long a body may pause."""
     upload: float = 3600.0
+    patience: float = 10.0
+    """How long requests and jobs under way may go on when the server stops."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -363,7 +363,7 @@ def _ends_line(path: Path) -> bool:
         return stream.read(1) == b"\n"
 
 
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _OF_THE_DISK = (*_FULL, errno.EROFS, errno.EIO)
 
