@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import pytest
+from tests.commands import Command
 
 from flowtime.cli.render import width
 
@@ -129,3 +130,11 @@ def test_the_exit_code_is_the_same_where_nobody_reads_the_output(
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (code, b"")
+
+
+def test_one_row_is_counted_as_one(flowtime: Command, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("grid: {bins: 1}\nnodes: [{id: visits, kind: const, values: 5}]\n")
+    assert "1 series, 1 row · " in flowtime("run", "--model", "one.yaml", "--name", "one").stdout
+    assert "1 series, 1 row\n" in flowtime("show", "one").stdout
+    exported = flowtime("export", "--run", "one", "--format", "csv", "--out", "one.csv").stdout
+    assert exported.startswith("one.csv  1 row, ")

@@ -88,6 +88,12 @@ def test_pages_fit_the_narrowest_window(base: str, made: Flowtime, watched: Call
         assert (path, max(window.overflow(), 0)) == (path, 0)
 
 
+def test_a_list_of_numbers_is_seen_whole_beside_its_unit(base: str, watched: Callable[..., Watched]) -> None:
+    for width in WIDTHS:
+        field = watched(base, width).open("/templates/checkout").get_by_label("daily_checkouts")
+        assert field.evaluate("each => each.scrollWidth <= each.clientWidth")
+
+
 def test_without_javascript_the_pages_say_what_still_works(serve: Servers, browser: Browser) -> None:
     base = serve()
     context = browser.new_context(java_script_enabled=False)

@@ -117,6 +117,7 @@ OTHERS = (
     ("/compare?a=monday&b=friday&show=table", ".numbers tbody"),
     ("/compare?a=shop@v1&b=shop@v2", ".turns"),
     ("/compare?a=shop&b=monday", ".notice.bad"),
+    ("/compare?a=mondy", "artifact-picker .wrong"),
 )
 """Pages, with what is there when they are complete."""
 
@@ -165,6 +166,31 @@ def test_graph_charts_and_slider_share_the_bin_that_the_address_holds(
     view.get_by_role("slider", name="Bin").press("End")
     assert name(view).endswith("bin 287 of 288")
     assert markers != view.locator(".marker").evaluate_all("all => all.map(one => one.style.transform)")
+
+
+def test_the_value_of_a_single_bin_is_drawn_and_told_of(
+    serve: Servers, watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    made = Flowtime(load({"artifacts": str(tmp_path / "artifacts")}))
+    grid = {"bins": 1, "binSize": 1, "binUnit": "hours", "start": "2026-01-01T00:00:00Z"}
+    model = {"grid": grid, "nodes": [{"id": "visits", "kind": "const", "values": 5}]}
+    made.publish_model(json.dumps(model).encode(), name="short")
+    made.run("short", name="one")
+    view = watched(serve()).open("/artifacts/one")
+    expect(view.locator("body")).to_contain_text("Every value of the one bin.")
+    # Of all that is drawn only the series has a colour of its own: text and lines are grey.
+    coloured = view.locator(".panel canvas").evaluate(
+        """canvas => {
+             const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+             let many = 0;
+             for (let i = 0; i < all.length; i += 4) {
+               const [red, green, blue, alpha] = all.slice(i, i + 4);
+               many += alpha > 128 && Math.max(red, green, blue) - Math.min(red, green, blue) > 64;
+             }
+             return many;
+           }"""
+    )
+    assert coloured > 4
 
 
 def test_the_slider_is_moved_by_keys(page: Callable[[str], Page]) -> None:
@@ -686,7 +712,7 @@ def test_a_side_that_is_not_there_is_told_of_at_its_field(page: Callable[[str], 
     for address, at in (("a=mondy", 0), ("b=mondy", 1), ("a=mondy&b=friday", 0), ("a=friday&b=mondy", 1)):
         view = page(f"/compare?{address}")
         side = view.locator("artifact-picker").nth(at)
-        expect(side.get_by_role("alert")).to_have_text('no artifact "mondy" FT501; did you mean "monday"?')
+        expect(side.get_by_role("alert")).to_have_text('no artifact "mondy"; did you mean "monday"? FT501')
         expect(view.get_by_role("alert")).to_have_count(1)
         other = view.locator("artifact-picker").nth(1 - at)
         expect(other).to_contain_text("friday" if "friday" in address else "Nothing chosen yet.")

@@ -204,7 +204,7 @@ def _described(catalog: dict[str, Any]) -> list[str]:
     if catalog["grid"]:
         facts.append(("grid", render.grid(catalog["grid"])))
     if data := catalog["data"]:
-        facts.append(("data", f"{data['series']:,} series, {data['rows']:,} rows"))
+        facts.append(("data", f"{data['series']:,} series, {texts.count(data['rows'], 'row')}"))
         facts.append(("digest", data["digest"]))
     if catalog["capabilities"]:
         facts.append(("can", ", ".join(catalog["capabilities"])))

@@ -119,7 +119,7 @@ def run_facts(catalog: dict[str, Any]) -> str:
         if stage.endswith("_seconds")
     )
     data = catalog["data"]
-    return f"{data['series']:,} series, {data['rows']:,} rows · {timing} · {data['digest']}"
+    return f"{data['series']:,} series, {texts.count(data['rows'], 'row')} · {timing} · {data['digest']}"
 
 
 def portraits(measures: list[dict[str, Any]]) -> str:
@@ -179,9 +179,8 @@ def export_command(
     if as_json:
         render.echo_json(report)
         return
-    click.echo(
-        f"{report['path']}  {report['rows']:,} rows, {texts.size(report['bytes'])}, {report['digest']}"
-    )
+    rows, size = texts.count(report["rows"], "row"), texts.size(report["bytes"])
+    click.echo(f"{report['path']}  {rows}, {size}, {report['digest']}")
     if report["metadata_path"]:
         click.echo(f"{report['metadata_path']}  what rebuilds the model; keep it beside the file")
     if report["format"] != "xlsx":

@@ -119,6 +119,9 @@ export class Charts {
       const unit = unitOf(series);
       units.set(unit, [...(units.get(unit) ?? []), row]);
     });
+    // A single bin stands in the middle of its axis.
+    /** @type {[number, number]} */
+    const range = chart.to - chart.from > 1 ? [x[0], place(grid, chart.to - 1)] : [place(grid, chart.from - 0.5), place(grid, chart.from + 0.5)];
     const height = HEIGHTS[Math.min(units.size, HEIGHTS.length) - 1];
     for (const [unit, rows] of units) {
       const names = rows.slice(0, 5).map((row) => nameOf(chart.series[row])).join(", ");
@@ -142,7 +145,7 @@ export class Charts {
           legend: { show: false },
           tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
           cursor: { y: false, drag: { x: true, y: false, setScale: false }, sync: { key: "flowtime" }, points: { show: rows.length <= 20 } },
-          scales: { x: { time: grid.start !== undefined, range: () => [x[0], Math.max(place(grid, chart.to - 1), x[0] + 1e-9)] } },
+          scales: { x: { time: grid.start !== undefined, range: () => range } },
           axes: [
             { ...axis, ...(grid.start === undefined ? {} : { values: TIMES, space: 64 }) },
             { ...axis, size: 62, values: (_, ticks) => ticks.map(short) },
@@ -236,7 +239,8 @@ export class Charts {
  */
 export function told(chart) {
   const bins = chart.to - chart.from;
-  const span = bins === chart.grid.bins ? `all ${counted(bins, "bin")}` : `bins ${chart.from} to ${chart.to - 1} of ${chart.grid.bins}`;
+  const whole = bins === 1 ? "the one bin" : `all ${counted(bins, "bin")}`;
+  const span = bins === chart.grid.bins ? whole : `bins ${chart.from} to ${chart.to - 1} of ${chart.grid.bins}`;
   if (!chart.decimated) return `Every value of ${span}.`;
   const each = bins / (chart.bins.length / 2);
   const bunch = Number.isInteger(each) ? `${each}` : `${Math.floor(each)} or ${Math.ceil(each)}`;
