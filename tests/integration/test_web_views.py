@@ -446,6 +446,11 @@ def test_versions_say_what_changed_between_them(page: Callable[[str], Page]) -> 
     expect(view.locator("#node-payment_capacity code")).to_have_text("8 * 300000 / 2600")
 
 
+def test_a_list_of_numbers_is_seen_whole_among_the_parameters(page: Callable[[str], Page]) -> None:
+    field = page("/artifacts/shop").get_by_label("daily_checkouts")
+    assert field.evaluate("each => each.scrollWidth <= each.clientWidth")
+
+
 def test_changed_parameters_derive_a_model(
     made: Flowtime, base: str, watched: Callable[..., Watched]
 ) -> None:
