@@ -224,8 +224,7 @@ class _Recorded(Artifact, _Series):
         The format is gold, ndjson, parquet, bundle or xlsx, by default the one that the path's suffix
         tells: .csv, .ndjson, .parquet, .zip, .xlsx. Raises InvalidInput (FT401) where it tells none.
         """
-        wanted = Path(path).suffix.removeprefix(".") if format is None else format
-        return self._service.export(self.id, "bundle" if wanted == "zip" else wanted, str(path))
+        return self._service.export(self.id, format, str(path))
 
 
 class Run(_Recorded):

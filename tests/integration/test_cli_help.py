@@ -174,7 +174,7 @@ def test_wrong_use_exits_2_and_says_what_is_right(flowtime: Any, tmp_path: Path,
     [
         (["lst"], 'did you mean "list"?'),
         (["run"], "--model"),
-        (["export", "--run", "a", "--out", "b"], "--format"),
+        (["export", "--run", "a", "--out", "-"], "--format"),
         (["export", "--run", "a", "--out", "b", "--format", "xls"], "parquet"),
         (["list", "--kind", "runs"], "telemetry"),
         (["list", "--last", "soon"], "7d"),
@@ -197,6 +197,59 @@ def test_what_is_allowed_is_named(flowtime: Any, words: list[str], said: str) ->
     assert (error["kind"], error["code"]) == ("invalid", "FT803")
     assert said in error["message"]
     assert said in flowtime(*words, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("named", "bare"),
+    [
+        ("show --id monday", "show monday"),
+        ("compare --baseline monday --comparison tuesday", "compare monday tuesday"),
+        ("compare --comparison tuesday --baseline monday", "compare --comparison tuesday monday"),
+        ("search --query monday", "search monday"),
+        ("explain --model shop", "explain shop"),
+        ("open --id monday --print", "open --print monday"),
+        ("star --id monday", "star monday"),
+        ("edit --id monday --owner ada", "edit --owner ada monday"),
+        ("run --model shop --deterministic", "run shop --deterministic"),
+        ("test-loop --model shop --format gold", "test-loop --format gold shop"),
+        ("sim new --template checkout", "sim new checkout"),
+        (
+            "sim derive --from baseline-v1 --set retry_share=0.2",
+            "sim derive baseline-v1 --set retry_share=0.2",
+        ),
+        ("export --run monday --out a.csv", "export --out a.csv monday"),
+        ("import --data baseline.csv --dry-run", "import baseline.csv --dry-run"),
+        ("restore --id nothing", "restore nothing"),
+        ("delete --id monday --confirm", "delete monday --confirm"),
+        ("purge --id monday", "purge monday"),
+    ],
+)
+def test_what_a_command_is_about_needs_no_name(
+    flowtime: Any, workshop: Path, tmp_path: Path, named: str, bare: str
+) -> None:
+    folder = shutil.copytree(workshop, tmp_path / "workshop")
+    heads = []
+    for words in (named, bare):
+        done = flowtime(*words.split(), cwd=folder, code=None)
+        heads.append((done.code, re.sub(r"[0-9.]+ (ms|s)\b", "", done.stdout + done.stderr)))
+    assert heads[0] == heads[1]
+    assert "FT803" not in heads[1][1]
+
+
+def test_a_word_too_many_is_refused(flowtime: Any, workshop: Path) -> None:
+    done = flowtime("compare", "monday", "tuesday", "wednesday", cwd=workshop, code=2)
+    assert "unexpected extra argument (wednesday)" in done.stderr
+    assert "flowtime compare [OPTIONS] BASELINE COMPARISON" in flowtime("compare", "--help").stdout
+
+
+def test_the_name_of_a_file_tells_the_format_of_an_export(
+    flowtime: Any, workshop: Path, tmp_path: Path
+) -> None:
+    for name, format in (("a.csv", "gold"), ("a.NDJSON", "ndjson"), ("a.zip", "bundle"), ("a.xlsx", "xlsx")):
+        done = flowtime("export", "monday", "--out", tmp_path / name, "--json", cwd=workshop)
+        assert done.json["format"] == format
+    error = flowtime("export", "monday", "--out", "a.txt", "--json", cwd=workshop, code=2).error
+    assert (error["code"], ".parquet (parquet)" in error["hint"]) == ("FT401", True)
 
 
 @pytest.mark.parametrize("words", [[], ["sim"], ["index"]])

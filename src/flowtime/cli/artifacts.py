@@ -10,7 +10,7 @@ import click
 
 from flowtime import texts
 from flowtime.cli import render
-from flowtime.cli.options import Ago, Count, Moment, Spelled, Words, registry_command
+from flowtime.cli.options import Ago, Count, Moment, Operand, Spelled, Words, reference, registry_command
 from flowtime.service import SORTS, Flowtime
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -162,7 +162,14 @@ def _narrowed(query: dict[str, Any], *spans: object) -> tuple[object, ...]:
 
 
 @click.command("search", epilog="Example: flowtime search --query checkout")
-@click.option("--query", "text", required=True, help="Words; each must begin a word of the artifact's texts.")
+@click.option(
+    "--query",
+    "text",
+    cls=Operand,
+    required=True,
+    metavar="TEXT",
+    help="Words; each must begin a word of the artifact's texts.",
+)
 @filters
 @registry_command("--artifacts", "--out")
 def search_command(
@@ -178,7 +185,7 @@ def search_command(
 
 
 @click.command("show", epilog="Example: flowtime show baseline-v1")
-@click.argument("ref", metavar="ID")
+@reference
 @registry_command("--artifacts", "--out")
 def show_command(service: Flowtime, as_json: bool, ref: str) -> None:
     """Show one artifact, by id, name or the beginning of an id."""
@@ -262,7 +269,7 @@ def tag_command(service: Flowtime, as_json: bool, ref: str, changes: tuple[str, 
 
 
 @click.command("star", epilog="Example: flowtime star baseline-v1")
-@click.argument("ref", metavar="ID")
+@reference
 @click.option("--off", is_flag=True, help="Take the star away.")
 @registry_command("--artifacts", "--out")
 def star_command(service: Flowtime, as_json: bool, ref: str, off: bool) -> None:
@@ -271,7 +278,7 @@ def star_command(service: Flowtime, as_json: bool, ref: str, off: bool) -> None:
 
 
 @click.command("edit", epilog='Example: flowtime edit baseline-v1 --description "before the sale"')
-@click.argument("ref", metavar="ID")
+@reference
 @click.option("--name", help="New name; the id stays.")
 @click.option("--description", help="New description.")
 @click.option("--owner", help="New owner.")
@@ -297,7 +304,7 @@ def _changed(catalog: dict[str, Any], as_json: bool, what: str) -> None:
 
 
 @click.command("delete", epilog="Example: flowtime delete --id baseline-v1_91d0b76f --confirm")
-@click.option("--id", "ref", required=True, metavar="ID", help="The full id.")
+@click.option("--id", "ref", cls=Operand, required=True, metavar="ID", help="The full id.")
 @click.option("--confirm", is_flag=True, help="Really delete; without it only what would go is said.")
 @click.option("--force", is_flag=True, help="Also when other artifacts were made from it.")
 @registry_command("--artifacts", "--out")
@@ -311,7 +318,7 @@ def delete_command(service: Flowtime, as_json: bool, ref: str, confirm: bool, fo
 
 
 @click.command("restore", epilog="Example: flowtime restore baseline-v1_91d0b76f")
-@click.argument("ref", metavar="ID")
+@click.option("--id", "ref", cls=Operand, required=True, metavar="ID", help="The full id.")
 @registry_command("--artifacts", "--out")
 def restore_command(service: Flowtime, as_json: bool, ref: str) -> None:
     """Bring an artifact back from the trash."""
@@ -319,7 +326,7 @@ def restore_command(service: Flowtime, as_json: bool, ref: str) -> None:
 
 
 @click.command("purge", epilog="Example: flowtime purge --confirm")
-@click.argument("ref", metavar="[ID]", required=False)
+@click.option("--id", "ref", cls=Operand, metavar="ID", help="Only this one, by its full id.")
 @click.option("--confirm", is_flag=True, help="Really remove; this cannot be undone.")
 @registry_command("--artifacts", "--out")
 def purge_command(service: Flowtime, as_json: bool, ref: str | None, confirm: bool) -> None:

@@ -8,7 +8,7 @@ import click
 
 from flowtime import texts
 from flowtime.cli import render
-from flowtime.cli.options import Percent, registry_command
+from flowtime.cli.options import Operand, Percent, registry_command
 from flowtime.service import Flowtime
 
 _TEXT = 60
@@ -20,8 +20,20 @@ _LONGEST = 400
     "compare",
     epilog="\b\nExample: flowtime compare --baseline monday --comparison tuesday --threshold 5%",
 )
-@click.option("--baseline", required=True, metavar="ID", help="A run, telemetry or model, or a model file.")
-@click.option("--comparison", required=True, metavar="ID", help="Another one; ID@v2 is a version of a model.")
+@click.option(
+    "--baseline",
+    cls=Operand,
+    required=True,
+    metavar="BASELINE",
+    help="A run, telemetry or model, by id or name, or a model file.",
+)
+@click.option(
+    "--comparison",
+    cls=Operand,
+    required=True,
+    metavar="COMPARISON",
+    help="Another one; ID@v2 is a version of a model.",
+)
 @click.option(
     "--threshold",
     type=Percent(),

@@ -12,7 +12,7 @@ import click
 from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.artifacts import measures_table
-from flowtime.cli.options import Count, Words, joined, registry_command, tags_option
+from flowtime.cli.options import Count, Operand, Words, joined, registry_command, tags_option
 from flowtime.service import Flowtime
 
 FORMATS = ("gold", "csv", "ndjson", "parquet", "bundle")
@@ -21,7 +21,9 @@ IMPORTS = click.Choice(FORMATS)
 
 
 @click.command("run", epilog="Example: flowtime run --model baseline-v1 --name baseline-run")
-@click.option("--model", metavar="MODEL", help="A model's id, ID@v2, name, or a .yaml/.json file.")
+@click.option(
+    "--model", cls=Operand, metavar="MODEL", help="A model's id, ID@v2, name, or a .yaml/.json file."
+)
 @click.option(
     "--telemetry", metavar="ID", help="Replay: the model's inputs take the values of this telemetry."
 )
@@ -151,11 +153,17 @@ def print_next(service: Flowtime, *commands: str) -> None:
 @click.option(
     "--run",
     "ref",
+    cls=Operand,
     required=True,
     metavar="ID",
     help="An id, a name or the beginning of an id, of a run or telemetry.",
 )
-@click.option("--format", "format_name", type=EXPORTS, required=True, help="gold and csv are the same.")
+@click.option(
+    "--format",
+    "format_name",
+    type=EXPORTS,
+    help="gold and csv are the same (default: what the end of PATH tells).",
+)
 @click.option(
     "--out",
     "path",
@@ -168,13 +176,16 @@ def print_next(service: Flowtime, *commands: str) -> None:
 )
 @registry_command("--artifacts")
 def export_command(
-    service: Flowtime, as_json: bool, ref: str, format_name: str, path: str, embed: bool
+    service: Flowtime, as_json: bool, ref: str, format_name: str | None, path: str, embed: bool
 ) -> None:
     """Export a run's series, with what is needed to rebuild the model from the file alone."""
-    with render.progress("exporting") as progress:
-        if path == "-":
+    if path == "-":
+        if format_name is None:
+            raise click.UsageError("--format is missing; stdout has no name that tells it")
+        with render.progress("exporting") as progress:
             service.export_to(ref, format_name, sys.stdout.buffer, embed=embed, progress=progress)
-            return
+        return
+    with render.progress("exporting") as progress:
         report = service.export(ref, format_name, path, embed=embed, progress=progress)
     if as_json:
         render.echo_json(report)
@@ -188,7 +199,13 @@ def export_command(
 
 
 @click.command("import", epilog="Example: flowtime import --data baseline.csv --name baseline-reimport")
-@click.option("--data", required=True, metavar="PATH", help="A file (.gz and .zst are read), or - for stdin.")
+@click.option(
+    "--data",
+    cls=Operand,
+    required=True,
+    metavar="PATH",
+    help="A file (.gz and .zst are read), or - for stdin.",
+)
 @click.option("--format", "format", type=IMPORTS, help="Format, where content and name do not tell.")
 @click.option("--name", help="Name of the telemetry.")
 @tags_option
@@ -334,7 +351,13 @@ def _off(entry: dict[str, Any]) -> str:
 
 
 @click.command("test-loop", epilog="Example: flowtime test-loop --model baseline-v1")
-@click.option("--model", required=True, metavar="MODEL", help="A model's id, name, or a .yaml/.json file.")
+@click.option(
+    "--model",
+    cls=Operand,
+    required=True,
+    metavar="MODEL",
+    help="A model's id, name, or a .yaml/.json file.",
+)
 @click.option("--format", "formats", type=Words(), default="all", show_default=True, help="Formats, or all.")
 @click.option(
     "--seed",
@@ -381,7 +404,13 @@ def verdict(report: dict[str, Any]) -> str:
 
 
 @click.command("explain", epilog="Example: flowtime explain baseline-v1")
-@click.argument("model", metavar="MODEL")
+@click.option(
+    "--model",
+    cls=Operand,
+    required=True,
+    metavar="MODEL",
+    help="A model's id, name, or a .yaml/.json file.",
+)
 @registry_command("--artifacts", "--out")
 def explain_command(service: Flowtime, as_json: bool, model: str) -> None:
     """Show how a model is computed: steps, dependencies, feedback groups."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from flowtime.cli import render
-from flowtime.cli.options import registry_command
+from flowtime.cli.options import reference, registry_command
 from flowtime.errors import Unavailable
 from flowtime.service import Flowtime
 
@@ -23,7 +23,7 @@ _PATIENCE = 3.0
 
 
 @click.command("open", epilog="Example: flowtime open --id baseline-v1 --print")
-@click.option("--id", "ref", required=True, metavar="ID", help="An id, a name or the beginning of an id.")
+@reference
 @click.option("--print", "only_print", is_flag=True, help="Only print the link; start and open nothing.")
 @registry_command("--artifacts", "--out")
 def open_command(service: Flowtime, as_json: bool, ref: str, only_print: bool) -> None:

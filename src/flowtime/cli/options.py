@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -39,6 +39,23 @@ def registry_command(*names: str) -> Callable[[F], Callable[..., Any]]:
         return run
 
     return decorate
+
+
+class Operand(click.Option):
+    """An option that may be given without its name, by the first word that nothing else takes."""
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Its value, and the words that are left for others."""
+        name = str(self.name)
+        if args and name not in opts:
+            opts, args = {**opts, name: args[0]}, args[1:]
+        return super().handle_parse_result(ctx, opts, args)
+
+    def get_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Its place among the words of the command."""
+        return [self.make_metavar(ctx) if self.required else f"[{self.make_metavar(ctx)}]"]
 
 
 class Spelled(click.ParamType[Any]):
@@ -139,6 +156,19 @@ class Percent(Spelled):
         if not 0 <= ratio < float("inf"):
             self.fail(f'"{value}" is no ratio; write 5% or 0.05', param, ctx)
         return ratio
+
+
+def reference(function: F) -> F:
+    """`ID` or `--id ID`, of one artifact."""
+    option = click.option(
+        "--id",
+        "ref",
+        cls=Operand,
+        required=True,
+        metavar="ID",
+        help="An id, a name or the beginning of an id.",
+    )
+    return option(function)
 
 
 def tags_option(function: F) -> F:

@@ -10,7 +10,7 @@ import click
 from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.loop import print_next, print_warnings
-from flowtime.cli.options import joined, registry_command, tags_option
+from flowtime.cli.options import Operand, joined, registry_command, tags_option
 from flowtime.errors import InvalidInput
 from flowtime.service import Flowtime
 
@@ -82,7 +82,13 @@ def _flow(layers: list[list[dict[str, Any]]]) -> str:
 @sim_command.command(
     "new", epilog="\b\nExample: flowtime sim new --template checkout --name baseline-v1 --set retry_share=0.3"
 )
-@click.option("--template", required=True, help="Id of a template; flowtime sim list shows them.")
+@click.option(
+    "--template",
+    cls=Operand,
+    required=True,
+    metavar="TEMPLATE",
+    help="Id of a template; flowtime sim list shows them.",
+)
 @click.option("--name", help="Name of the model (default: the template's id).")
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="A parameter's value; may be repeated.")
 @click.option("--params", type=click.Path(path_type=Path), help="A YAML or JSON file of parameter values.")
@@ -137,7 +143,12 @@ def new_command(
     "derive", epilog="\b\nExample: flowtime sim derive --from baseline-v1 --name faster --set payment_ms=1900"
 )
 @click.option(
-    "--from", "source", required=True, metavar="MODEL", help="A model's id, ID@v2, name, or a file."
+    "--from",
+    "source",
+    cls=Operand,
+    required=True,
+    metavar="MODEL",
+    help="A model's id, ID@v2, name, or a file.",
 )
 @click.option("--name", help="Name of the new model (default: the model's and -derived, or the scenario).")
 @click.option(

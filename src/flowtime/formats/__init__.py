@@ -52,6 +52,17 @@ ALIASES: dict[str, Format] = {"csv": GOLD}
 """Other names that people use for a format."""
 
 
+def format_of(path: str) -> Format:
+    """The format that the end of a file's name tells; raises InvalidInput (FT401) where it tells none."""
+    for format in EXPORTS.values():
+        if path.lower().endswith(format.extension):
+            return format
+    endings = ", ".join(f"{format.extension} ({format.name})" for format in EXPORTS.values())
+    raise InvalidInput(
+        "FT401", f'the name "{path}" tells no format', hint=f"name a format, or end the name with {endings}"
+    )
+
+
 def format_named(text: str, among: Mapping[str, Format] = EXPORTS) -> Format:
     """The format of `among` called `text`, in any case; raises InvalidInput with the nearest known name."""
     known = {**among, **ALIASES}

@@ -66,17 +66,19 @@ class Series(Models):
         )
         return self._shown(published["id"])
 
-    def export(self, reference: str, format: str, path: str, **options: Any) -> JSON:
+    def export(self, reference: str, format: str | None, path: str, **options: Any) -> JSON:
         """Series as a file: `{run_id, format, path, metadata_path, rows, series, bytes, digest}`.
 
-        A `path` that ends with a separator, or is a folder, gets a file named after the artifact.
+        Without a `format` the path's suffix tells it. A `path` that ends with a separator, or is a folder,
+        gets a file named after the artifact.
         `options` are `embed` and `progress` of `formats.export.export_file`.
         """
-        from flowtime.formats import format_named
+        from flowtime.formats import format_named, format_of
         from flowtime.formats.files import translated
         from flowtime.loop import exports
 
-        id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
+        wanted = format_of(path) if format is None else format_named(format)
+        id = self.registry.resolve(reference, ("run", "telemetry"))
         target = Path(path)
         with translated(path):
             if path.endswith("/") or target.is_dir():
