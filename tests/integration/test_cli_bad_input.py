@@ -175,6 +175,12 @@ def test_a_missing_file_or_a_folder_in_its_place(
     assert [path.name for path in tmp_path.iterdir()] == [Path(name).name]
 
 
+def test_a_misspelt_file_is_guessed(flowtime: Any, tmp_path: Path) -> None:
+    (tmp_path / "desk.yaml").write_text("nodes: []\n")
+    error = flowtime("run", "desk.yml", "--json", code=3).error
+    assert (error["code"], error["hint"]) == ("FT105", 'did you mean "desk.yaml"?')
+
+
 @pytest.mark.parametrize(
     "command",
     [

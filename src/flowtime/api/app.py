@@ -100,12 +100,12 @@ def _key(text: str) -> str:
 
 @contextmanager
 def _told_of_the_end(server: Server) -> Iterator[None]:
-    """Within the block, work under way is told to stop some seconds after a signal has asked for the end.
+    """Work under way is told to stop some seconds after a signal has asked, within the block, for the end.
 
     The web server stops listening at the signal, and tells the application only when all requests have
-    ended, of which some may take long.
+    ended, of which some may take long. Jobs get what is left of these seconds then.
     """
-    timer = threading.Timer(server.config.limits.patience, server.stopping.set)
+    timer = threading.Timer(server.config.limits.patience, server.jobs.stopping.set)
     timer.daemon = True
     asked = False
 
@@ -127,6 +127,7 @@ def _told_of_the_end(server: Server) -> Iterator[None]:
     try:
         yield
     finally:
-        timer.cancel()
+        if not asked:
+            timer.cancel()
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -48,7 +48,8 @@ class Jobs:
         self._folder = folder
         self._presence = presence
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="job")
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
+        """Set when all work of the server, requests too, had its time to end."""
         self._own: set[str] = set()
         self._turn = threading.Lock()
 
@@ -86,7 +87,7 @@ class Jobs:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._forget()
             with self._turn:
-                if len(self._own) >= _WAITING or self._stopping.is_set():
+                if len(self._own) >= _WAITING or self.stopping.is_set():
                     what = f"{len(self._own)} jobs are under way" if self._own else "the server is stopping"
                     raise Unavailable("FT838", what, hint="wait until some have ended, and ask again")
                 self._own.add(job["id"])
@@ -115,7 +116,7 @@ class Jobs:
 
     def stop(self, patience: float) -> None:
         """Lets running work end for `patience` seconds, then asks it to stop; what waits is interrupted."""
-        waiting = threading.Timer(patience, self._stopping.set)
+        waiting = threading.Timer(patience, self.stopping.set)
         waiting.start()
         self._pool.shutdown(wait=True, cancel_futures=True)
         waiting.cancel()
@@ -142,7 +143,7 @@ class Jobs:
             now = time.monotonic()
             if now - told >= _OFTEN:
                 told = now
-                if self._stopping.is_set() or self._path(job["id"], "cancel").exists():
+                if self.stopping.is_set() or self._path(job["id"], "cancel").exists():
                     raise Conflict("FT834", "the work was cancelled", hint="nothing of it was kept")
                 job["progress"] = {"done": done, "total": total}
                 self._write(job)
@@ -156,7 +157,7 @@ class Jobs:
                 job["result"] = work(tell)
         except FlowtimeError as error:
             job["error"] = error.to_json()
-            stopped = "interrupted" if self._stopping.is_set() else "cancelled"
+            stopped = "interrupted" if self.stopping.is_set() else "cancelled"
             self._finish(job, stopped if error.code == "FT834" else "failed")
         except BaseException as error:
             # The caller gets nothing that could tell of the inside.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -62,8 +61,6 @@ class Server:
     metrics: Metrics
     presence: Presence
     threads: Threads = field(default_factory=Threads)
-    stopping: threading.Event = field(default_factory=threading.Event)
-    """Set when requests had their time to end."""
 
 
 @dataclass(frozen=True, slots=True)

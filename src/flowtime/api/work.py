@@ -46,7 +46,7 @@ async def perform(
     def tell(*_: object) -> None:
         if gone.is_set():
             raise Conflict("FT834", "the caller has gone", hint="nothing was kept")
-        if call.server.stopping.is_set():
+        if call.server.jobs.stopping.is_set():
             raise Unavailable("FT839", "the server is stopping; nothing was kept", hint="ask again later")
 
     watching = asyncio.create_task(_watch(call.request, gone))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowtime.core.canonical import JSON
-from flowtime.errors import InvalidInput, NotFound, Unavailable
+from flowtime.errors import InvalidInput, NotFound, Unavailable, did_you_mean
 from flowtime.model import from_parsed, load
 from flowtime.model.drawing import preview
 from flowtime.model.identity import dependencies, graph_hash, model_hash
@@ -89,11 +89,20 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise NotFound("FT105", f"there is no file {path}", hint="check the path") from None
+        hint = did_you_mean(path.name, _names(path.parent)) or "check the path"
+        raise NotFound("FT105", f"there is no file {path}", hint=hint) from None
     except IsADirectoryError:
         raise InvalidInput("FT107", f"{path} is a folder, not a file", hint="name the file in it") from None
     except OSError as error:
         raise Unavailable("FT108", f"{path} cannot be read: {error.strerror}") from error
+
+
+def _names(folder: Path) -> list[str]:
+    """What lies in a folder, as far as that can be seen."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
 
 
 def _has_csv(document: Document) -> bool:

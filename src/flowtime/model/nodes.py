@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, get_args
 
+from flowtime import texts
 from flowtime.core import expression, functions, graph, semantics
 from flowtime.core.expression import Expression, FormulaSyntaxError
 from flowtime.core.grid import Grid
@@ -147,7 +148,8 @@ class NodeChecks:
             self.read.problem(
                 "FT208",
                 at,
-                f"{owner}: values has length {len(numbers):,}, the grid has {self.grid.bins:,} bins",
+                f"{owner}: values has length {len(numbers):,}, "
+                f"the grid has {texts.count(self.grid.bins, 'bin')}",
                 hint="give one number per bin, or a single number that holds for every bin",
                 node=common["id"],
             )
@@ -323,7 +325,8 @@ class NodeChecks:
             self.read.problem(
                 "FT208",
                 path,
-                f"{owner}: profile has length {len(numbers):,}, the grid has {self.grid.bins:,} bins",
+                f"{owner}: profile has length {len(numbers):,}, "
+                f"the grid has {texts.count(self.grid.bins, 'bin')}",
             )
             return None
         return numbers
