@@ -124,6 +124,20 @@ def test_a_wrong_node_is_refused(text: str, code: str, says: str) -> None:
     assert says in str(found[0])
 
 
+def test_a_cycle_is_told_beside_other_mistakes_and_never_guessed() -> None:
+    text = """grid: {bins: 2, binSize: 1, binUnit: hours}
+nodes:
+  - {id: a, kind: expr, expr: b + 1}
+  - {id: b, kind: expr, expr: a + 1}
+  - {id: c, kind: expr, expr: nowhere}
+  - {id: k, kind: pmf, pmf: {1: 0.4}}
+  - {id: waiting, kind: expr, expr: "CONV(waiting, k)"}
+"""
+    found = problems(text)
+    assert [p.code for p in found] == ["FT213", "FT201", "FT209", "FT212"]
+    assert "a -> b -> a" in found[0].message
+
+
 @pytest.mark.parametrize(
     "formula", ["MIN(other, 2) * 3", "MIN(other, 2) + MAX(other, 3)", "MIN(other,\n  2)"]
 )

@@ -339,10 +339,8 @@ class NodeChecks:
             return node.pmf if isinstance(node, PmfNode) else None
 
         now: dict[str, tuple[str, ...]] = {}
-        complete = True
         for id, node in nodes.items():
             if not isinstance(node, ExprNode):
-                complete = complete and type(node) is not Node
                 continue
             path: Path = (*paths[id], "expr")
             found = [*self._unknown(node.tree, nodes), *semantics.problems(node.tree, pmf_of)]
@@ -352,12 +350,9 @@ class NodeChecks:
                 self.read.in_formula(
                     problem.code, path, node.expr, problem.span[0], message, id, problem.hint
                 )
-            if problems:
-                complete = False
-            else:
+            if not problems:
                 now[id] = tuple(sorted(semantics.references(node.tree, pmf_of).now))
-        if complete:
-            self.cycles(now, paths)
+        self.cycles(now, paths)
 
     def cycles(self, now: Mapping[str, Sequence[str]], paths: Mapping[str, Path]) -> None:
         """Reports each group of nodes that need each other within one bin."""
