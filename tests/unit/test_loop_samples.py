@@ -95,6 +95,24 @@ def test_processes_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
         assert shared.warnings == alone.warnings
 
 
+def test_work_can_be_stopped_after_few_values_and_while_statistics_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = load(QUEUE)
+    monkeypatch.setattr(samples, "TASK_VALUES", 3 * len(model.nodes) * model.grid.bins)
+    monkeypatch.setattr(samples, "BLOCK_BYTES", 400 * 8 * 3)
+    told: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        told.append(done)
+        if told.count(total) == 2:  # all are drawn, and the first block of columns is summarised
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sample(model, 400, workers=1, progress=stop)
+    assert told == [*range(3, 400, 3), 400, 400]
+
+
 def test_another_seed_gives_other_samples_and_more_samples_begin_alike() -> None:
     model = load(QUEUE)
     assert not sample(model, 5, seed=8, workers=1).series.equals(sample(model, 5, workers=1).series)

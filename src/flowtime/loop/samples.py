@@ -39,6 +39,10 @@ MAX_SAMPLES = 10_000_000
 BLOCK_BYTES = 32 * 2**20
 """What a process holds at once of the samples, but for a bin or a sample that is larger by itself."""
 
+TASK_VALUES = 1_000_000
+"""Values of all nodes that are computed between two looks at whether to go on, unless a sample has more.
+In loops, where one takes about a microsecond, that is a second."""
+
 WORTH_PROCESSES = 2.0
 """Seconds of work from which on starting processes, about half a second, pays."""
 
@@ -114,13 +118,15 @@ def sample(
             (Path(folder) / "samples").open("w+b") as file,
             closing(_Pool(sampling, layout, file, workers)) as pool,
         ):
-            for task, met in pool.run(_draws(layout)):
+            for task, met in pool.run(_draws(layout, len(model.nodes) * model.grid.bins)):
                 notes.merge(met)
                 done += task.end - task.begin
                 if progress is not None:
                     progress(done, samples)
             for task, (statistics, present) in pool.run([Task("summarise", *b) for b in layout.blocks()]):
                 result.take(task.begin, task.end, statistics, present)
+                if progress is not None:
+                    progress(done, samples)
     return result.evaluation(notes)
 
 
@@ -161,9 +167,9 @@ class Task:
     end: int
 
 
-def _draws(layout: Layout) -> list[Task]:
-    """All samples in runs that fit a block, short enough to share and to show progress."""
-    step = max(min(BLOCK_BYTES // (layout.width * 8), layout.samples // 64), 1)
+def _draws(layout: Layout, values: int) -> list[Task]:
+    """All samples, of so many values each, in runs that fit a block, short enough to share and to stop."""
+    step = max(min(BLOCK_BYTES // (layout.width * 8), layout.samples // 64, TASK_VALUES // values), 1)
     starts = range(0, layout.samples, step)
     return [Task("draw", first, min(first + step, layout.samples)) for first in starts]
 
