@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from tests.servers import Servers
 from tests.worlds import make_world
 
+from flowtime.api.app import create
+from flowtime.api.server import Config
 from flowtime.errors import CODES
+from flowtime.settings import load
 
 MEMBERS = {
     "type", "title", "status", "detail", "kind", "code", "message", "where", "hint", "errors", "count",
@@ -304,3 +310,28 @@ def test_the_hint_of_a_bad_request_leads_somewhere(client: httpx.Client) -> None
     hint = problem["hint"]
     assert hint.startswith("see /")
     assert client.get(hint.removeprefix("see ")).status_code == 200
+
+
+def test_a_defect_is_told_once_in_the_log_and_nothing_of_it_to_the_caller(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create(Config(load({"artifacts": str(tmp_path / "artifacts")})))
+
+    def broken() -> None:
+        raise ZeroDivisionError("the inside")
+
+    app.add_api_route("/broken", broken)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+    serving = threading.Thread(target=server.run)
+    serving.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        problem = assert_problem(httpx.get(f"http://127.0.0.1:{port}/broken", timeout=60), 500)
+    finally:
+        server.should_exit = True
+        serving.join()
+    assert problem["code"] == "FT900"
+    assert "the inside" not in json.dumps(problem)
+    assert [record.name for record in caplog.records if record.exc_info] == ["flowtime.api"]

@@ -76,9 +76,9 @@ class Guard:
             if leaving.refused is not None and not leaving.status:
                 await _respond(leaving.refused, scope, receive, leaving)
                 return
-            if not leaving.status:
-                await problems.defect(Request(scope), error)(scope, receive, leaving)
-            raise
+            if leaving.status:
+                raise  # the answer breaks off, which the web server tells by closing the connection
+            await problems.defect(Request(scope), error)(scope, receive, leaving)
         finally:
             self._note(scope, leaving.status, time.perf_counter() - began)
 

@@ -121,12 +121,11 @@ def _problem(error: FlowtimeError, request: Request) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of the application a problem of this shape."""
+    """Makes every error of the application a problem of this shape; defects are the guard's."""
     app.add_exception_handler(FlowtimeError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, defect)
 
 
 def _known(request: Request, error: Exception) -> Response:
