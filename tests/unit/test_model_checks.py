@@ -134,7 +134,7 @@ nodes:
   - {id: waiting, kind: expr, expr: "CONV(waiting, k)"}
 """
     found = problems(text)
-    assert [p.code for p in found] == ["FT213", "FT201", "FT209", "FT212"]
+    assert [p.code for p in found] == ["FT213", "FT201", "FT209"]
     assert "a -> b -> a" in found[0].message
 
 

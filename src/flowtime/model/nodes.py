@@ -344,13 +344,16 @@ class NodeChecks:
                 continue
             path: Path = (*paths[id], "expr")
             found = [*self._unknown(node.tree, nodes), *semantics.problems(node.tree, pmf_of)]
-            problems = {problem.span: problem for problem in reversed(found)}  # one for each place
+            # What a node would be that could not be read, a kernel for example, nobody knows.
+            unread = {name.span for name in expression.names(node.tree) if type(nodes.get(name.id)) is Node}
+            # one for each place
+            problems = {problem.span: problem for problem in reversed(found) if problem.span not in unread}
             for problem in sorted(problems.values(), key=lambda p: p.span):
                 message = f'node "{id}": {problem.message}'
                 self.read.in_formula(
                     problem.code, path, node.expr, problem.span[0], message, id, problem.hint
                 )
-            if not problems:
+            if not problems and not unread:
                 now[id] = tuple(sorted(semantics.references(node.tree, pmf_of).now))
         self.cycles(now, paths)
 
