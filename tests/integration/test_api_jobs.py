@@ -6,17 +6,21 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from tests.servers import Servers
 
+from flowtime.api.app import create
 from flowtime.api.jobs import Jobs
 from flowtime.api.presence import Presence
+from flowtime.api.server import Config, Limits
 from flowtime.errors import Conflict, NotFound, Unavailable
+from flowtime.settings import load
 
 ASYNC = {"Prefer": "respond-async"}
 NOISY = {
@@ -162,6 +166,29 @@ def test_a_server_that_stops_gives_work_up_and_says_so(servers: Servers) -> None
     assert cached("server-*/processes/*") == []
     again = servers()
     assert httpx.get(place.replace(url, again), timeout=60).json()["status"] == "interrupted"
+
+
+def test_jobs_are_told_of_the_end_while_requests_still_hold_the_server(tmp_path: Path) -> None:
+    """Both have the same seconds: platforms that stop a server do not wait for twice as many."""
+    settings = load({"artifacts": str(tmp_path / "artifacts")})
+    app = create(Config(settings, limits=Limits(patience=0.1)))
+    jobs: Jobs = app.state.server.jobs
+
+    def work(tell: Callable[[int, float | None], None]) -> dict[str, Any]:
+        while True:
+            time.sleep(0.01)
+            tell(1, None)
+
+    async def ended_within() -> str:
+        async with app.router.lifespan_context(app):
+            job = jobs.begin("run", "ann", work)
+            signal.raise_signal(signal.SIGTERM)
+            with anyio.fail_after(30):
+                while jobs.get(job["id"], "ann")["finished_utc"] is None:
+                    await anyio.sleep(0.01)
+            return str(jobs.get(job["id"], "ann")["status"])
+
+    assert anyio.run(ended_within) == "interrupted"
 
 
 def test_a_caller_that_goes_away_stops_what_it_asked_for(servers: Servers) -> None:

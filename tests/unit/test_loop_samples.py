@@ -99,7 +99,7 @@ def test_work_can_be_stopped_after_few_values_and_while_statistics_are_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = load(QUEUE)
-    monkeypatch.setattr(samples, "TASK_VALUES", 3 * len(model.nodes) * model.grid.bins)
+    monkeypatch.setattr(samples, "TASK_VALUES", 2 * len(model.nodes) * model.grid.bins)
     monkeypatch.setattr(samples, "BLOCK_BYTES", 400 * 8 * 3)
     told: list[int] = []
 
@@ -110,7 +110,7 @@ def test_work_can_be_stopped_after_few_values_and_while_statistics_are_made(
 
     with pytest.raises(KeyboardInterrupt):
         sample(model, 400, workers=1, progress=stop)
-    assert told == [*range(3, 400, 3), 400, 400]
+    assert told == [*range(2, 400, 2), 400, 400]
 
 
 def test_another_seed_gives_other_samples_and_more_samples_begin_alike() -> None:

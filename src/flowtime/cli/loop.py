@@ -19,6 +19,14 @@ FORMATS = ("gold", "csv", "ndjson", "parquet", "bundle")
 EXPORTS = click.Choice((*FORMATS, "xlsx"))
 IMPORTS = click.Choice(FORMATS)
 
+_model = click.option(
+    "--model",
+    cls=Operand,
+    required=True,
+    metavar="MODEL",
+    help="A model's id, name, or a .yaml/.json file.",
+)
+
 
 @click.command("run", epilog="Example: flowtime run --model baseline-v1 --name baseline-run")
 @click.option(
@@ -351,13 +359,7 @@ def _off(entry: dict[str, Any]) -> str:
 
 
 @click.command("test-loop", epilog="Example: flowtime test-loop --model baseline-v1")
-@click.option(
-    "--model",
-    cls=Operand,
-    required=True,
-    metavar="MODEL",
-    help="A model's id, name, or a .yaml/.json file.",
-)
+@_model
 @click.option("--format", "formats", type=Words(), default="all", show_default=True, help="Formats, or all.")
 @click.option(
     "--seed",
@@ -404,13 +406,7 @@ def verdict(report: dict[str, Any]) -> str:
 
 
 @click.command("explain", epilog="Example: flowtime explain baseline-v1")
-@click.option(
-    "--model",
-    cls=Operand,
-    required=True,
-    metavar="MODEL",
-    help="A model's id, name, or a .yaml/.json file.",
-)
+@_model
 @registry_command("--artifacts", "--out")
 def explain_command(service: Flowtime, as_json: bool, model: str) -> None:
     """Show how a model is computed: steps, dependencies, feedback groups."""
