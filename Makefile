@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install -
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 
-.PHONY: demo serve test check style types fmt bench fuzz coverage mutants docs reference golden fresh audit lock emulators changelog clean help
+.PHONY: demo serve test check style types fmt bench fuzz coverage mutants docs reference golden elementary fresh audit lock emulators changelog clean help
 
 demo: $(VENV)/flowtime ## run the whole loop on a template: model, run, export, import, verified
 	@$(BIN)/flowtime demo
@@ -60,6 +60,9 @@ reference: $(VENV)/dev ## write the pages of the documentation that come from th
 
 golden: $(VENV)/flowtime ## write the files that readers of the format are held against, after a change of the format
 	@$(BIN)/python scripts/golden.py
+
+elementary: $(VENV)/dev ## compare EXP, LOG and POW with mpmath on a million arguments each (ARGS=COUNT)
+	@$(BIN)/python scripts/elementary.py check $(ARGS)
 
 fresh: $(VENV)/run ## install the wheel in empty environments, lowest and newest Python, and use it there
 	@$(BIN)/python scripts/fresh.py
