@@ -346,6 +346,7 @@ class Registry:
         *,
         telemetry: Telemetry | str | None = None,
         bind: Mapping[str, str] | None = None,
+        require: str | Iterable[str] = (),
         name: str | None = None,
         tags: str | Iterable[str] = (),
         description: str | None = None,
@@ -357,14 +358,17 @@ class Registry:
         """A run of a model: one that was loaded, an artifact, its id or name, or a file.
 
         With `telemetry` its series take the place of the model's inputs, by name or as `bind` says: the
-        node for each `component.measure`; without a model the one that came with the telemetry runs. With
-        `samples` the run holds the statistics of so many. `deterministic`: the same inputs are the same run.
+        node for each `component.measure`. It has to measure the nodes and series in `require`; inputs that it
+        does not measure keep the model's values. The run's `catalog` says what was `bound`, `kept`,
+        `compared` and `unbound`. Without a model the one that came with the telemetry runs. With `samples`
+        the run holds the statistics of so many. `deterministic`: the same inputs are the same run.
         """
         options: dict[str, Any] = {"seed": seed, "samples": samples, "scenario": scenario}
         catalog = self._service.run(
             None if model is None else self._published(model),
             telemetry=None if telemetry is None else _reference(telemetry),
             bind=[f"{series}={node}" for series, node in (bind or {}).items()],
+            require=_texts(require),
             name=name,
             tags=_texts(tags),
             description=description,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 NONE = "–"
 """What stands where there is no value."""
@@ -30,6 +32,19 @@ def percent(value: float | None) -> str:
     if value is None:
         return NONE
     return f"{value * 100:,.0f}%" if abs(value) >= 10 else f"{value * 100:.3g}%"
+
+
+def apart(found: Mapping[str, Any]) -> str:
+    """How far the two sides of a series that differs are apart, and where first, as the JSON of a comparison
+    has it.
+    """
+    parts = []
+    if found["differing_bins"] > found["missing_on_one_side"]:
+        gap = found["max_difference"]
+        parts.append("beyond all numbers off" if gap is None else f"up to {number(abs(gap))} off")
+    if found["missing_on_one_side"]:
+        parts.append(f"{count(found['missing_on_one_side'], 'bin')} without a value on one side")
+    return f"{' and '.join(parts)}, first at {found['first_time_bin']}"
 
 
 def count(value: int, noun: str) -> str:

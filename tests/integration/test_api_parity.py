@@ -118,6 +118,40 @@ def test_models_and_runs(flowtime: Command, client: httpx.Client, world: Path) -
     assert_same(flowtime("sim", "validate", text, "--json", cwd=world).json, checked.json())
 
 
+def test_a_replay(flowtime: Command, client: httpx.Client, world: Path) -> None:
+    model = "grid: {bins: 2}\nnodes:\n" + "".join(
+        f"  - {{id: {id}, kind: const, values: 4}}\n" for id in ("calls", "staff")
+    )
+    (world / "small.yaml").write_text(f"{model}  - {{id: done, kind: expr, expr: 'MIN(calls, staff)'}}\n")
+    rows = "time_bin,component_id,measure,value\n" + "".join(
+        f"{bin},{name},value,{bin + 3}\n" for name in ("calls", "done", "rain") for bin in (0, 1)
+    )
+    (world / "measured.csv").write_text(rows)
+    id = flowtime("import", "measured.csv", "--name", "measured", "--json", cwd=world).json["id"]
+    words = ("run", "small.yaml", "--telemetry", "measured", "--name", "again", "--deterministic")
+    printed = flowtime(*words, "--json", cwd=world).json
+    body = {"model_id": printed["model_id"], "telemetry_id": id, "name": "again", "deterministic": True}
+    answered = client.post("/v1/runs", json=body).json()
+    assert_same(printed, answered)
+    assert [entry["node"] for entry in answered["kept"]] == ["staff"]
+    assert [(entry["component"], entry["equal"]) for entry in answered["compared"]] == [("done", True)]
+    table = flowtime(*words, cwd=world).stdout.splitlines()
+    found = [line.split() for line in table if line.startswith(("bound", "kept", "compared", "not used"))]
+    assert [row[:3] for row in found] == [
+        ["bound", "calls.value", "calls"],
+        ["kept", "staff.value", "staff"],
+        ["compared", "done.value", "equal"],
+        ["not", "used", "rain.value"],
+    ]
+    refused = client.post("/v1/runs", json={**body, "require": ["staff"]})
+    assert (refused.status_code, refused.json()["code"]) == (422, "FT807")
+    error = flowtime(*words, "--require", "calls,staff", "--json", cwd=world, code=2).error
+    assert {key: refused.json()[key] for key in ("code", "count")} == {
+        key: error[key] for key in ("code", "count")
+    }
+    assert error["errors"][0]["message"] == '"staff" is required, and the telemetry has no staff.value'
+
+
 def test_import_checked_only(flowtime: Command, client: httpx.Client, world: Path) -> None:
     data = (world / "monday.csv").read_bytes()
     printed = flowtime(

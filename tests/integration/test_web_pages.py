@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -321,6 +322,28 @@ def test_the_loop_in_clicks(
     assert steps(page) == dict.fromkeys(("model", "run", "export", "import", "verified"), True)
     telemetry = flowtime("show", page.url.rpartition("/")[2], "--json").json
     assert telemetry["data"]["digest"] == flowtime("show", run, "--json").json["data"]["digest"]
+
+
+def test_the_page_of_a_replay_says_what_it_took_kept_and_compared(
+    own: Flowtime, serve: Servers, watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    model = tmp_path / "small.yaml"
+    nodes = "".join(f"  - {{id: {id}, kind: const, values: 4}}\n" for id in ("calls", "staff"))
+    model.write_text(
+        f"grid: {{bins: 2}}\nnodes:\n{nodes}  - {{id: done, kind: expr, expr: 'MIN(calls, staff)'}}\n"
+    )
+    rows = "".join(f"{bin},{name},value,{bin + 3}\n" for name in ("calls", "done", "rain") for bin in (0, 1))
+    telemetry = own.import_data(io.BytesIO(f"time_bin,component_id,measure,value\n{rows}".encode()))
+    run = own.run(str(model), telemetry=telemetry["id"])
+    page = watched(serve()).open(f"/artifacts/{run['id']}")
+    table = page.get_by_role("region", name="Replay")
+    expect(table).to_be_visible()
+    assert [" ".join(row.split()) for row in table.locator("tbody tr").all_inner_texts()] == [
+        "Bound calls.value calls",
+        "Kept staff.value staff the model's values",
+        "Compared done.value equal",
+        "Not used rain.value not in the model",
+    ]
 
 
 def test_a_form_is_checked_while_it_is_filled_in(base: str, watched: Callable[..., Watched]) -> None:

@@ -241,3 +241,25 @@ def test_a_plot(desk: Path, tmp_path: Path, unavailable: Callable[[str], NoRetur
     axes.figure.savefig(tmp_path / "calls.png")
     with pytest.raises(ValueError, match="'call'"):
         evaluation.plot("call")
+
+
+def test_a_replay_says_what_it_took_kept_and_compared(registry: ft.Registry, tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(
+        "grid: {bins: 2}\nnodes:\n  - {id: calls, kind: const, values: 4}\n"
+        "  - {id: staff, kind: const, values: 3}\n  - {id: done, kind: expr, expr: 'MIN(calls, staff)'}\n",
+        encoding="utf-8",
+    )
+    data = tmp_path / "measured.csv"
+    data.write_text(
+        "time_bin,component_id,measure,value\n0,calls,value,2\n1,calls,value,9\n", encoding="utf-8"
+    )
+    telemetry = registry.import_file(data)
+    with pytest.raises(ft.FlowtimeError, match="does not have what is required") as caught:
+        registry.run(path, telemetry=telemetry, require="staff")
+    assert caught.value.code == "FT807"
+    run = registry.run(path, telemetry=telemetry, require=["calls"])
+    assert run.to_polars(wide=True)["done.value"].to_list() == [2.0, 3.0]
+    assert [entry["node"] for entry in run.catalog["bound"]] == ["calls"]
+    assert [entry["node"] for entry in run.catalog["kept"]] == ["staff"]
+    assert (run.catalog["compared"], run.catalog["unbound"]) == ([], [])

@@ -76,9 +76,17 @@ def test_inputs_take_the_telemetrys_values_by_component_and_measure(service: Flo
         {"component": "Desk", "measure": "arrivals", "node": "demand", "missing": 1},
         {"component": "staff", "measure": "value", "node": "staff", "missing": 0},
     ]
-    assert run["unbound"] == [
-        {"component": "weather", "measure": "value", "derived": False},
-        {"component": "capacity", "measure": "value", "derived": True},
+    assert (run["kept"], run["unbound"]) == ([], [{"component": "weather", "measure": "value"}])
+    assert run["compared"] == [
+        {
+            "component": "capacity",
+            "measure": "value",
+            "equal": False,
+            "differing_bins": 4,
+            "missing_on_one_side": 0,
+            "max_difference": -15.0,
+            "first_time_bin": "2025-03-01T00:00:00Z",
+        }
     ]
     found = rows(run)
     assert found["Desk", "arrivals"] == DEMAND
@@ -154,18 +162,105 @@ def test_a_plain_runs_telemetry_alone_keeps_the_model_as_a_parent(
     assert again["model_hash"] == run["model_hash"]
 
 
-def test_every_input_without_series_is_named(service: Flowtime, model: str) -> None:
+def test_what_the_telemetry_does_not_measure_keeps_the_models_values(service: Flowtime, model: str) -> None:
+    telemetry = service.import_data(table({("Desk", "arrivals"): list(DEMAND)}))
+    run = service.run(model, telemetry=telemetry["id"])
+    assert [entry["node"] for entry in run["bound"]] == ["demand"]
+    assert run["kept"] == [{"node": "staff", "component": "staff", "measure": "value"}]
+    found = rows(run)
+    assert found["staff", "value"] == [1.0, 2.0, 3.0, 4.0]
+    assert found["capacity", "value"] == [8.0, 16.0, 24.0, 32.0]
+    assert found["Desk", "served"] == [8.0, 16.0, None, None]
+    other = service.import_data(table({("staff", "value"): list(STAFF)}))
+    run = service.run(model, telemetry=other["id"])
+    assert [entry["node"] for entry in run["kept"]] == ["demand"]
+    assert rows(run)["Desk", "arrivals"] == [15.0] * 4
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_exported_replay_with_kept_inputs_verifies(
+    service: Flowtime, model: str, format: str, tmp_path: Path
+) -> None:
+    telemetry = service.import_data(table({("Desk", "arrivals"): list(DEMAND)}))
+    run = service.run(model, telemetry=telemetry["id"])
+    (verdict,) = verify.verify(service.registry, run["id"], [FORMATS[format]], tmp_path, Label("v", "me"))
+    assert (verdict.ok, verdict.problems) == (True, [])
+
+
+def test_an_input_that_is_not_recorded_is_kept_under_no_name(service: Flowtime, tmp_path: Path) -> None:
+    path = tmp_path / "hidden.yaml"
+    path.write_text(f'{MODEL}outputs: [{{series: "*", exclude: [staff]}}]\n', encoding="utf-8")
+    run = service.run(str(path), telemetry=service.import_data(measured())["id"])
+    assert run["kept"] == [{"node": "staff", "component": None, "measure": None}]
+    assert run["unbound"] == [{"component": "staff", "measure": "value"}]
+    assert rows(run)["capacity", "value"] == [8.0, 16.0, 24.0, 32.0]
+
+
+def test_what_the_model_computes_is_compared_and_not_bound(service: Flowtime, model: str) -> None:
+    equal: list[float | None] = [16.0, 14 + 1 / 3, None, None]
+    more: Table = {("Desk", "served"): equal, ("left", "value"): [14.0, 0.0, 1.0, None]}
+    telemetry = service.import_data(table({**INPUTS, **more}))
+    run = service.run(model, telemetry=telemetry["id"], bind=["left.value=capacity"])
+    assert [(entry["component"], entry["equal"]) for entry in run["compared"]] == [
+        ("Desk", False),  # capacity is what was left there
+        ("left", False),  # bound to another node, and computed all the same
+    ]
+    run = service.run(model, telemetry=telemetry["id"])
+    served, left = run["compared"]
+    assert (served["equal"], served["differing_bins"]) == (True, 0)
+    assert (left["differing_bins"], left["missing_on_one_side"]) == (1, 1)
+    assert left["first_time_bin"] == "2025-03-01T12:00:00Z"
+
+
+def test_other_measurements_to_compare_are_another_run(service: Flowtime, model: str) -> None:
+    served = ("Desk", "served")
+    ids = [
+        service.import_data(table({**INPUTS, served: [value, 14 + 1 / 3, None, None]}))["id"]
+        for value in (16.0, 17.0, 16.0)
+    ]
+    first, other, again = (service.run(model, telemetry=id, deterministic=True) for id in ids)
+    assert (again["id"] == first["id"], other["id"] == first["id"]) == (True, False)
+    assert other["compared"][0]["max_difference"] == 1.0
+
+
+def test_telemetry_of_which_the_model_knows_nothing_is_refused(service: Flowtime, model: str) -> None:
     telemetry = service.import_data(table({("Calls", "count"): list(DEMAND)}))
     with pytest.raises(InvalidInput) as caught:
         service.run(model, telemetry=telemetry["id"])
     assert caught.value.code == "FT807"
+    assert "has no series that the model takes or computes" in str(caught.value)
+    assert "the telemetry has Calls.count" in str(caught.value.hint)
+    assert "the model takes Desk.arrivals for demand, staff.value for staff" in str(caught.value.hint)
+    run = service.run(model, telemetry=telemetry["id"], bind=["Calls.count=demand"])
+    assert [entry["node"] for entry in run["bound"]] == ["demand"]
+
+
+def test_what_is_required_has_to_be_measured(service: Flowtime, model: str) -> None:
+    telemetry = service.import_data(
+        table({("Desk", "arrivals"): list(DEMAND), ("roster", "value"): list(STAFF)})
+    )
+    with pytest.raises(InvalidInput) as caught:
+        service.run(
+            model,
+            telemetry=telemetry["id"],
+            require=["demand", "staff", "Desk.served", "Desk.arrivals", "stuff"],
+        )
+    assert caught.value.code == "FT807"
     assert [error.message for error in caught.value.errors] == [
-        'missing: Desk.arrivals, for the input "demand"',
-        'missing: staff.value, for the input "staff"',
+        '"staff" is required, and the telemetry has no staff.value',
+        '"Desk.served" is required, and the telemetry has no Desk.served',
+        'the model has no node or series "stuff"',
     ]
-    assert caught.value.hint == "--bind Calls.count=demand binds a series of another name"
-    run = service.run(model, telemetry=telemetry["id"], bind=["Calls.count=demand", "Calls.count=staff"])
-    assert [entry["node"] for entry in run["bound"]] == ["demand", "staff"]
+    assert "Desk.arrivals, roster.value" in str(caught.value.hint)
+    with pytest.raises(InvalidInput) as caught:
+        service.run(model, require=["demand"])
+    assert caught.value.code == "FT803"
+    assert service.find(kinds=("run",))["total"] == 0
+    service.run(
+        model, telemetry=telemetry["id"], bind=["roster.value=staff"], require=["staff", "staff.value"]
+    )
+    served = service.import_data(table({**INPUTS, ("Desk", "served"): list(STAFF)}))
+    service.run(model, telemetry=served["id"], require=["served"])
 
 
 @pytest.mark.parametrize(
@@ -210,6 +305,7 @@ def test_an_input_recorded_under_two_names_needs_one_meaning(service: Flowtime, 
     with pytest.raises(InvalidInput) as caught:
         service.run(str(path), telemetry=telemetry["id"])
     assert '"demand" is one input, but Door.entered and Desk.arrivals differ' in str(caught.value)
+    assert "--bind Door.entered=demand or --bind Desk.arrivals=demand" in str(caught.value)
     run = service.run(str(path), telemetry=telemetry["id"], bind=["Desk.arrivals=demand"])
     assert rows(run)["Door", "entered"] == DEMAND
 

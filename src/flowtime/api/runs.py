@@ -47,6 +47,7 @@ async def make_run(call: Writing, wanted: schemas.Run) -> Response:
             model,
             telemetry=wanted.telemetry_id,
             bind=wanted.bind,
+            require=wanted.require,
             seed=wanted.seed,
             samples=wanted.samples,
             scenario=wanted.scenario,

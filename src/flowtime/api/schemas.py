@@ -128,6 +128,7 @@ class Run(_Labelled):
     model: str | dict[str, JsonValue] | None = Field(None, description="A model as text or as a document")
     telemetry_id: str | None = Field(None, description="Telemetry whose series take the place of the inputs")
     bind: list[str] = Field([], description="component.measure=node, where names alone do not tell")
+    require: list[str] = Field([], description="Nodes and series of the model that telemetry has to measure")
     seed: int | None = Field(None, ge=0, lt=2**63)
     samples: int | None = Field(None, ge=1, description="Sample every distribution so many times")
     scenario: str | None = None

@@ -33,13 +33,19 @@ _model = click.option(
     "--model", cls=Operand, metavar="MODEL", help="A model's id, ID@v2, name, or a .yaml/.json file."
 )
 @click.option(
-    "--telemetry", metavar="ID", help="Replay: the model's inputs take the values of this telemetry."
+    "--telemetry", metavar="ID", help="Replay: the inputs that this telemetry measures take its values."
 )
 @click.option(
     "--bind",
     multiple=True,
     metavar="COMPONENT.MEASURE=NODE",
     help="With --telemetry: the series for a node, where names do not tell.",
+)
+@click.option(
+    "--require",
+    type=Words(),
+    multiple=True,
+    help="With --telemetry: nodes or series of the model that it has to measure.",
 )
 @click.option("--scenario", help="Run the model with a scenario of its template, as a model derived from it.")
 @click.option("--name", help="Name of the run (default: the model's name and _run or _replay).")
@@ -68,22 +74,24 @@ def run_command(
     as_json: bool,
     model: str | None,
     tags: tuple[tuple[str, ...], ...],
+    require: tuple[tuple[str, ...], ...],
     show_all: bool,
     **options: Any,
 ) -> None:
     """Run a model and keep the result as a run artifact.
 
-    With --telemetry its inputs are replayed; --telemetry alone runs the model that came back with it.
+    With --telemetry the inputs that it measures are replayed, and all others keep the model's values;
+    --telemetry alone runs the model that came back with it.
     """
     with render.progress("running", "sample") as tell:
         progress = None if tell is None else lambda done, total: tell(done, done / total)
-        catalog = service.run(model, tags=joined(tags), progress=progress, **options)
+        catalog = service.run(model, tags=joined(tags), require=joined(require), progress=progress, **options)
     if as_json:
         render.echo_json(catalog)
         return
     click.echo(f"run {render.heading(catalog['id'])}  {render.dim(catalog['folder'])}")
-    for line in _replay(catalog):
-        click.echo(line)
+    if options["telemetry"] is not None:
+        click.echo(_replay(catalog, show_all=show_all))
     measures = catalog["measures"]
     if show_all or render.fits(len(measures)):
         click.echo(measures_table(measures))
@@ -100,21 +108,38 @@ def run_command(
     )
 
 
-def _replay(catalog: dict[str, Any]) -> list[str]:
-    """Which series of the telemetry took part, and which did not."""
-    if not catalog["bound"]:
-        return []
-    bound = [f"{entry['component']}.{entry['measure']} → {entry['node']}" for entry in catalog["bound"]]
-    lines = [f"{render.tick(True)} bound: {_few(bound)}"]
-    for derived, why in ((True, "computed by the model"), (False, "not in the model")):
-        left = [
-            f"{entry['component']}.{entry['measure']}"
-            for entry in catalog["unbound"]
-            if entry["derived"] is derived
-        ]
-        if left:
-            lines.append(f"  not bound, {why}: {_few(left)}")
-    return lines
+def _replay(catalog: dict[str, Any], *, show_all: bool) -> str:
+    """What became of each series of the telemetry, and of each input of the model, as a table."""
+    groups = (
+        [("bound", _series(each), each["node"], _gaps(each["missing"])) for each in catalog["bound"]],
+        [("kept", _series(each), each["node"], "the model's values") for each in catalog["kept"]],
+        [
+            ("compared", _series(each), "", "equal" if each["equal"] else f"measured {texts.apart(each)}")
+            for each in catalog["compared"]
+        ],
+        [("not used", _series(each), "", "not in the model") for each in catalog["unbound"]],
+    )
+    limit = None if show_all else _SHOWN
+    rows = [row for group in groups for row in group[:limit]]
+    lines = [render.table(("replay", "series", "node", ""), rows)]
+    lines += [
+        f"... and {len(group) - limit:,} more {group[0][0]}; --all shows them"
+        for group in groups
+        if limit is not None and len(group) > limit
+    ]
+    return "\n".join(lines)
+
+
+_SHOWN = 20
+"""So many series of a kind are listed unasked."""
+
+
+def _series(entry: dict[str, Any]) -> str:
+    return texts.NONE if entry["component"] is None else f"{entry['component']}.{entry['measure']}"
+
+
+def _gaps(missing: int) -> str:
+    return f"{texts.count(missing, 'bin')} missing" if missing else ""
 
 
 def _few(names: list[str], limit: int = 10) -> str:
@@ -338,24 +363,13 @@ def _conformance(report: dict[str, Any] | None) -> list[str]:
     off = [entry for entry in series if not entry["equal"]]
     derived = texts.count(len(series), "derived series")
     lines = [f"{render.tick(report['ok'])} {len(series) - len(off):,} of {derived} equal when computed again"]
-    lines += [f"    {entry['component']}.{entry['measure']}: {_off(entry)}" for entry in off[:20]]
+    lines += [f"    {entry['component']}.{entry['measure']}: {texts.apart(entry)}" for entry in off[:20]]
     if len(off) > 20:
         lines.append(f"    ... and {len(off) - 20:,} more (--json shows all)")
     absent = [f"{key['component']}.{key['measure']}" for key in report["absent"]]
     if absent:
         lines.append(f"    not in the data: {_few(absent)}")
     return lines + [f"    {warning}; values are not converted" for warning in report["units"]]
-
-
-def _off(entry: dict[str, Any]) -> str:
-    """How far off a series is, and where first."""
-    found = []
-    if entry["differing_bins"] > entry["missing_on_one_side"]:
-        gap = entry["max_difference"]
-        found.append("beyond all numbers off" if gap is None else f"up to {texts.number(abs(gap))} off")
-    if entry["missing_on_one_side"]:
-        found.append(f"{texts.count(entry['missing_on_one_side'], 'bin')} without a value on one side")
-    return f"{' and '.join(found)}, first at {entry['first_time_bin']}"
 
 
 @click.command("test-loop", epilog="Example: flowtime test-loop --model baseline-v1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict
 
 from flowtime.core import canonical
@@ -74,13 +74,15 @@ def run(
             model_version=stored.version,
             model_hash=identity,
             graph_hash=graph_hash(model),
-            inputs_hash=inputs_hash(identity, used, {} if replay is None else replay.digests, samples),
+            inputs_hash=_inputs_hash(identity, used, replay, samples),
             seed=used,
             samples=samples,
             grid=model.grid.to_json(),
             capabilities=capabilities(model, plan, samples),
             parents=stored.parents if replay is None else [*stored.parents, replay.telemetry],
             bound=[] if replay is None else [asdict(entry) for entry in replay.bound],
+            kept=[] if replay is None else [asdict(entry) for entry in replay.kept],
+            compared=[] if replay is None else [asdict(entry) for entry in replay.compared(series)],
             unbound=[] if replay is None else [asdict(entry) for entry in replay.unbound],
             data=data,
             topology=topology(model),
@@ -110,16 +112,18 @@ def _sampled(model: Model, bound: Collection[str]) -> bool:
     return any(isinstance(node, PmfNode) and node.sampled and node.id not in bound for node in model.nodes)
 
 
-def inputs_hash(
-    model: str, seed: int | None, telemetry: Mapping[str, str], samples: int | None = None
-) -> str:
-    """`sha256:...` of all that decides the result: model hash, seed, bound telemetry, engine semantics,
-    and the number of samples of a run that has them.
-
-    `telemetry` holds the digest of each bound series by node id.
+def _inputs_hash(model: str, seed: int | None, replay: Replay | None, samples: int | None) -> str:
+    """`sha256:...` of all that decides what a run holds: model hash, seed, engine semantics, the digest of
+    each bound series by node id; of a replay also of the series that it compares, and the number of samples
+    of a run that has them.
     """
-    inputs: JSON = {"model": model, "seed": seed, "telemetry": dict(telemetry), "engine": SEMANTICS_VERSION}
-    return canonical.hash_of(inputs if samples is None else {**inputs, "samples": samples})
+    telemetry = {} if replay is None else dict(replay.digests)
+    inputs: JSON = {"model": model, "seed": seed, "telemetry": telemetry, "engine": SEMANTICS_VERSION}
+    if replay is not None and replay.measured_digest is not None:
+        inputs["compared"] = replay.measured_digest
+    if samples is not None:
+        inputs["samples"] = samples
+    return canonical.hash_of(inputs)
 
 
 def capabilities(model: Model, plan: Plan, samples: int | None = None) -> list[str]:

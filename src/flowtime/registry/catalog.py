@@ -90,8 +90,9 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     is a hash of all other fields. `samples` is how many samples the statistics of a run are of, None where
     it is a single evaluation.
     `nodes` are the ids of the model's nodes; `data`, `measures` are None and empty for a model. `bound`
-    says which node of a replay took which series, `unbound` which series of its telemetry none took. Fields
-    that a newer flowtime has written are kept by edits.
+    says which node of a replay took which series, `kept` which inputs have the model's values, `compared` how
+    far what was measured is from the run's series of the same names, `unbound` which series of its telemetry
+    the model does not have. Fields that a newer flowtime has written are kept by edits.
     """
 
     kind: Kind
@@ -118,6 +119,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: list[str] = []
     parents: list[Parent] = []
     bound: list[dict[str, Any]] | Abridged = []
+    kept: list[dict[str, Any]] | Abridged = []
+    compared: list[dict[str, Any]] | Abridged = []
     unbound: list[dict[str, Any]] | Abridged = []
     data: Data | None = None
     topology: Topology = Topology()

@@ -31,7 +31,18 @@ EDITABLE = ("name", "description", "tags", "owner", "team", "visibility", "star"
 """Fields that change after publication."""
 
 _RULES = {"name": name_rule, "owner": name_rule, "team": name_rule, "description": description_rule}
-_MOVABLE = ("measures", "topology", "nodes", "bound", "unbound", "warnings", "provenance", "stats")
+_MOVABLE = (
+    "measures",
+    "topology",
+    "nodes",
+    "bound",
+    "kept",
+    "compared",
+    "unbound",
+    "warnings",
+    "provenance",
+    "stats",
+)
 _VERSION = re.compile(r"v([1-9][0-9]{0,8})")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")

@@ -24,6 +24,7 @@ class Series(Models):
         *,
         telemetry: str | None = None,
         bind: Iterable[str] = (),
+        require: Iterable[str] = (),
         name: str | None = None,
         seed: int | None = None,
         deterministic: bool = False,
@@ -36,22 +37,23 @@ class Series(Models):
         """A run artifact of a model, which may be a file: that is registered first. Returns its catalog.
 
         With `scenario` the model derived from it runs. With `telemetry` its series take the place of the
-        model's inputs, each of `bind` as `component.measure=node`; without `model` the one that came
-        back with the telemetry runs. With `samples` it holds the mean and quantiles of so many samples,
+        model's inputs of the same names, and each of `bind` as `component.measure=node`; it has to measure
+        each of `require`, and what it does not measure keeps the model's values. Without `model` the one that
+        came back with the telemetry runs. With `samples` it holds the mean and quantiles of so many samples,
         computed by `workers` processes; `progress` is told of those done and of all.
         """
         from flowtime.loop import replay as replays
         from flowtime.loop import runs
 
-        bindings = tuple(bind)
-        _check_run(model, telemetry, bindings, samples)
+        bindings, required = tuple(bind), tuple(require)
+        _check_run(model, telemetry, (*bindings, *required), samples)
         if scenario is not None and model is not None:
             model = self.derive_model(model, scenario=scenario)["id"]
         stored: Any = None if model is None else self._model(model, publish=True)
         replay = None
         if telemetry is not None:
             id = self.registry.resolve(telemetry, ("telemetry",))
-            stored, replay = replays.replay(self.registry, id, stored, bindings)
+            stored, replay = replays.replay(self.registry, id, stored, bindings, required)
         labelled = self._label(name or f"{stored.name}_{'run' if replay is None else 'replay'}", **label)
         published = runs.run(
             self.registry,
@@ -281,12 +283,12 @@ class Series(Models):
 
 
 def _check_run(
-    model: str | None, telemetry: str | None, bindings: tuple[str, ...], samples: int | None
+    model: str | None, telemetry: str | None, of_telemetry: tuple[str, ...], samples: int | None
 ) -> None:
-    if telemetry is None and (model is None or bindings):
+    if telemetry is None and (model is None or of_telemetry):
         raise InvalidInput(
             "FT803",
-            "a run needs a model or telemetry (--model, --telemetry), and --bind needs --telemetry",
+            "a run needs a model or telemetry (--model, --telemetry); --bind and --require need --telemetry",
             hint="flowtime run --help shows an example",
         )
     if telemetry is not None and samples is not None:

@@ -19,7 +19,7 @@ from flowtime.api.models import text_in
 from flowtime.api.responses import answer
 from flowtime.api.server import Call, Reading
 from flowtime.errors import InvalidInput, NotFound
-from flowtime.texts import number
+from flowtime.texts import apart, count, number
 from flowtime.web.frame import may_change
 from flowtime.web.rendering import page
 
@@ -32,7 +32,7 @@ _SAID = 8
 _VERSIONS = 30
 """So many versions are listed."""
 _ROWS = 200
-"""So many series are in the table of a comparison at first."""
+"""So many series are in a table at first."""
 _FIGURES = ("mean_difference", "max_difference", "rmse", "relative", "first_bin", "first_time_bin")
 
 
@@ -57,8 +57,45 @@ def run_page(call: Call, shown: JSON, frame: JSON) -> Response:
         view=view,
         # What the page asks for first: the whole graph, unless its address wants a part.
         picture=f"{view['path']}/graph{drawn}" if view["graph"] and "depth" not in query else None,
+        replay=_replay(shown),
         **frame,
     )
+
+
+def _replay(shown: JSON) -> list[JSON]:
+    """What a replay took, kept, compared and left of its telemetry, each group with its first series."""
+    groups = {
+        "Bound": [
+            (each, each["node"], f"{count(each['missing'], 'bin')} missing" if each["missing"] else "")
+            for each in shown["bound"]
+        ],
+        "Kept": [(each, each["node"], "the model's values") for each in shown.get("kept", ())],
+        "Compared": [
+            (each, "", "equal" if each["equal"] else f"measured {apart(each)}")
+            for each in shown.get("compared", ())
+        ],
+        # Runs of older versions have what the model computes among what was not used.
+        "Not used": [
+            (each, "", "" if each.get("derived") else "not in the model") for each in shown["unbound"]
+        ],
+    }
+    if shown["kind"] != "run" or not any(groups.values()):
+        return []
+    return [
+        {
+            "what": what,
+            "count": len(rows),
+            "rows": [
+                {
+                    "series": each["component"] and f"{each['component']}.{each['measure']}",
+                    "node": node,
+                    "text": text,
+                }
+                for each, node, text in rows[:_ROWS]
+            ],
+        }
+        for what, rows in groups.items()
+    ]
 
 
 def _place_of(shown: JSON) -> str:
