@@ -32,7 +32,7 @@ LAYERS = (
     ("engine", "sim"),
     ("model", "formats"),
     ("core", "storage", "settings", "texts"),
-    ("errors", "version"),
+    ("errors", "version", "wanted"),
 )
 """The parts of the package, highest first, as tests/project/test_project_architecture.py holds them."""
 SETTINGS: dict[str, tuple[str, str]] = {
@@ -302,7 +302,9 @@ def diagram() -> str:
             place[part] = (width * (column + 1) / (len(layer) + 1), 10 + row * (height + gap))
     total = 10 + len(layers) * (height + gap)
     lines, boxes = [], []
-    edges = {(a, b) for a, b in imports() if b not in {"errors", "version"} and a in place and b in place}
+    edges = {
+        (a, b) for a, b in imports() if b not in {"errors", "version", "wanted"} and a in place and b in place
+    }
     reached: dict[str, set[str]] = {}
     for part in reversed(place):
         below = {b for a, b in edges if a == part}

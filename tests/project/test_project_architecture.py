@@ -14,7 +14,7 @@ import pytest
 SRC = Path(__file__).parents[2] / "src"
 
 LAYERS = (
-    {"errors", "version"},
+    {"errors", "version", "wanted"},
     {"core", "storage", "settings", "texts"},
     {"model", "formats"},
     {"engine", "sim"},
@@ -32,7 +32,7 @@ LAYERS = (
 NARROWER = {
     "storage": {"errors"},
     "engine": {"errors", "core", "texts", "model"},
-    "api": {"errors", "settings", "service", "version"},
+    "api": {"errors", "settings", "service", "version", "wanted"},
     "cli": {"errors", "settings", "service", "texts", "version", "api", "web"},
     "library": {"errors", "settings", "service", "version"},
     "web": {"errors", "settings", "service", "texts", "version", "api"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from flowtime.analysis.compare import align, compare
 from flowtime.core.grid import Grid, parse_instant
 from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.errors import InvalidInput
+from flowtime.wanted import wanted_while
 
 NEW_YEAR = parse_instant("2025-01-01T00:00:00Z")
 HOUR = 3_600_000_000
@@ -102,3 +105,41 @@ def test_the_shape_of_a_difference_is_drawn() -> None:
         series(Grid(4), a=[1, 1, 1, 1], b=[2, 2, 2, 2]), series(Grid(4), a=[1, 1, 9, 1], b=[2, 2, 2, 2])
     )
     assert [entry.spark for entry in result.series] == ["▁▁█▁", ""]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted(SeriesKey):
+    """A key that counts how often it is hashed."""
+
+    def __hash__(self) -> int:
+        hashed.append(self.component)
+        return hash((self.component, self.measure))
+
+
+hashed: list[str] = []
+
+
+def test_each_key_is_looked_up_a_few_times_however_many_there_are() -> None:
+    count = 500
+    sides = [
+        SeriesSet(Grid(1), tuple(Counted(f"{side}{i}", "x") for i in range(count)), (None,) * count, values)
+        for side, values in (("a", np.zeros((count, 1))), ("b", np.ones((count, 1))))
+    ]
+    hashed.clear()
+    result = compare(*sides)
+    assert len(result.only_in_baseline) == len(result.only_in_comparison) == count
+    assert len(hashed) <= 10 * count
+
+
+def test_a_comparison_stops_when_nobody_wants_it() -> None:
+    one = series(Grid(1), **{f"n{i}": [1.0] for i in range(100)})
+    asked: list[None] = []
+
+    def ask() -> None:
+        asked.append(None)
+        if len(asked) == 3:
+            raise TimeoutError
+
+    with wanted_while(ask), pytest.raises(TimeoutError):
+        compare(one, one)
+    assert len(asked) == 3

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.worlds import publish
 
 from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, SeriesSet
+from flowtime.errors import InvalidInput
+from flowtime.formats import XLSX
 from flowtime.loop import models, runs
+from flowtime.loop.exports import write_into
 from flowtime.loop.imports import bring, publish_telemetry
 from flowtime.loop.models import Label, StoredModel
 from flowtime.model import load
@@ -58,3 +63,11 @@ def test_a_series_in_numbers() -> None:
     assert found[1] == (None, None, None, 4)
     assert found[2] == (1.7e308, pytest.approx(1.7e308), 1.7e308, 0)
     assert found[3] == (-1.7e308, pytest.approx(-4.25e307), 0.0, 0)
+
+
+def test_a_table_too_large_for_a_sheet_is_refused_before_it_is_read(registry: Registry) -> None:
+    grid = {"bins": 1_048_576, "bin_size": 1, "bin_unit": "minutes", "start": None}
+    id = publish(registry, grid=grid, files={"binned_v0.csv": b"not a table"})
+    with pytest.raises(InvalidInput) as caught:
+        write_into(registry, id, XLSX, io.BytesIO())
+    assert caught.value.code == "FT419"

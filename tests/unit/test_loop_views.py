@@ -207,3 +207,54 @@ def test_threads_may_look_at_the_same(service: Flowtime) -> None:
         thread.join()
     assert len(seen) == 160
     assert len(set(seen)) == 2
+
+
+def test_what_many_ask_for_at_once_is_made_once() -> None:
+    recent, made, results = Recent(), list[int](), list[int]()
+    begun, go = threading.Event(), threading.Event()
+
+    def make() -> int:
+        begun.set()
+        assert go.wait(10)
+        made.append(1)
+        return len(made)
+
+    threads = [
+        threading.Thread(target=lambda: results.append(recent.get("x", make, lambda _: 1))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(10)
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert results == [1] * 8
+    assert made == [1]
+
+
+def test_where_the_one_who_makes_it_fails_the_next_does() -> None:
+    recent = Recent()
+    begun, go = threading.Event(), threading.Event()
+    failed: list[OSError] = []
+
+    def fail() -> int:
+        begun.set()
+        assert go.wait(10)
+        raise OSError
+
+    def first() -> None:
+        try:
+            recent.get("x", fail, lambda _: 1)
+        except OSError as error:
+            failed.append(error)
+
+    results: list[int] = []
+    threads = [threading.Thread(target=first)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads.append(threading.Thread(target=lambda: results.append(recent.get("x", lambda: 7, lambda _: 1))))
+    threads[1].start()
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert (len(failed), results) == (1, [7])

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from flowtime.registry import Query, Registry
 from flowtime.registry.catalog import Catalog, Measure, Parent, Summary, Topology, Verification, schema
 from flowtime.registry.document import EDITABLE
 from flowtime.registry.verify import verify
+from flowtime.wanted import wanted_while
 
 HASH = "sha256:" + "c2c6abcd" * 8
 
@@ -865,3 +867,50 @@ def test_what_is_published_is_what_the_schema_describes(registry: Registry) -> N
         data = registry.path(published["id"], "catalog.json").read_bytes()
         assert set(json.loads(data)) == set(schema()["$defs"]["Catalog"]["properties"])
         assert msgspec.json.decode(data, type=Catalog).id == published["id"]
+
+
+def test_questions_are_bounded(tmp_path: Path) -> None:
+    for text in (" ".join(f"w{i}" for i in range(33)), "a" * 1001):
+        with pytest.raises(InvalidInput) as caught:
+            Query(text=text)
+        assert caught.value.code == "FT504"
+    # A word said twice asks for nothing more.
+    assert Query(text="a " * 100_000).text == "a"
+
+
+def test_readers_read_side_by_side_and_not_behind_a_writer(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "artifacts", cache_dir=tmp_path / "cache") as registry:
+        assert registry.find(Query()).total == 0
+        index = registry._index
+        met = threading.Barrier(4)
+        read_by: list[int] = []
+
+        def read() -> None:
+            with index.snapshot(None) as (_, view):
+                met.wait(20)
+                read_by.append(view.find(Query())[1])
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        with index._writing():
+            for thread in threads:
+                thread.start()
+            met.wait(20)
+        for thread in threads:
+            thread.join(20)
+        assert read_by == [0, 0, 0]
+
+
+def test_a_question_that_nobody_waits_for_ends(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "artifacts", cache_dir=tmp_path / "cache") as registry:
+        assert registry.find(Query()).total == 0
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+        asked: list[None] = []
+
+        def ask() -> None:
+            asked.append(None)
+            if len(asked) > 3:
+                raise TimeoutError
+
+        with wanted_while(ask), pytest.raises(TimeoutError), registry._index.snapshot(None) as (_, view):
+            view._select(endless, [])
+        assert registry.find(Query()).total == 0

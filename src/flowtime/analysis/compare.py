@@ -11,6 +11,7 @@ import numpy as np
 from flowtime.core.grid import Grid
 from flowtime.core.series import FloatArray, SeriesKey, SeriesSet, sparkline
 from flowtime.errors import InvalidInput
+from flowtime.wanted import still_wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +120,25 @@ class Comparison:
 def compare(baseline: SeriesSet, comparison: SeriesSet) -> Comparison:
     """The differences of all series that both have, in the baseline's order.
 
-    Raises InvalidInput (FT801) where the grids cannot be aligned.
+    Raises InvalidInput (FT801) where the grids cannot be aligned. Asks before each series whether the
+    comparison is still wanted.
     """
     alignment = align(baseline.grid, comparison.grid)
     theirs = {key: row for row, key in enumerate(comparison.keys)}
+    ours = frozenset(baseline.keys)
     mine = slice(alignment.baseline_first, alignment.baseline_first + alignment.bins)
     other = slice(alignment.comparison_first, alignment.comparison_first + alignment.bins)
-    differences = [
-        difference(key, unit, values[mine], comparison.values[theirs[key]][other], baseline.grid, mine.start)
-        for key, unit, values in baseline
-        if key in theirs
-    ]
+    differences = []
+    for key, unit, values in baseline:
+        if key in theirs:
+            still_wanted()
+            their = comparison.values[theirs[key]][other]
+            differences.append(difference(key, unit, values[mine], their, baseline.grid, mine.start))
     return Comparison(
         alignment,
         tuple(differences),
         tuple(key for key in baseline.keys if key not in theirs),
-        tuple(key for key in comparison.keys if key not in set(baseline.keys)),
+        tuple(key for key in comparison.keys if key not in ours),
     )
 
 

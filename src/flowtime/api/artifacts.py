@@ -12,7 +12,7 @@ from flowtime.api.files import is_unchanged, stream_file
 from flowtime.api.responses import answer, linked, paging, stamp_in
 from flowtime.api.schemas import words
 from flowtime.api.server import Administering, Reading, Writing
-from flowtime.api.work import perform
+from flowtime.api.work import attend, perform
 from flowtime.service import moment
 
 JSON = dict[str, Any]
@@ -29,7 +29,7 @@ _MEDIA = {
 
 
 @router.get("/artifacts", responses=schemas.ok(schemas.Page), summary="List and search artifacts")
-def list_artifacts(
+async def list_artifacts(
     call: Reading,
     kind: Annotated[
         list[str],
@@ -50,19 +50,21 @@ def list_artifacts(
 ) -> Response:
     """A page of artifacts, newest first, and how many there are on all pages."""
     kinds = words(",".join(kind).replace("|", ","))
-    found = call.service.find(
-        kinds=() if "all" in kinds else kinds,
-        text=query,
-        tags=tuple(group for text in tag if (group := words(text))),
-        owner=owner or None,
-        since=moment(from_) if from_ else None,
-        until=moment(to, end=True) if to else None,
-        starred=starred,
-        page=page,
-        size=size,
-        sort=sort,
-        ranked=ranked,
-    )
+    wanted: JSON = {
+        "kinds": () if "all" in kinds else kinds,
+        "text": query,
+        "tags": tuple(group for text in tag if (group := words(text))),
+        "owner": owner or None,
+        "since": moment(from_) if from_ else None,
+        "until": moment(to, end=True) if to else None,
+        "starred": starred,
+        "page": page,
+        "size": size,
+        "sort": sort,
+        "ranked": ranked,
+    }
+    places = call.server.threads.questions
+    found = await attend(call, lambda _: call.service.find(**wanted), places=places)
     found["artifacts"] = [linked(call.request, item) for item in found["artifacts"]]
     links = paging(call.request, found["total"], found["page"], found["size"])
     return answer(call.request, found, headers={"Link": links})

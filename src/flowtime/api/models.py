@@ -10,8 +10,7 @@ from flowtime.api import schemas
 from flowtime.api.responses import answer, created, linked
 from flowtime.api.schemas import words
 from flowtime.api.server import Call, Reading, Writing, server_of
-from flowtime.api.threads import run_in
-from flowtime.api.work import look
+from flowtime.api.work import attend, attended, look
 from flowtime.errors import InvalidInput
 
 JSON = dict[str, Any]
@@ -72,10 +71,10 @@ async def make_model(
     text = await text_in(call.request)
     label: JSON = {"name": name, "description": description, "tags": words(tags), "visibility": visibility}
 
-    def make() -> Response:
+    def make(_: object) -> Response:
         return _created(call, call.service.publish_model(text, update=update, **label))
 
-    return await run_in(call.server.threads.work, make)
+    return await attend(call, make)
 
 
 @router.post(
@@ -100,6 +99,7 @@ async def validate_model(call: Reading) -> Response:
     summary="Make a model from another one",
     tags=["models"],
 )
+@attended
 def derive_model(call: Writing, id: str, wanted: schemas.Derive) -> Response:
     """A model with other parameters or another scenario, or with other nodes; with `update` the next version
     of the model itself.
@@ -154,6 +154,7 @@ def show_template(call: Reading, id: str) -> Response:
     summary="Make a model from a template",
     tags=["templates"],
 )
+@attended
 def fill_template(call: Writing, id: str, wanted: schemas.Fill) -> Response:
     """A model artifact from a template with these parameters; what is not given has its default."""
     return _created(call, call.service.create_model(id, **wanted.to_service()))

@@ -13,8 +13,7 @@ from flowtime.api.exports import stream_export
 from flowtime.api.jobs import Tell
 from flowtime.api.responses import answer, base, created, linked
 from flowtime.api.server import Call, Reading, Writing
-from flowtime.api.threads import run_in
-from flowtime.api.work import look, perform
+from flowtime.api.work import attend, attended, look, perform
 from flowtime.errors import InvalidInput
 
 JSON = dict[str, Any]
@@ -89,7 +88,7 @@ async def series(
 
 async def _charted(call: Call, make: Callable[[], Any]) -> Response:
     """A chart as the caller accepts it."""
-    chart = await run_in(call.server.threads.work, make)
+    chart = await attend(call, lambda _: make())
     if BINARY in call.request.headers.get("accept", ""):
         return Response(
             chart.to_bytes(), media_type=BINARY, headers={"Cache-Control": "no-cache", "Vary": "Accept"}
@@ -157,6 +156,7 @@ async def export_metadata(call: Reading, id: str, format: str) -> Response:
     summary="Export the newest run (first milestone)",
     tags=["exports"],
 )
+@attended
 def export_newest(call: Reading, wanted: schemas.ExportRequest | None = None) -> Response:
     """Where the files of the newest run, or of `runId`, are to be had. Kept for callers of the first export
     milestone; `GET /v1/runs/{id}/export/{format}` is the address for new ones.

@@ -25,8 +25,12 @@ class Threads:
         self.files = CapacityLimiter(max(1, cores // 2))
         """Writing a whole file before, or while, it is sent."""
         self.imports = CapacityLimiter(max(1, cores // 2))
+        self.questions = CapacityLimiter(8)
+        """Searches of the index; so many read at once."""
+        self.looks = CapacityLimiter(max(4, cores))
+        """Comparisons, pages, looks at whole series, models as they are made and checked."""
         self.work = CapacityLimiter(max(4, cores))
-        """Runs, loops, comparisons, looks at whole series."""
+        """Runs and loops: who looks does not wait for them."""
 
 
 async def run_in(places: CapacityLimiter, function: Callable[[], T]) -> T:

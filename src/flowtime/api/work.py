@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from anyio import CapacityLimiter
 from fastapi import Request, Response
@@ -17,8 +18,10 @@ from flowtime.api.responses import answer, base
 from flowtime.api.server import Call
 from flowtime.api.threads import run_in
 from flowtime.errors import Conflict, Unavailable
+from flowtime.wanted import wanted_while
 
 JSON = dict[str, Any]
+T = TypeVar("T")
 
 
 async def perform(
@@ -41,6 +44,19 @@ async def perform(
         return answer(
             call.request, job, status=202, headers={"Location": place, "Preference-Applied": "respond-async"}
         )
+    try:
+        result = await attend(call, work, places=places or call.server.threads.work)
+    finally:
+        await run_in_threadpool(after)
+    return show(call.request, result)
+
+
+async def attend(call: Call, work: Callable[[Tell], T], *, places: CapacityLimiter | None = None) -> T:
+    """What `work` returns, done in a thread once one of the `places` (those for looks) is free.
+
+    It is stopped where it tells of its progress, or asks whether it is `still_wanted`, once the caller has
+    gone or the server ends.
+    """
     gone = threading.Event()
 
     def tell(*_: object) -> None:
@@ -49,20 +65,34 @@ async def perform(
         if call.server.jobs.stopping.is_set():
             raise Unavailable("FT839", "the server is stopping; nothing was kept", hint="ask again later")
 
+    def wanted() -> T:
+        with wanted_while(tell):
+            return work(tell)
+
     watching = asyncio.create_task(_watch(call.request, gone))
     try:
-        result = await run_in(places or call.server.threads.work, lambda: work(tell))
+        return await run_in(places or call.server.threads.looks, wanted)
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        await run_in_threadpool(after)
-    return show(call.request, result)
 
 
 async def look(call: Call, at: Callable[[], JSON]) -> Response:
-    """What `at` returns. It takes more than a look at the index, and waits for one of the places for work."""
-    return answer(call.request, await run_in(call.server.threads.work, at))
+    """What `at` returns, which takes more than a look at the index, done by `attend`."""
+    return answer(call.request, await attend(call, lambda _: at()))
+
+
+def attended(handler: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, T]]:
+    """A handler that waits for one of the places for looks, and is stopped when its caller has gone; what it
+    is called with comes by name, the request as `call`.
+    """
+
+    @wraps(handler)
+    async def attending(call: Call, **given: Any) -> T:
+        return await attend(call, lambda _: handler(call=call, **given))
+
+    return attending
 
 
 def prefers_job(request: Request) -> bool:

@@ -30,6 +30,9 @@ from flowtime.formats.parquet import write_parquet
 from flowtime.formats.stretches import Table
 from flowtime.formats.text import Writable, write_csv, write_ndjson
 
+MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384
+"""What a sheet of Excel holds."""
+
 WriteWorkbook = Callable[[SeriesSet, JSON, Mapping[str, bytes], BinaryIO, Progress | None], None]
 """`flowtime.formats.workbook.write_workbook`, whose library only those import who need it."""
 
@@ -180,6 +183,17 @@ def check_embed(format: Format, embed: bool) -> None:
             "FT418",
             f"metadata is embedded in CSV only; this is {format.title}",
             hint=None if format.sidecar else f"{format.title} holds its metadata as it is",
+        )
+
+
+def check_size(format: Format, bins: int, series: int) -> None:
+    """Raises InvalidInput (FT419) where so many series of so many bins have no room in this format."""
+    if format is XLSX and (bins + 1 > MAX_ROWS or series + 1 > MAX_COLUMNS):
+        raise InvalidInput(
+            "FT419",
+            f"{bins:,} bins x {series:,} series do not fit on a sheet of "
+            f"{MAX_ROWS:,} rows x {MAX_COLUMNS:,} columns",
+            hint="take --format gold, which spreadsheets import in parts, or parquet for analysis",
         )
 
 

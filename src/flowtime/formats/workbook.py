@@ -19,11 +19,11 @@ from xlsxwriter.worksheet import Worksheet
 from flowtime.core.canonical import JSON
 from flowtime.core.grid import parse_instant
 from flowtime.core.series import SeriesSet
-from flowtime.errors import InvalidInput
-from flowtime.formats import Progress
+from flowtime.formats import XLSX, Progress
+from flowtime.formats.export import check_size
 
-MAX_ROWS, MAX_COLUMNS, MAX_TEXT = 1_048_576, 16_384, 32_767
-"""What a sheet and a cell of Excel hold."""
+MAX_TEXT = 32_767
+"""What a cell of Excel holds."""
 
 _DAY = 86_400_000_000
 _DAY_ZERO = parse_instant("1899-12-30T00:00:00Z")
@@ -56,13 +56,7 @@ def write_workbook(
     `files` has the model's text as `model.yaml`, where there is one. Raises InvalidInput (FT419) where
     the series do not fit on a sheet.
     """
-    if series.grid.bins + 1 > MAX_ROWS or len(series) + 1 > MAX_COLUMNS:
-        raise InvalidInput(
-            "FT419",
-            f"{series.grid.bins:,} bins x {len(series):,} series do not fit on a sheet of "
-            f"{MAX_ROWS:,} rows x {MAX_COLUMNS:,} columns",
-            hint="take --format gold, which spreadsheets import in parts, or parquet for analysis",
-        )
+    check_size(XLSX, series.grid.bins, len(series))
     with xlsxwriter.Workbook(handle, {"constant_memory": True}) as book:
         created = str(description.get("created_utc") or "1980-01-01")[:19]
         book.set_properties(

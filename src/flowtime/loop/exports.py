@@ -11,7 +11,7 @@ from flowtime.core import canonical
 from flowtime.core.canonical import JSON
 from flowtime.errors import InvalidInput, NotFound
 from flowtime.formats import BUNDLE, GOLD, XLSX, Format
-from flowtime.formats.export import Exported, export_file, export_into, export_stream
+from flowtime.formats.export import Exported, check_size, export_file, export_into, export_stream
 from flowtime.formats.files import translated
 from flowtime.formats.metadata import describe, descriptor, table_resource, write_sidecar
 from flowtime.formats.stretches import Stored, Table
@@ -130,9 +130,11 @@ def _ready(registry: Registry, id: str, format: Format) -> tuple[Table, JSON, di
     """What is written: the table, read while it is written unless its format needs it whole, what the file
     says of it, and what else `formats.export` wants to know.
     """
+    catalog = registry.catalog(id)
+    check_size(format, catalog["grid"]["bins"], len(catalog["measures"]))
     table = read_series(registry, id) if format is XLSX else stored(registry, id)
     described, files = described_with_files(registry, id, format)
-    return table, described, {"table_digest": registry.catalog(id)["data"]["digest"], "files": files}
+    return table, described, {"table_digest": catalog["data"]["digest"], "files": files}
 
 
 def described_with_files(registry: Registry, id: str, format: Format) -> tuple[JSON, dict[str, bytes]]:

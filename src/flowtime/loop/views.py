@@ -25,34 +25,54 @@ from flowtime.model.drawing import picture, preview
 from flowtime.model.identity import dependencies
 from flowtime.model.spec import ExprNode, Model, Node, PmfNode
 from flowtime.registry import Registry
+from flowtime.wanted import still_wanted
 
 _RECENT_BYTES = 256 << 20
 """What the values of the series in memory may weigh; the one asked for last is kept whatever it weighs."""
 _PICTURE_BYTES = 1 << 20
+_PATIENCE = 0.25
+"""Seconds after which who waits for another's work asks whether it is still wanted."""
 _MODEL_WEIGHT = 25
 """Bytes that a model takes in memory for each byte of its text, about."""
 
 
 @dataclass(slots=True)
 class Recent:
-    """What was looked at lately and cannot change, up to a weight in bytes. Threads may share it."""
+    """What was looked at lately and cannot change, up to a weight in bytes. Threads may share it: of many who
+    ask for the same at once one makes it, and the others wait.
+    """
 
     limit: int = _RECENT_BYTES
     _held: OrderedDict[Hashable, tuple[Any, int]] = field(default_factory=OrderedDict)
+    _making: dict[Hashable, threading.Event] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, key: Hashable, make: Callable[[], Any], weigh: Callable[[Any], int]) -> Any:
-        """What is held under the key, made where it is not."""
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key][0]
-        value = make()
-        with self._lock:
-            self._held[key] = (value, weigh(value))
-            self._held.move_to_end(key)
-            while len(self._held) > 1 and sum(weight for _, weight in self._held.values()) > self.limit:
-                self._held.popitem(last=False)
+        """What is held under the key, made where it is not.
+
+        Where the one who makes it fails, or is no longer wanted, the next of those who wait makes it.
+        """
+        while True:
+            with self._lock:
+                if key in self._held:
+                    self._held.move_to_end(key)
+                    return self._held[key][0]
+                under_way = self._making.get(key)
+                if under_way is None:
+                    made = self._making[key] = threading.Event()
+                    break
+            while not under_way.wait(_PATIENCE):
+                still_wanted()
+        try:
+            value = make()
+            with self._lock:
+                self._held[key] = (value, weigh(value))
+                while len(self._held) > 1 and sum(weight for _, weight in self._held.values()) > self.limit:
+                    self._held.popitem(last=False)
+        finally:
+            with self._lock:
+                del self._making[key]
+            made.set()
         return value
 
 

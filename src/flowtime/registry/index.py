@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from flowtime.errors import Unavailable
 from flowtime.registry.document import KINDS, Entry, Problem
 from flowtime.registry.reader import Reader
 from flowtime.registry.view import View
+from flowtime.wanted import still_wanted
 
 VERSION = 2
 """Version of the tables below; a file with any other is discarded."""
@@ -22,6 +23,11 @@ VERSION = 2
 _WAL_LIMIT = 32 * 1024 * 1024
 _PAGES = 64 * 1024
 """KiB of the file that are kept in memory; with less, a rebuild of 100,000 artifacts waits for the disk."""
+_READERS = 8
+"""Threads that read at once; the framework has 40, and a memory for pages belongs to each connection."""
+_PAGES_OF_READERS = 8 * 1024
+_STEPS = 20_000
+"""Instructions of the database, some 1 ms, after which a question asks whether it is still wanted."""
 
 # What questions walk over, count and sort is narrow; what a page shows of it is apart, in `items`.
 _TABLES = """
@@ -88,6 +94,10 @@ CREATE VIRTUAL TABLE text USING fts5 (
 _NAMES = ("state", "artifacts", "items", "tags", "lineage", "problems", "text")
 
 
+_Identity = tuple[int, int] | None
+"""Which file lies under a name; None where there is none."""
+
+
 class DamagedIndex(Exception):
     """The file is no index, of another version, cut off, or on a disk that refuses; discard it."""
 
@@ -125,16 +135,21 @@ class State:
 
 
 class Index:
-    """One SQLite file, or memory where the file's folder cannot be written. Threads take turns."""
+    """One SQLite file, or memory where the file's folder cannot be written. Threads that write take turns;
+    those that ask a file read side by side, up to so many as have a connection of their own.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._turn = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._identity: _Identity = None
+        self._readers = _Readers()
 
     def close(self) -> None:
         """Closes the file; the next use opens it again."""
         with self._turn:
+            self._readers.close()
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -161,13 +176,16 @@ class Index:
 
     def state(self) -> State | None:
         """How far the index has got, or None where nothing was begun."""
-        with self._use() as connection:
+        with self._reading() as connection:
             return _state(connection)
 
     @contextmanager
     def snapshot(self, reader: Reader | None) -> Iterator[tuple[State | None, View]]:
-        """The state at one moment, and what the reader sees at that moment while the block lasts."""
-        with self._use() as connection:
+        """The state at one moment, and what the reader sees at that moment while the block lasts.
+
+        A statement ends early where nobody waits for it any more, with the error of `still_wanted`.
+        """
+        with self._reading() as connection, _interruptible(connection):
             connection.execute("BEGIN")
             try:
                 yield (
@@ -241,22 +259,30 @@ class Index:
 
     @contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:
-        with self._turn:
-            try:
-                if self._connection is None:
-                    self._connection = _connect(self.path)
-                yield self._connection
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                    raise Unavailable(
-                        "FT512",
-                        "another process kept the index busy for 10 seconds",
-                        where=str(self.path),
-                        hint="try again; the file is only a cache and may be deleted",
-                    ) from error
-                raise DamagedIndex(str(error)) from error
-            except sqlite3.DatabaseError as error:
-                raise DamagedIndex(str(error)) from error
+        with self._turn, _translated(self.path):
+            if self._connection is None:
+                self._connection = _connect(self.path)
+                self._identity = _identity(self.path)
+            yield self._connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with _translated(self.path), self._readers.one(self._own_file) as connection:
+            if connection is not None:
+                yield connection
+                return
+        with self._use() as connection:
+            yield connection
+
+    def _own_file(self) -> Path | None:
+        """The path where the file in use can be opened again: not that of memory, nor of a file that lies
+        there no more, whose last hold is the connection that writes.
+        """
+        if self._connection is None and self.path is not None:
+            with self._use():
+                pass
+        path, identity = self.path, self._identity
+        return path if identity is not None and identity == _identity(path) else None
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -283,7 +309,83 @@ class Index:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _connect(path: Path | None) -> sqlite3.Connection:
+class _Readers:
+    """Connections of threads that read one file."""
+
+    def __init__(self) -> None:
+        self._places = threading.BoundedSemaphore(_READERS)
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._closings = 0
+
+    @contextmanager
+    def one(self, file: Callable[[], Path | None]) -> Iterator[sqlite3.Connection | None]:
+        """A connection that nobody else uses within the block; None where there is no file to open."""
+        with self._places:
+            with self._lock:
+                closings = self._closings
+                connection = self._idle.pop() if self._idle else None
+            if connection is None and (path := file()) is not None:
+                connection = _connect(path, _PAGES_OF_READERS)
+                if file() != path:  # it was replaced meanwhile
+                    connection.close()
+                    connection = None
+            try:
+                yield connection
+            finally:
+                with self._lock:
+                    if connection is not None and closings == self._closings:
+                        self._idle.append(connection)
+                    elif connection is not None:
+                        connection.close()
+
+    def close(self) -> None:
+        """Closes all, those in use when they come back."""
+        with self._lock:
+            self._closings += 1
+            while self._idle:
+                self._idle.pop().close()
+
+
+def _identity(path: Path | None) -> _Identity:
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+@contextmanager
+def _translated(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        code = error.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_INTERRUPT:
+            still_wanted()
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Unavailable(
+                "FT512",
+                "another process kept the index busy for 10 seconds",
+                where=str(path),
+                hint="try again; the file is only a cache and may be deleted",
+            ) from error
+        raise DamagedIndex(str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise DamagedIndex(str(error)) from error
+
+
+@contextmanager
+def _interruptible(connection: sqlite3.Connection) -> Iterator[None]:
+    # An exception in the handler interrupts the statement; `_translated` raises it again.
+    connection.set_progress_handler(still_wanted, _STEPS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+def _connect(path: Path | None, pages: int = _PAGES) -> sqlite3.Connection:
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -296,7 +398,7 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         connection.execute("PRAGMA busy_timeout = 10000")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA cache_size = -{_PAGES}")
+        connection.execute(f"PRAGMA cache_size = -{pages}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         _prepare(connection)
     except BaseException:

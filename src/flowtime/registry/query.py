@@ -23,6 +23,9 @@ SORTS: dict[str, str] = {
 MAX_SIZE = 1000
 MAX_PAGE = 10**9
 MAX_TAGS = 500
+MAX_WORDS = 32
+MAX_TEXT = 1_000
+"""What a search has at most, different words and their letters: each word is a look through all artifacts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,8 @@ class Query:
         """Checks every field; a text of white space is none."""
         if self.text is not None and not self.text.strip():
             object.__setattr__(self, "text", None)
+        if self.text is not None:
+            object.__setattr__(self, "text", _bounded(self.text))
         for kind in self.kinds:
             _one_of("kind", kind, get_args(Kind))
         object.__setattr__(self, "kinds", tuple(dict.fromkeys(self.kinds)))
@@ -101,6 +106,19 @@ def moment(text: str, *, end: bool = False) -> datetime:
     if end and len(text) <= 10:
         found += min(timedelta(days=1), datetime.max.replace(tzinfo=UTC) - found)
     return found
+
+
+def _bounded(text: str) -> str:
+    """The text with each word once; raises InvalidInput (FT504) where it asks for too much."""
+    words = tuple(dict.fromkeys(text.split()))
+    letters = sum(map(len, words))
+    if len(words) > MAX_WORDS or letters > MAX_TEXT:
+        raise InvalidInput(
+            "FT504",
+            f"the query has {len(words):,} different words of {letters:,} letters in all",
+            hint=f"at most {MAX_WORDS} words of {MAX_TEXT:,} letters in all are searched",
+        )
+    return " ".join(words)
 
 
 def _one_of(what: str, value: str, allowed: Any) -> None:

@@ -127,15 +127,16 @@ class Series(Models):
         """What an export will be: `{id, kind, format, extension, media_type, sidecar, rows, digest, etag}`.
 
         Plain CSV is the artifact's own `file`, with so many `bytes`; both are None for other formats.
-        Raises InvalidInput (FT418) where the format has no room to `embed` metadata.
+        Raises InvalidInput where the format has no room to `embed` metadata (FT418) or for the table (FT419).
         """
         from flowtime.formats import GOLD, format_named
-        from flowtime.formats.export import check_embed
+        from flowtime.formats.export import check_embed, check_size
         from flowtime.loop.series import DATA_FILE
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         check_embed(wanted, embed)
         catalog = self.registry.catalog(id)
+        check_size(wanted, catalog["grid"]["bins"], len(catalog["measures"]))
         # Plain tables hold the series alone; the others also what people say of the artifact.
         etag = catalog["data"]["digest"] + ("" if wanted.sidecar else f"-{self.registry.stamp(id)}")
         sizes = {content["name"]: content["bytes"] for content in catalog["contents"]}

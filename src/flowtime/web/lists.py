@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from flowtime.api.schemas import words
 from flowtime.api.server import Reading
+from flowtime.api.work import attended
 from flowtime.service import SORTS, moment
 from flowtime.web.rendering import address, page
 
@@ -28,6 +29,7 @@ _VIEWS = ("cards", "table")
 
 
 @router.get("/artifacts")
+@attended
 def artifacts(
     call: Reading,
     q: str = "",
@@ -81,6 +83,7 @@ def artifacts(
 
 
 @router.get("/artifacts/deletion")
+@attended
 def deletion(call: Reading, id: Annotated[list[str], Query()]) -> Response:
     """What a deletion of these artifacts would take, and what was made from them."""
     going = []

@@ -11,6 +11,7 @@ from starlette.datastructures import FormData
 from flowtime.api.jobs import Tell
 from flowtime.api.schemas import words
 from flowtime.api.server import Call, Reading, Writing
+from flowtime.api.work import attend, attended
 from flowtime.errors import InvalidInput
 from flowtime.web.rendering import address, page, picture
 
@@ -35,6 +36,7 @@ def template(call: Reading, id: str, scenario: str = "") -> Response:
 
 
 @router.get("/templates/{id}/preview.svg")
+@attended
 def template_preview(call: Reading, id: str) -> Response:
     """The picture of the model that a template's defaults give."""
     return picture(call.service.template_preview(id))
@@ -45,7 +47,7 @@ async def check_template(call: Reading, id: str) -> Response:
     """What is wrong with the values in the form so far: the fields that changed, and a word about all."""
     form = await call.request.form()
 
-    def check() -> Response:
+    def check(_: object) -> Response:
         shown = call.service.template(id)
         scenario = str(form.get("scenario") or "")
         problems = call.service.template_problems(id, _settings(shown, scenario, form), scenario or None)
@@ -57,7 +59,7 @@ async def check_template(call: Reading, id: str) -> Response:
             whole=problems.get("", []),
         )
 
-    return await run_in_threadpool(check)
+    return await attend(call, check)
 
 
 @router.post("/templates/{id}")
@@ -65,7 +67,7 @@ async def fill_template(call: Writing, id: str) -> Response:
     """Makes the model, and runs it where that was asked for; shows what came of it."""
     form = await call.request.form()
 
-    def make() -> Response:
+    def make(tell: Tell) -> Response:
         shown = call.service.template(id)
         scenario = str(form.get("scenario") or "")
         settings = _settings(shown, scenario, form)
@@ -80,14 +82,14 @@ async def fill_template(call: Writing, id: str) -> Response:
         made = call.service.create_model(id, name=name, settings=settings, scenario=scenario or None, **label)
         if form.get("then") != "run":
             return see(call.request, made["id"])
-        run = call.service.run(made["id"], name=f"{name}_run", **label)
+        run = call.service.run(made["id"], name=f"{name}_run", progress=tell, **label)
         return see(call.request, run["id"], export="gold")
 
-    return await run_in_threadpool(make)
+    return await attend(call, make, places=call.server.threads.work)
 
 
 @router.post("/artifacts/{id}/run")
-def run_model(
+async def run_model(
     call: Writing,
     id: str,
     name: Annotated[str, Form()] = "",
@@ -99,13 +101,15 @@ def run_model(
     """Runs a model: at once, or with samples as a job, whose page goes on to the run."""
     wanted: JSON = {"name": name.strip() or None, "tags": words(tags), "scenario": scenario or None}
     wanted |= {"seed": _whole("seed", seed), "samples": _whole("samples", samples)}
-    if not wanted["samples"]:
-        return see(call.request, call.service.run(id, **wanted)["id"], export="gold")
 
     def work(tell: Tell) -> JSON:
         return call.service.run(id, workers=1, progress=tell, **wanted)
 
-    job = call.server.jobs.begin("run", call.owner, work)
+    if not wanted["samples"]:
+        return see(
+            call.request, (await attend(call, work, places=call.server.threads.work))["id"], export="gold"
+        )
+    job = await run_in_threadpool(call.server.jobs.begin, "run", call.owner, work)
     return Response(
         status_code=303, headers={"Location": address(call.request, f"/jobs/{job['id']}", follow="result")}
     )

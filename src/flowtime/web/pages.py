@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from flowtime.api.responses import linked
 from flowtime.api.server import Reading, server_of
+from flowtime.api.work import attended
 from flowtime.errors import CODES, NotFound
 from flowtime.web import viewing
 from flowtime.web.assets import assets
@@ -64,6 +65,7 @@ def login(request: Request, next_: Annotated[str, Query(alias="next")] = "", err
 
 
 @router.get("/artifacts/{id}")
+@attended
 def artifact(call: Reading, id: str) -> Response:
     """The page of an artifact, by its kind."""
     shown = linked(call.request, call.service.show(id))
@@ -72,6 +74,7 @@ def artifact(call: Reading, id: str) -> Response:
 
 
 @router.get("/artifacts/{id}/preview.svg")
+@attended
 def preview(call: Reading, id: str) -> Response:
     """The picture of an artifact's model, for cards; an empty one where there is no model."""
     try:

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
-from starlette.concurrency import run_in_threadpool
 
 from flowtime.api.models import text_in
 from flowtime.api.responses import answer
 from flowtime.api.server import Call, Reading
+from flowtime.api.work import attend, attended
 from flowtime.errors import InvalidInput, NotFound
 from flowtime.texts import apart, count, number
 from flowtime.web.frame import may_change
@@ -104,6 +104,7 @@ def _place_of(shown: JSON) -> str:
 
 
 @router.get("/artifacts/{id}/series.csv")
+@attended
 def series_table(
     call: Reading,
     id: str,
@@ -142,6 +143,7 @@ def model_page(call: Call, shown: JSON, frame: JSON) -> Response:
 
 
 @router.get("/artifacts/{id}/edit")
+@attended
 def edit_model(call: Reading, id: str) -> Response:
     """The text of a model, to be saved as its next version; raises NotFound (FT501)."""
     service = call.service
@@ -163,7 +165,7 @@ async def check_model(call: Reading) -> Response:
     """
     text = await text_in(call.request)
 
-    def check() -> JSON:
+    def check(_: object) -> JSON:
         try:
             found = call.service.validate_text(text)
         except InvalidInput as error:
@@ -171,7 +173,7 @@ async def check_model(call: Reading) -> Response:
             return {"nodes": 0, "warnings": [], **told, "errors": told["errors"] or [told]}
         return {"nodes": found["nodes"], "warnings": found["warnings"], "errors": [], "count": 0}
 
-    return answer(call.request, await run_in_threadpool(check))
+    return answer(call.request, await attend(call, check))
 
 
 _COLUMNS = (
@@ -187,6 +189,7 @@ _COLUMNS = (
 
 
 @router.get("/compare")
+@attended
 def compare_page(
     call: Reading, a: str = "", b: str = "", sort: str = "relative", series: str = "", all: bool = False
 ) -> Response:
@@ -269,6 +272,7 @@ def _overlay(sides: list[JSON | None], compared: JSON) -> JSON:
 
 
 @router.get("/compare.csv")
+@attended
 def compare_table(call: Reading, a: str, b: str) -> Response:
     """The table of a comparison, one row a series."""
     rows = call.service.compare(a, b).get("series")
@@ -281,6 +285,7 @@ def compare_table(call: Reading, a: str, b: str) -> Response:
 
 
 @router.get("/compare/series.csv")
+@attended
 def overlay_table(
     call: Reading,
     a: str,
