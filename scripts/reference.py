@@ -32,7 +32,8 @@ LAYERS = (
     ("engine", "sim"),
     ("model", "formats"),
     ("core", "storage", "settings", "texts"),
-    ("errors", "version", "wanted"),
+    ("errors",),
+    ("version", "wanted", "wording"),
 )
 """The parts of the package, highest first, as tests/project/test_project_architecture.py holds them."""
 SETTINGS: dict[str, tuple[str, str]] = {

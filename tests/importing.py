@@ -10,6 +10,7 @@ import pytest
 
 from flowtime.errors import InvalidInput
 from flowtime.formats.telemetry import Imported, import_file
+from flowtime.wording import COMMAND
 
 
 def from_text(text: str | bytes, **options: Any) -> Imported:
@@ -21,4 +22,4 @@ def refusal(source: str | bytes | Path, code: str, **options: Any) -> InvalidInp
     with pytest.raises(InvalidInput) as caught:
         read(cast("Any", source), **options)
     assert caught.value.code == code, caught.value
-    return caught.value
+    return caught.value.worded(COMMAND)

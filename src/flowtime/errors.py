@@ -10,14 +10,18 @@
 
 An error says where, what (with the offending value), what is allowed and what to do next. A document
 with several problems raises one error whose `errors` hold all of them, sorted by position.
+
+What it names by a mark of `wording` is in the words of Python here; the other faces take `worded`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal, Self
+
+from flowtime.wording import PYTHON, Face, say
 
 Kind = Literal["invalid", "not_found", "conflict", "denied", "unavailable", "internal"]
 
@@ -91,6 +95,33 @@ class Diagnostic:
         """The diagnostic as JSON, without the fields that do not apply."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
+    def revised(self, change: Callable[[str], str]) -> Diagnostic:
+        """The same problem with `change` made to its texts, but for the excerpt and the node."""
+        return replace(
+            self,
+            message=change(self.message),
+            source=self.source and change(self.source),
+            hint=self.hint and change(self.hint),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The texts of an error."""
+
+    message: str
+    where: str | None
+    hint: str | None
+    errors: tuple[Diagnostic, ...]
+
+    def revised(self, change: Callable[[str], str]) -> _Texts:
+        return _Texts(
+            change(self.message),
+            self.where and change(self.where),
+            change(self.hint or "") or None,
+            tuple(error.revised(change) for error in self.errors),
+        )
+
 
 class FlowtimeError(Exception):
     """What went wrong, where, and what to do next. Raised only through its subclasses."""
@@ -110,14 +141,19 @@ class FlowtimeError(Exception):
         """`count` is the true number of problems where `errors` holds only the first of them."""
         if CODES[code].kind != self.kind:
             raise AssertionError(f"{code} is declared as {CODES[code].kind}, raised as {self.kind}")
-        message = _writable(message)
         self.code = code
-        self.message = message
-        self.where = where and _writable(where)
-        self.hint = hint and _writable(hint)
-        self.errors = tuple(errors)
+        self._marked = _Texts(
+            _writable(message), where and _writable(where), hint and _writable(hint), tuple(errors)
+        )
+        shown = self._marked.revised(lambda text: say(text, PYTHON))
+        self.message, self.where, self.hint, self.errors = (
+            shown.message,
+            shown.where,
+            shown.hint,
+            shown.errors,
+        )
         self.count = len(self.errors) if count is None else count
-        super().__init__(message)
+        super().__init__(self.message)
 
     @property
     def exit_code(self) -> int:
@@ -133,15 +169,35 @@ class FlowtimeError(Exception):
             lines.append(self.hint)
         return "\n".join(lines)
 
-    def to_json(self) -> dict[str, object]:
-        """The error as the object under `error` in every face's JSON."""
+    def revised(self, change: Callable[[str], str]) -> Self:
+        """The same error with `change` made to its texts, marks and all."""
+        texts = self._marked.revised(change)
+        found = type(self)(
+            self.code,
+            texts.message,
+            where=texts.where,
+            hint=texts.hint,
+            errors=texts.errors,
+            count=self.count,
+        )
+        return found.with_traceback(self.__traceback__)
+
+    def worded(self, face: Face) -> Self:
+        """The same error in the words of a face."""
+        return self.revised(lambda text: say(text, face))
+
+    def to_json(self, *, marked: bool = False) -> dict[str, Any]:
+        """The error as the object under `error` in every face's JSON; `marked`: for a face to put it in words
+        later.
+        """
+        texts = self._marked if marked else self
         return {
             "kind": self.kind,
             "code": self.code,
-            "message": self.message,
-            "where": self.where,
-            "hint": self.hint,
-            "errors": [error.to_json() for error in self.errors],
+            "message": texts.message,
+            "where": texts.where,
+            "hint": texts.hint,
+            "errors": [error.to_json() for error in texts.errors],
             "count": self.count,
         }
 
@@ -243,7 +299,9 @@ CODES: dict[str, Code] = {
         "Nodes depend on each other within the same bin. SHIFT(x, 1), or a CONV kernel that starts with 0, "
         "breaks the cycle.",
     ),
-    "FT214": Code("invalid", "seed needed", "A sampled node needs a seed, in the document or by --seed."),
+    "FT214": Code(
+        "invalid", "seed needed", "A sampled node needs a seed, from the document or from whoever runs it."
+    ),
     "FT215": Code("invalid", "bad csv source", "A `values: {csv: ...}` source cannot be used."),
     "FT216": Code(
         "invalid",
@@ -362,7 +420,7 @@ CODES: dict[str, Code] = {
     "FT505": Code(
         "conflict",
         "others depend on it",
-        "Other artifacts were made from this one; deleting it needs --force.",
+        "Other artifacts were made from this one; deleting it has to be forced.",
     ),
     "FT506": Code("conflict", "already exists", "An artifact with this id is there already."),
     "FT507": Code("invalid", "wrong kind of artifact", "The reference names an artifact of another kind."),
@@ -405,7 +463,7 @@ CODES: dict[str, Code] = {
         "The template has the problems listed under it; all of them are reported at once.",
     ),
     "FT701": Code(
-        "not_found", "unknown template", "No template has this id; `flowtime sim list` shows them."
+        "not_found", "unknown template", "No template has this id; the list of templates shows them."
     ),
     "FT702": Code(
         "invalid",
@@ -442,7 +500,7 @@ CODES: dict[str, Code] = {
         "conflict", "confirmation needed", "The command would remove something; it was not confirmed."
     ),
     "FT803": Code(
-        "invalid", "wrong use", "A command, option or argument is wrong; --help shows what is right."
+        "invalid", "wrong use", "A command, option or argument is wrong; its help shows what is right."
     ),
     "FT805": Code("unavailable", "damaged artifact", "The data of an artifact is not what was published."),
     "FT806": Code(
@@ -451,7 +509,7 @@ CODES: dict[str, Code] = {
     "FT807": Code(
         "invalid", "data does not fit the model", "Components, measures or grid differ from the model's."
     ),
-    "FT808": Code("invalid", "not a grid", "A grid on the command line is bins=N,size=N,unit=U[,start=T]."),
+    "FT808": Code("invalid", "not a grid", "A grid is written bins=N,size=N,unit=U[,start=T]."),
     "FT809": Code(
         "invalid", "not comparable things", "A model is compared with a model, series with series."
     ),

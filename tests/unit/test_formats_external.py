@@ -36,7 +36,7 @@ def test_seattle_says_that_it_is_wide() -> None:
 def test_seattle_says_how_its_times_are_spelled() -> None:
     error = refusal(SEATTLE, "FT404", wide=True, component="seattle")
     assert (error.count, len(error.errors)) == (8_759, 1_000)
-    assert error.hint == 'the times fit --time-format "%Y/%m/%d %H:%M"'
+    assert error.hint == "the times fit --time-format '%Y/%m/%d %H:%M'"
 
 
 def test_seattle_in_its_own_zone_says_what_its_clocks_did() -> None:
@@ -205,9 +205,9 @@ def test_times_of_every_spelling_and_zone(format: str | None, zone: str | None, 
 @pytest.mark.parametrize(
     ("times", "hint"),
     [
-        (["01/02/2025", "02/02/2025"], '--time-format "%d/%m/%Y" or --time-format "%m/%d/%Y"'),
-        (["01/02/2025", "13/02/2025"], 'the times fit --time-format "%d/%m/%Y"'),
-        (["02/13/2025 1:00 PM"], 'the times fit --time-format "%m/%d/%Y %I:%M %p"'),
+        (["01/02/2025", "02/02/2025"], "--time-format %d/%m/%Y or --time-format %m/%d/%Y"),
+        (["01/02/2025", "13/02/2025"], "the times fit --time-format %d/%m/%Y"),
+        (["02/13/2025 1:00 PM"], "the times fit --time-format '%m/%d/%Y %I:%M %p'"),
         (["soon"], "None"),
     ],
 )

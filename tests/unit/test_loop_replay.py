@@ -15,6 +15,7 @@ from flowtime.loop import verify
 from flowtime.loop.models import Label
 from flowtime.service import Flowtime
 from flowtime.settings import load
+from flowtime.wording import COMMAND
 
 MODEL = """
 metadata: {id: desk, title: Desk}
@@ -305,7 +306,7 @@ def test_an_input_recorded_under_two_names_needs_one_meaning(service: Flowtime, 
     with pytest.raises(InvalidInput) as caught:
         service.run(str(path), telemetry=telemetry["id"])
     assert '"demand" is one input, but Door.entered and Desk.arrivals differ' in str(caught.value)
-    assert "--bind Door.entered=demand or --bind Desk.arrivals=demand" in str(caught.value)
+    assert "--bind Door.entered=demand or --bind Desk.arrivals=demand" in str(caught.value.worded(COMMAND))
     run = service.run(str(path), telemetry=telemetry["id"], bind=["Desk.arrivals=demand"])
     assert rows(run)["Door", "entered"] == DEMAND
 

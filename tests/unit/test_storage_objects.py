@@ -122,7 +122,7 @@ def test_an_aws_profile_without_keys_says_how_to_get_some(
     error = refusal(lambda: open_store("s3://bucket/a"))
     assert error.code == "FT608"
     assert why in error.message
-    assert "aws configure export-credentials --profile team --format env" in error.hint
+    assert "`aws configure export-credentials` prints its keys; set them as AWS_ACCESS_KEY_ID" in error.hint
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tester")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     open_store("s3://bucket/a")

@@ -185,7 +185,7 @@ class Access:
             self._remember(digest, token)
         if not token.is_valid:
             raise Denied(
-                "FT828", f"the token {token.id} has expired", hint="flowtime token new makes another one"
+                "FT828", f"the token {token.id} has expired", hint="whoever runs the server makes another one"
             )
         return token
 

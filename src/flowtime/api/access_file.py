@@ -34,6 +34,7 @@ from urllib.parse import urlsplit
 import argon2
 
 from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable, did_you_mean
+from flowtime.wording import action, option
 
 Role = Literal["reader", "writer", "admin"]
 ROLES: tuple[Role, ...] = ("reader", "writer", "admin")
@@ -50,8 +51,8 @@ _BLOCK = re.compile(
 )
 """A `[[token]]` table up to an empty line, a comment or the next table."""
 _TABLES = (
-    "it has tables [[token]], as flowtime token new writes them, and may have one [oidc], with issuer, "
-    "audience and roles or default_role"
+    f"it has tables [[token]], as {action('token', 'FILE')} writes them, and may have one [oidc], with "
+    "issuer, audience and roles or default_role"
 )
 _PATIENCE = 5.0
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -140,7 +141,7 @@ def read(path: Path) -> AccessFile:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        hint = "flowtime token new makes one"
+        hint = f"{action('token', str(path))} makes one"
         raise InvalidInput(
             "FT835", f"the access file cannot be read: {why}", where=str(path), hint=hint
         ) from error
@@ -183,7 +184,7 @@ def revoke(path: Path, id: str) -> Token:
     def without(text: str) -> str:
         before = _parse(text, path).tokens
         if id not in before:
-            hint = did_you_mean(id, before) or "flowtime token list shows the ids"
+            hint = did_you_mean(id, before) or f"{action('tokens', str(path))} shows the ids"
             raise NotFound("FT836", f'the access file has no token "{id}"', where=str(path), hint=hint)
         gone.append(before[id])
         kept = _BLOCK.sub(lambda block: "" if _is_of(block[0], id) else block[0], text)
@@ -194,7 +195,7 @@ def revoke(path: Path, id: str) -> Token:
         if {**after, id: before[id]} != before or id in after:
             raise InvalidInput(
                 "FT835",
-                f"the table of token {id} is not written as `flowtime token new` writes it",
+                f"the table of token {id} is not written as {action('token', str(path))} writes it",
                 where=str(path),
                 hint="remove its lines by hand",
             )
@@ -242,7 +243,9 @@ def _change(path: Path, change: Callable[[str], str], *, needed: bool) -> None:
             raise
     except OSError as error:
         why = f"the access file cannot be changed: {error.strerror}"
-        raise Unavailable("FT415", why, where=str(path), hint="name another one with --auth") from error
+        raise Unavailable(
+            "FT415", why, where=str(path), hint=f"name another one with {option('auth')}"
+        ) from error
 
 
 def _checked(text: str, path: Path) -> str:
@@ -399,7 +402,7 @@ def _token(table: _Table) -> Token:
         expires=table.moment("expires"),
     )
     if token.hash and not _is_hash(token.hash):
-        table.wrong("has a hash that is not one of argon2id", "flowtime token new writes it")
+        table.wrong("has a hash that is not one of argon2id", f"{action('token', 'FILE')} writes it")
     table.end(("id", "user", "teams", "role", "hash", "created", "expires"))
     return token
 

@@ -25,8 +25,8 @@ from flowtime.service import Flowtime
 from flowtime.version import __version__
 
 _DESCRIPTION = """\
-Everything that the `flowtime` command does, over HTTP. JSON responses are what the command prints with
-`--json`, with links in place of paths. Errors are problems (RFC 9457) of one shape.
+Everything that the `flowtime` command does, over HTTP. JSON responses are what the command prints as JSON,
+with links in place of paths. Errors are problems (RFC 9457) of one shape.
 """
 
 

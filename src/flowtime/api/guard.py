@@ -20,6 +20,7 @@ from flowtime.api import problems
 from flowtime.api.server import Server
 from flowtime.api.session import COOKIE
 from flowtime.errors import Denied, FlowtimeError, InvalidInput
+from flowtime.wording import action
 
 _log = logging.getLogger("flowtime.access")
 
@@ -91,7 +92,7 @@ class Guard:
             raise Denied(
                 "FT831",
                 f'the server is not known as "{host[:100]}"',
-                hint="flowtime serve --allow-host NAME lets it be reached under a name",
+                hint="whoever runs the server can let it be reached under this name",
             )
         if not _is_own(scope["method"], headers, host):
             raise Denied(
@@ -182,7 +183,7 @@ class _Arriving:
         return InvalidInput(
             "FT824",
             f"the body has more than {self._limit:,} bytes",
-            hint="POST /v1/import takes the largest ones",
+            hint=f"{action('import')} takes the largest ones",
         )
 
     def _refused(self, error: InvalidInput) -> InvalidInput:

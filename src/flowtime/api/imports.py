@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,20 +67,4 @@ async def import_data(call: Writing, options: Annotated[schemas.ImportOptions, Q
 
 def _without(error: FlowtimeError, folder: Path) -> FlowtimeError:
     """The error without the folder in which the server keeps uploads."""
-    prefix = f"{folder}/"
-
-    def clean(text: str | None) -> str | None:
-        return text and text.replace(prefix, "")
-
-    errors = [
-        replace(each, message=clean(each.message) or "", source=clean(each.source), hint=clean(each.hint))
-        for each in error.errors
-    ]
-    return type(error)(
-        error.code,
-        clean(error.message) or "",
-        where=clean(error.where),
-        hint=clean(error.hint),
-        errors=errors,
-        count=error.count,
-    )
+    return error.revised(lambda text: text.replace(f"{folder}/", ""))

@@ -1,6 +1,7 @@
 """Long work that goes on after its request: progress, cancelling, a result that survives a reload.
 
-A job is a JSON file in the cache folder, so that every worker of a server can tell of it. Its work happens
+A job is a JSON file in the cache folder, so that every worker of a server can tell of it; its error keeps the
+marks of `wording`, for who shows the job to put in words. Its work happens
 in threads of the process that took the request; a job whose process has gone is interrupted, and said so.
 """
 
@@ -22,6 +23,7 @@ import msgspec
 
 from flowtime.api.presence import Presence
 from flowtime.errors import Conflict, FlowtimeError, InternalError, NotFound, Unavailable
+from flowtime.wording import HTTP, Face, say_all
 
 JSON = dict[str, Any]
 Tell = Callable[[int, float | None], None]
@@ -93,26 +95,26 @@ class Jobs:
                 self._own.add(job["id"])
             self._write(job)
             self._pool.submit(self._work, dict(job), work, stack.pop_all())
-        return _shown(job)
+        return _shown(job, HTTP)
 
-    def get(self, id: str, owner: str | None) -> JSON:
+    def get(self, id: str, owner: str | None, face: Face = HTTP) -> JSON:
         """A job of the owner, of anybody where that is None; raises NotFound (FT833)."""
-        return _shown(self._read(id, owner))
+        return _shown(self._read(id, owner), face)
 
-    def all(self, owner: str | None) -> list[JSON]:
+    def all(self, owner: str | None, face: Face = HTTP) -> list[JSON]:
         """The jobs of the owner, of everybody where that is None, newest first."""
         jobs = []
         for path in self._folder.glob("job_*.json"):
             with suppress(NotFound):
-                jobs.append(_shown(self._read(path.stem, owner)))
+                jobs.append(_shown(self._read(path.stem, owner), face))
         return sorted(jobs, key=lambda job: (job["created_utc"], job["id"]), reverse=True)
 
-    def cancel(self, id: str, owner: str | None) -> JSON:
+    def cancel(self, id: str, owner: str | None, face: Face = HTTP) -> JSON:
         """Asks a job to stop, which it does at its next step; raises NotFound (FT833)."""
         job = self._read(id, owner)
         if job["finished_utc"] is None:
             self._path(id, "cancel").touch()
-        return _shown(job)
+        return _shown(job, face)
 
     def stop(self, patience: float) -> None:
         """Lets running work end for `patience` seconds, then asks it to stop; what waits is interrupted."""
@@ -156,7 +158,7 @@ class Jobs:
                 told = 0.0
                 job["result"] = work(tell)
         except FlowtimeError as error:
-            job["error"] = error.to_json()
+            job["error"] = error.to_json(marked=True)
             stopped = "interrupted" if self.stopping.is_set() else "cancelled"
             self._finish(job, stopped if error.code == "FT834" else "failed")
         except BaseException as error:
@@ -211,8 +213,9 @@ def _unknown(id: str) -> NotFound:
     return NotFound("FT833", f'there is no job "{id}"', hint="jobs that ended are kept for a week")
 
 
-def _shown(job: JSON) -> JSON:
-    return {key: value for key, value in job.items() if key != "process"}
+def _shown(job: JSON, face: Face) -> JSON:
+    shown = {key: value for key, value in job.items() if key != "process"}
+    return {**shown, "error": say_all(job["error"], face)}
 
 
 def _now() -> str:

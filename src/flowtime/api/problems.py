@@ -22,6 +22,7 @@ from flowtime.errors import (
     Kind,
     NotFound,
 )
+from flowtime.wording import HTTP, PAGE, Face, action
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -85,6 +86,13 @@ Show = Callable[[FlowtimeError, Request], Response | None]
 _log = logging.getLogger("flowtime.api")
 
 
+def face_of(request: Request) -> Face:
+    """In whose words a request is answered: a page that asks by a script says so, or says that it is htmx."""
+    headers = request.headers
+    pages = "hx-request" in headers or "text/html" in headers.get("accept", "")
+    return PAGE if pages or headers.get("x-flowtime-face") == "page" else HTTP
+
+
 def status_of(error: FlowtimeError) -> int:
     """The HTTP status of an error."""
     return _STATUS_OF_CODE.get(error.code, _STATUS[error.kind])
@@ -103,6 +111,7 @@ def problem(error: FlowtimeError, root_path: str = "") -> dict[str, Any]:
 
 def respond(error: FlowtimeError, request: Request) -> Response:
     """The response that tells of an error: a problem, or what the application's `show_error` makes of it."""
+    error = error.worded(face_of(request))
     show: Show | None = getattr(request.app.state, "show_error", None)
     shown = None if show is None else show(error, request)
     return _problem(error, request) if shown is None else shown
@@ -153,7 +162,7 @@ def wrong(found: Sequence[Any], where: str = "") -> InvalidInput:
         place = ".".join(map(str, (*filter(None, [where]), *each["loc"])))
         errors.append(Diagnostic("FT822", _said(each), source=place))
     message = errors[0].message if len(errors) == 1 else f"the request has {len(errors):,} problems"
-    return InvalidInput("FT822", message, errors=errors, hint="see /openapi.json")
+    return InvalidInput("FT822", message, errors=errors, hint=action("described"))
 
 
 def _said(found: Any) -> str:
@@ -183,7 +192,9 @@ def _refused(request: Request, error: Exception) -> Response:
     path, root = request.scope["path"], request.scope.get("root_path", "")
     known: FlowtimeError
     if error.status_code == 404:
-        known = NotFound("FT820", f"there is no address {path}", hint="GET /openapi.json lists what there is")
+        known = NotFound(
+            "FT820", f"there is no address {path}", hint=f"{action('start')} leads to all that there is"
+        )
     elif error.status_code == 405:
         # The framework names the methods of the first function at the address alone.
         routes = [

@@ -233,8 +233,8 @@ async def overlay(
     tags=["comparison"],
 )
 async def verify_loop(call: Writing, wanted: schemas.LoopRequest) -> Response:
-    """Runs a model, exports it in each format, imports that again and compares: what `flowtime test-loop`
-    does. What it makes on the way is not kept; the verdict stands in the model's catalog.
+    """Runs a model, exports it in each format, imports that again and compares.
+    What it makes on the way is not kept; the verdict stands in the model's catalog.
     """
 
     def work(tell: Tell) -> JSON:

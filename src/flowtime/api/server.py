@@ -96,7 +96,9 @@ def server_of(request: Request) -> Server:
     return server
 
 
-_BEARER = HTTPBearer(auto_error=False, description="A token of `flowtime token new`, or of an OIDC issuer.")
+_BEARER = HTTPBearer(
+    auto_error=False, description="A token that whoever runs the server made, or one of an OIDC issuer."
+)
 
 
 def reading(

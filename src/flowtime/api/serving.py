@@ -22,6 +22,7 @@ from flowtime.api import access_file
 from flowtime.api.metrics import SHARED
 from flowtime.api.server import Config
 from flowtime.errors import InvalidInput, Unavailable
+from flowtime.wording import action, option
 
 __all__ = ["Config", "configured", "is_loopback", "serve"]
 
@@ -44,8 +45,8 @@ def serve(
     if config.auth is None and not is_loopback(host):
         raise InvalidInput(
             "FT803",
-            f"--host {host} lets others in, and there is no --auth to say who they are",
-            hint="make a token with flowtime token new, and name its file with --auth",
+            f"{option('host', host)} lets others in, and there is no {option('auth')} to say who they are",
+            hint=f"{action('token', 'access.toml')} makes a token; name its file with {option('auth')}",
         )
     if config.auth is not None:
         access_file.read(config.auth)
@@ -122,7 +123,7 @@ def _bind(host: str, port: int) -> socket.socket:
         raise Unavailable(
             "FT840",
             f"{host}:{port} cannot be had: {error.strerror}",
-            hint="another server may be there; --port names another one",
+            hint=f"another server may be there; {option('port')} names another one",
         ) from error
     # Whoever is told the address may come at once, and waits until the application is up.
     bound.listen(_WAITING)

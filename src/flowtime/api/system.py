@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from flowtime.api import schemas
+from flowtime.api.problems import face_of
 from flowtime.api.responses import answer
 from flowtime.api.server import Reading, Writing, server_of
 from flowtime.errors import CODES, NotFound, Unavailable
@@ -27,7 +28,7 @@ def health(request: Request) -> Response:
         if server.config.auth is None:
             raise
         # Whoever asks need not be known here: where the storage is stays inside.
-        hint = "see the log of the storage, or flowtime index status on the server"
+        hint = "whoever runs the server finds the reason in the log of the storage"
         raise Unavailable(error.code, "the storage of the registry does not answer", hint=hint) from error
     return answer(request, {"status": "ok", "version": __version__, "registry": registry})
 
@@ -76,16 +77,16 @@ def error_code(request: Request, code: str) -> Response:
 @router.get("/v1/jobs", responses=schemas.ok(schemas.JobList), summary="All jobs", tags=["jobs"])
 def list_jobs(call: Reading) -> Response:
     """The caller's jobs, newest first; they are kept for a week after their end."""
-    return answer(call.request, {"jobs": call.server.jobs.all(call.oversees)})
+    return answer(call.request, {"jobs": call.server.jobs.all(call.oversees, face_of(call.request))})
 
 
 @router.get("/v1/jobs/{id}", responses=schemas.ok(schemas.Job), summary="One job", tags=["jobs"])
 def show_job(call: Reading, id: str) -> Response:
     """How far a job is; when it is done its result, when it failed its error."""
-    return answer(call.request, call.server.jobs.get(id, call.oversees))
+    return answer(call.request, call.server.jobs.get(id, call.oversees, face_of(call.request)))
 
 
 @router.delete("/v1/jobs/{id}", responses=schemas.ok(schemas.Job), summary="Cancel a job", tags=["jobs"])
 def cancel_job(call: Writing, id: str) -> Response:
     """Asks a job to stop at its next step; nothing of it is kept then."""
-    return answer(call.request, call.server.jobs.cancel(id, call.oversees))
+    return answer(call.request, call.server.jobs.cancel(id, call.oversees, face_of(call.request)))

@@ -14,6 +14,7 @@ import click
 from flowtime.cli import render
 from flowtime.errors import FlowtimeError, InternalError, InvalidInput, Unavailable, did_you_mean
 from flowtime.version import __version__
+from flowtime.wording import COMMAND
 
 COMMANDS = {
     "demo": "demo",
@@ -164,6 +165,7 @@ def _name(param: click.Parameter) -> str:
 
 
 def _report(error: FlowtimeError, as_json: bool) -> int:
+    error = error.worded(COMMAND)
     try:
         if as_json:
             render.echo_json({"error": error.to_json()})

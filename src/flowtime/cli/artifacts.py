@@ -10,7 +10,17 @@ import click
 
 from flowtime import texts
 from flowtime.cli import render
-from flowtime.cli.options import Ago, Count, Moment, Operand, Spelled, Words, reference, registry_command
+from flowtime.cli.options import (
+    Ago,
+    Count,
+    Moment,
+    Operand,
+    Spelled,
+    Words,
+    command_line,
+    reference,
+    registry_command,
+)
 from flowtime.service import SORTS, Flowtime
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -117,7 +127,7 @@ def list_command(
     if trash:
         if any(_narrowed(query, last, since)):
             raise click.UsageError("--trash lists all that was deleted; it takes no filters")
-        _print_trash(service.trash(), as_json)
+        _print_trash(service, as_json)
         return
     page = service.find(since=max(filter(None, (last, since)), default=None), **query)
     if as_json:
@@ -128,7 +138,8 @@ def list_command(
         )
 
 
-def _print_trash(page: dict[str, Any], as_json: bool) -> None:
+def _print_trash(service: Flowtime, as_json: bool) -> None:
+    page = service.trash()
     if as_json:
         render.echo_json(page)
         return
@@ -143,7 +154,8 @@ def _print_trash(page: dict[str, Any], as_json: bool) -> None:
     ]
     if rows:
         click.echo(render.table(("id", "kind", "name", "made"), rows))
-        click.echo(render.dim("bring one back: flowtime restore ID · remove all for good: flowtime purge"))
+        back, away = command_line(service, "restore", "ID"), command_line(service, "purge")
+        click.echo(render.dim(f"bring one back: {back} · remove all for good: {away}"))
     else:
         click.echo("the trash is empty")
 
@@ -314,7 +326,7 @@ def delete_command(service: Flowtime, as_json: bool, ref: str, confirm: bool, fo
     if as_json:
         render.echo_json(report)
     else:
-        click.echo(f"deleted {report['id']}; bring it back: flowtime restore {report['id']}")
+        click.echo(f"deleted {report['id']}; bring it back: {command_line(service, 'restore', report['id'])}")
 
 
 @click.command("restore", epilog="Example: flowtime restore baseline-v1_91d0b76f")

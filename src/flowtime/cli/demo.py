@@ -16,6 +16,7 @@ from flowtime.cli import render
 from flowtime.cli.loop import portraits, run_facts, verdict
 from flowtime.cli.options import registry_command
 from flowtime.service import Flowtime
+from flowtime.wording import command
 
 FORMATS = ("gold", "ndjson", "parquet")
 
@@ -75,10 +76,9 @@ class _Demo:
         with self.step("The whole loop verified") as lines:
             loop = self.service.test_loop(model["id"])
             lines.append(verdict(loop))
-        at = f"--artifacts {self.root}/artifacts"
         self.say(render.heading("Look around"))
-        for command in ("list", f"show {run['name']}", f"open --id {run['name']}", "serve"):
-            self.say(f"   flowtime {command} {at}")
+        for words in (("list",), ("show", run["name"]), ("open", "--id", run["name"]), ("serve",)):
+            self.say(f"   {command(*words, registry=f'{self.root}/artifacts')}")
         return {"model": model, "run": run, "exports": exports, "imports": imports, "loop": loop}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,14 @@ import click
 from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.artifacts import measures_table
-from flowtime.cli.options import Count, Operand, Words, joined, registry_command, tags_option
+from flowtime.cli.options import Count, Operand, Words, command_line, joined, registry_command, tags_option
 from flowtime.service import Flowtime
 
 FORMATS = ("gold", "csv", "ndjson", "parquet", "bundle")
 EXPORTS = click.Choice((*FORMATS, "xlsx"))
 IMPORTS = click.Choice(FORMATS)
+_LONGEST = 200
+"""Bytes of a name that is still a file's, with a suffix and what lies beside it."""
 
 _model = click.option(
     "--model",
@@ -97,14 +98,15 @@ def run_command(
         click.echo(measures_table(measures))
     else:
         click.echo(portraits(measures))
-        click.echo(f"one for each component; all {len(measures):,} series: flowtime show {catalog['id']}")
+        all_of_them = command_line(service, "show", catalog["id"])
+        click.echo(f"one for each component; all {len(measures):,} series: {all_of_them}")
     print_warnings(catalog["warnings"])
     click.echo(render.dim(run_facts(catalog)))
     print_next(
         service,
-        f"flowtime show {catalog['id']}",
-        f"flowtime export --run {catalog['id']} --format parquet --out {catalog['name']}.parquet",
-        f"flowtime test-loop --model {catalog['model_id']}@v{catalog['model_version']}",
+        ("show", catalog["id"]),
+        ("export", "--run", catalog["id"], "--format", "parquet", "--out", f"{_file_name(catalog)}.parquet"),
+        ("test-loop", "--model", f"{catalog['model_id']}@v{catalog['model_version']}"),
     )
 
 
@@ -172,12 +174,16 @@ def print_warnings(warnings: list[dict[str, Any]]) -> None:
         click.echo(f"{click.style('warning', fg='yellow')} {warning['code']}: {warning['message']}", err=True)
 
 
-def print_next(service: Flowtime, *commands: str) -> None:
-    """The commands that are likely to come next."""
-    root = service.settings.artifacts
-    suffix = "" if service.settings.origins["artifacts"] == "default" else f" --artifacts {shlex.quote(root)}"
-    for i, command in enumerate(commands):
-        click.echo(render.dim("next: " if i == 0 else "      ") + command + suffix)
+def print_next(service: Flowtime, *commands: tuple[str, ...]) -> None:
+    """The commands that are likely to come next, each by its words."""
+    for i, words in enumerate(commands):
+        click.echo(render.dim("next: " if i == 0 else "      ") + command_line(service, *words))
+
+
+def _file_name(catalog: dict[str, Any]) -> str:
+    """What a file of the artifact is called: its name, where a folder takes that for a file's."""
+    name: str = catalog["name"]
+    return catalog["id"] if "/" in name or "\\" in name or len(name.encode()) > _LONGEST else name
 
 
 @click.command(
@@ -228,7 +234,7 @@ def export_command(
     if report["metadata_path"]:
         click.echo(f"{report['metadata_path']}  what rebuilds the model; keep it beside the file")
     if report["format"] != "xlsx":
-        print_next(service, f"flowtime import --data {shlex.quote(report['path'])}")
+        print_next(service, ("import", "--data", report["path"]))
 
 
 @click.command("import", epilog="Example: flowtime import --data baseline.csv --name baseline-reimport")
@@ -320,8 +326,8 @@ def import_command(
         click.echo(line)
     print_warnings(catalog["warnings"])
     if not options["dry_run"]:
-        model = [f"flowtime run --model {catalog['model_id']}"] if catalog["restores"] else []
-        print_next(service, f"flowtime show {catalog['id']}", *model)
+        model = [("run", "--model", catalog["model_id"])] if catalog["restores"] else []
+        print_next(service, ("show", catalog["id"]), *model)
 
 
 def _restored(catalog: dict[str, Any]) -> str:

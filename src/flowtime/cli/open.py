@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from flowtime.cli import render
-from flowtime.cli.options import reference, registry_command
+from flowtime.cli.options import command_line, reference, registry_command
 from flowtime.errors import Unavailable
 from flowtime.service import Flowtime
 
@@ -102,7 +102,9 @@ def _start(service: Flowtime, known: Path) -> str:
             process.returncode = 0
             return url
         process.wait()
-    raise Unavailable("FT840", f"no server came up: {said.strip()[:500]}", hint="flowtime serve says why")
+    raise Unavailable(
+        "FT840", f"no server came up: {said.strip()[:500]}", hint=f"{command_line(service, 'serve')} says why"
+    )
 
 
 commands: dict[str, click.Command] = {"open": open_command}

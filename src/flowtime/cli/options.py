@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
 
 from flowtime.cli import render
-from flowtime.errors import InvalidInput
+from flowtime.errors import FlowtimeError, InvalidInput
 from flowtime.service import Flowtime, moment
 from flowtime.settings import load
+from flowtime.wording import COMMAND, command
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,11 +37,33 @@ def registry_command(*names: str) -> Callable[[F], Callable[..., Any]]:
         @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
         @functools.wraps(function)
         def run(*args: Any, artifacts: str | None, **values: Any) -> Any:
-            return function(Flowtime(load({"artifacts": artifacts}), render.reading()), *args, **values)
+            service = Flowtime(load({"artifacts": artifacts}), render.reading())
+            with words_of(service):
+                return function(service, *args, **values)
 
         return run
 
     return decorate
+
+
+def command_line(service: Flowtime, *words: str) -> str:
+    """A command of flowtime to paste into a shell, which works on the same registry as this one."""
+    return command(*words, registry=_named(service))
+
+
+@contextmanager
+def words_of(service: Flowtime) -> Iterator[None]:
+    """Within it errors speak of flags and commands, and these name the registry of the service."""
+    try:
+        yield
+    except FlowtimeError as error:
+        raise error.worded(replace(COMMAND, registry=_named(service))) from error
+
+
+def _named(service: Flowtime) -> str | None:
+    """The registry that the next command has to name; None where that is the default."""
+    settings = service.settings
+    return None if settings.origins["artifacts"] == "default" else settings.artifacts
 
 
 class Operand(click.Option):

@@ -10,7 +10,7 @@ import click
 from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.loop import print_next, print_warnings
-from flowtime.cli.options import Operand, joined, registry_command, tags_option
+from flowtime.cli.options import Operand, joined, registry_command, tags_option, words_of
 from flowtime.errors import InvalidInput
 from flowtime.service import Flowtime
 
@@ -30,7 +30,7 @@ def list_command(service: Flowtime, as_json: bool) -> None:
         return
     rows = [(t["category"], t["id"], t["question"]) for t in templates]
     click.echo(render.table(("category", "template", "the question it answers"), render.grouped(rows)))
-    print_next(service, f"flowtime sim show {templates[0]['id']}")
+    print_next(service, ("sim", "show", templates[0]["id"]))
 
 
 @sim_command.command("show", epilog="Example: flowtime sim show checkout")
@@ -57,8 +57,8 @@ def show_command(service: Flowtime, as_json: bool, template: str) -> None:
     click.echo(_flow(entry["layers"]))
     click.echo()
     name = entry["scenarios"][0]["name"] if entry["scenarios"] else None
-    new = f"flowtime sim new --template {entry['id']} --name my-{entry['id']}"
-    print_next(service, new, *([f"{new} --scenario {name}"] if name else []))
+    new = ("sim", "new", "--template", entry["id"], "--name", f"my-{entry['id']}")
+    print_next(service, new, *([(*new, "--scenario", name)] if name else []))
 
 
 def _flow(layers: list[list[dict[str, Any]]]) -> str:
@@ -126,17 +126,16 @@ def new_command(
             render.echo_json(report)
             return
         click.echo(f"wrote {report['path']}")
-        print_next(service, f"flowtime run --model {report['path']}")
+        print_next(service, ("run", "--model", report["path"]))
         return
     service = service if out is None else service.at(out)
-    catalog = service.create_model(template, tags=joined(tags), **options)
+    with words_of(service):
+        catalog = service.create_model(template, tags=joined(tags), **options)
     if as_json:
         render.echo_json(catalog)
         return
     _print_model(catalog)
-    print_next(
-        service, f"flowtime run --model {catalog['id']}", f"flowtime test-loop --model {catalog['id']}"
-    )
+    print_next(service, ("run", "--model", catalog["id"]), ("test-loop", "--model", catalog["id"]))
 
 
 @sim_command.command(
@@ -185,8 +184,8 @@ def derive_command(
     made = f"{catalog['id']}@v{catalog['model_version']}"
     print_next(
         service,
-        f"flowtime run --model {catalog['id']}",
-        f"flowtime compare --baseline {origin} --comparison {made}",
+        ("run", "--model", catalog["id"]),
+        ("compare", "--baseline", origin, "--comparison", made),
     )
 
 

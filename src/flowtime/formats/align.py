@@ -17,6 +17,7 @@ from flowtime.core.series import FloatArray, SeriesKey
 from flowtime.errors import Diagnostic, InvalidInput
 from flowtime.formats.clock import Clock
 from flowtime.formats.rows import MAX_REPORTED
+from flowtime.wording import option
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -126,7 +127,7 @@ def infer_grid(rows: Rows) -> Grid:
     """
     if not rows.on_the_clock:
         if rows.high >= MAX_BINS:
-            hint = "if they count from 1970: --time-format unix (seconds) or unix-ms"
+            hint = f"if they count from 1970: {option('time_format', 'unix')} (seconds) or unix-ms"
             raise _too_many(rows, rows.high + 1, f"time_bin reaches the index {rows.high:,}", hint)
         return Grid(rows.high + 1)
     if rows.low == rows.high:
@@ -137,12 +138,14 @@ def infer_grid(rows: Rows) -> Grid:
             "FT405",
             f"the times fit no grid of whole seconds; {_nearest(rows)} lie near to each other",
             where=rows.source,
-            hint="give the grid with --grid, and --align floor to move each time to the start of its bin",
+            hint=f"give the grid with {option('grid')}, and {option('align', 'floor')} to move each time to "
+            "the start of its bin",
         )
     bins = (rows.high - rows.low) // step + 1
     if bins > MAX_BINS:
         why = f"the gaps between the times share only {_duration(step)}, see {_nearest(rows)}"
-        raise _too_many(rows, bins, why, "give a grid of longer bins with --grid, and --align floor")
+        hint = f"give a grid of longer bins with {option('grid')}, and {option('align', 'floor')}"
+        raise _too_many(rows, bins, why, hint)
     unit = next(unit for unit in reversed(MICROSECONDS) if step % MICROSECONDS[unit] == 0)
     grid = Grid(bins, step // MICROSECONDS[unit], unit, rows.low)
     if rows.high + step > MAX_INSTANT + 1:
@@ -150,7 +153,7 @@ def infer_grid(rows: Rows) -> Grid:
             "FT405",
             f"the times make a grid of {grid}, whose last bin ends after the year 9999",
             where=rows.source,
-            hint="give a grid of shorter bins with --grid",
+            hint=f"give a grid of shorter bins with {option('grid')}",
         )
     return grid
 
@@ -222,7 +225,7 @@ def _fits(rows: Rows, grid: Grid) -> None:
             f"{rows.count:,} rows would fill a table of {len(rows.keys):,} series x {grid.bins:,} bins = "
             f"{cells:,} values",
             where=rows.source,
-            hint="check component_id, measure and the grid; --grid with longer bins may help",
+            hint=f"check component_id, measure and the grid; {option('grid')} with longer bins may help",
         )
 
 
@@ -265,7 +268,9 @@ class _Off:
                 "FT406",
                 f"{_count(self._count, 'row is', 'rows are')} off the grid of {self._grid}",
                 where=self._rows.source,
-                hint=None if self._outside else "--align floor moves each time to the start of its bin",
+                hint=None
+                if self._outside
+                else f"{option('align', 'floor')} moves each time to the start of its bin",
                 errors=self._errors,
                 count=self._count,
             )
@@ -325,7 +330,7 @@ def _duplicates(rows: Rows, grid: Grid, policy: Policy, count: int) -> InvalidIn
         "FT408",
         f"{_count(count, 'row has', 'rows have')} the component, measure and bin of another",
         where=rows.source,
-        hint="--duplicates first, last or sum says which value counts",
+        hint=f"{option('duplicates')} says which value counts: first, last or their sum",
         errors=errors,
         count=count,
     )
@@ -345,7 +350,7 @@ def _gaps(rows: Rows, grid: Grid, there: BoolArray, count: int) -> InvalidInput:
         "FT407",
         f"{_count(count, 'row is', 'rows are')} missing for {len(keys):,} series on a grid of {grid}",
         where=rows.source,
-        hint="--missing null or --missing zero fills them",
+        hint=f"{option('missing', 'null')} or {option('missing', 'zero')} fills them",
         errors=errors,
         count=count,
     )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from flowtime.core.grid import MAX_INSTANT, MIN_INSTANT, format_instant, parse_moment
 from flowtime.errors import InvalidInput, did_you_mean
+from flowtime.wording import option
 
 UNIX = {"unix": 1_000_000, "unix-ms": 1_000}
 """Names for times counted since 1970, and the microseconds of one count."""
@@ -58,7 +59,9 @@ class Clock:
             _check_format(format)
         if format in UNIX and zone is not None:
             raise InvalidInput(
-                "FT417", f"--time-format {format} counts from an instant; --timezone does not go with it"
+                "FT417",
+                f"{option('time_format', format)} counts from an instant; "
+                f"{option('timezone')} does not go with it",
             )
         return cls(format, None if zone is None else _zone(zone), zone or "UTC")
 
@@ -75,12 +78,12 @@ class Clock:
             moment = parse_moment(text) if self.format is None else datetime.strptime(text, self.format)  # noqa: DTZ007
         except (ValueError, OverflowError):
             if self.format is not None:
-                return f"does not fit --time-format {self.format!r}"
+                return f"does not fit {option('time_format', self.format)}"
             return "is neither an instant like 2025-01-01T00:00:00Z nor a bin's index"
         if moment.tzinfo is None:
             return self.utc((moment.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND)
         if self.zone is not None:
-            return f"has an offset of its own; --timezone {self.zone_name} is for times without one"
+            return f"has an offset of its own; {option('timezone', self.zone_name)} is for times without one"
         return _within((moment - _EPOCH) // _MICROSECOND)
 
     def utc(self, local: int) -> int | str:
@@ -147,11 +150,11 @@ class Clock:
             if any(each.startswith(("never was", "was twice")) for each in why):
                 return (
                     f"data from a clock that is never set has a fixed offset, in {self.zone_name} "
-                    f"--timezone {self._standard()}; else write the times in UTC or with their offsets"
+                    f"{option('timezone', self._standard())}; else write the times in UTC or with offsets"
                 )
         if self.format is not None or not texts:
             return None
-        fits = [f'--time-format "{format}"' for format in _COMMON if all(_fits(t, format) for t in texts)]
+        fits = [option("time_format", format) for format in _COMMON if all(_fits(t, format) for t in texts)]
         return f"the times fit {' or '.join(fits)}" if fits else None
 
     def spelled(self, instant: int) -> str:
@@ -163,7 +166,7 @@ class Clock:
 
     def _counted(self, text: str) -> int | str:
         if not _NUMBER.fullmatch(text):
-            return f"is not a number, as --time-format {self.format} wants it"
+            return f"is not a number, as {option('time_format', self.format)} wants it"
         whole, _, fraction = text.partition(".")
         unit = UNIX[str(self.format)]
         digits = fraction.ljust(len(str(unit)) - 1, "0")
@@ -223,10 +226,10 @@ def _check_format(format: str) -> None:
         complete = _YEAR.search(format) is not None
     except (ValueError, re.error) as error:
         raise InvalidInput(
-            "FT417", f"--time-format {format!r} cannot be read: {error}", hint=_EXAMPLE
+            "FT417", f"{option('time_format', format)} cannot be read: {error}", hint=_EXAMPLE
         ) from None
     if not complete:
-        raise InvalidInput("FT417", f"--time-format {format!r} says no year", hint=_EXAMPLE)
+        raise InvalidInput("FT417", f"{option('time_format', format)} says no year", hint=_EXAMPLE)
 
 
 _EXAMPLE = 'It is written as in "%Y/%m/%d %H:%M"; unix and unix-ms count from 1970.'

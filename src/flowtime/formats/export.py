@@ -29,6 +29,7 @@ from flowtime.formats.metadata import (
 from flowtime.formats.parquet import write_parquet
 from flowtime.formats.stretches import Table
 from flowtime.formats.text import Writable, write_csv, write_ndjson
+from flowtime.wording import option
 
 MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384
 """What a sheet of Excel holds."""
@@ -193,7 +194,8 @@ def check_size(format: Format, bins: int, series: int) -> None:
             "FT419",
             f"{bins:,} bins x {series:,} series do not fit on a sheet of "
             f"{MAX_ROWS:,} rows x {MAX_COLUMNS:,} columns",
-            hint="take --format gold, which spreadsheets import in parts, or parquet for analysis",
+            hint=f"take {option('format', 'gold')}, which spreadsheets import in parts, "
+            "or parquet for analysis",
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flowtime.errors import Denied, FlowtimeError, InvalidInput, NotFound, Unavailable
+from flowtime.wording import option
 
 
 def place(path: Path) -> Path:
@@ -27,7 +28,10 @@ def place(path: Path) -> Path:
             raise InvalidInput("FT413", "is a folder; name the file in it", where=str(path))
         if real.exists() and not real.is_file():
             raise InvalidInput(
-                "FT413", "is not a regular file", where=str(path), hint="--out - writes to a stream"
+                "FT413",
+                "is not a regular file",
+                where=str(path),
+                hint=f"{option('out', '-')} writes to a stream",
             )
         return real
 

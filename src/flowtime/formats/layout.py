@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ import polars as pl
 from flowtime.errors import InvalidInput
 from flowtime.formats.clock import Clock
 from flowtime.formats.metadata import COLUMNS
+from flowtime.wording import option
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "time_bin": ("timestamp", "time", "datetime", "date", "bin", "ts", "period", "timebin"),
@@ -112,9 +112,9 @@ def layout(names: Sequence[str], reading: Reading, source: str) -> Layout:
     """Which of a file's columns hold what; raises InvalidInput (FT403) where that is not clear."""
     unknown = [name for name in reading.rename if name not in names]
     if unknown:
-        wrong = ", ".join(f"{old}={reading.rename[old]}" for old in unknown)
+        wrong = " ".join(option("map", f"{old}={reading.rename[old]}") for old in unknown)
         raise InvalidInput(
-            "FT403", f"--map {wrong} does not fit: the file has the columns {_listed(names)}", where=source
+            "FT403", f"{wrong} does not fit: the file has the columns {_listed(names)}", where=source
         )
     if reading.component is not None:
         return _wide(names, reading, reading.component, source)
@@ -124,12 +124,12 @@ def layout(names: Sequence[str], reading: Reading, source: str) -> Layout:
 def _long(names: Sequence[str], reading: Reading, source: str) -> Layout:
     rename = reading.rename
     if not set(rename.values()) <= set(COLUMNS) or len(set(rename.values())) != len(rename):
-        wrong = ", ".join(f"{old}={new}" for old, new in rename.items())
+        wrong = " ".join(option("map", f"{old}={new}") for old, new in rename.items())
         raise InvalidInput(
             "FT403",
-            f"--map {wrong} does not fit",
+            f"{wrong} does not fit",
             where=source,
-            hint=f"--map takes a column of the file = one of {', '.join(COLUMNS)}.",
+            hint=f"{option('map')} takes a column of the file = one of {', '.join(COLUMNS)}.",
         )
     called = [rename.get(name, name) for name in names]
     problems = [f'"{name}" is there {called.count(name)} times' for name in COLUMNS if called.count(name) > 1]
@@ -149,7 +149,8 @@ def _long(names: Sequence[str], reading: Reading, source: str) -> Layout:
 def _advice(missing: Sequence[str], extra: Sequence[str], ignore_extra: bool) -> str | None:
     """What to do about columns that are missing and columns that are not known."""
     if not missing:
-        return "--ignore-extra leaves out the columns that are not known." if extra else None
+        ignore = option("ignore_extra", True)
+        return f"{ignore} leaves out the columns that are not known." if extra else None
     named: dict[str, str] = {}
     for new in missing:
         alike = [name for name in extra if name not in named.values() and _alike(name, new)]
@@ -157,16 +158,19 @@ def _advice(missing: Sequence[str], extra: Sequence[str], ignore_extra: bool) ->
             named[new] = min(alike, key=lambda name: _rank(name, new))
     left = [new for new in missing if new not in named]
     if {"component_id", "measure"} <= set(left):
-        return "a table with a column per measure is imported with --wide --component NAME"
+        return (
+            "a table with a column per measure is imported with "
+            f"{option('wide', True)} {option('component', 'NAME')}"
+        )
     if not named:
         return f"the columns are {', '.join(COLUMNS)}, in any order"
-    maps = [f"--map {shlex.quote(f'{name}={new}')}" for new, name in named.items()] + [
-        f"--map COLUMN={new}" for new in left
+    maps = [option("map", f"{name}={new}") for new, name in named.items()] + [
+        option("map", f"COLUMN={new}") for new in left
     ]
     more = ", COLUMN being the one that holds it" if left else ""
     others = [name for name in extra if name not in named.values()]
     if others and not left and not ignore_extra:
-        more = f"; --ignore-extra leaves out {_listed(others)}"
+        more = f"; {option('ignore_extra', True)} leaves out {_listed(others)}"
     return f"try {' '.join(maps)}{more}"
 
 
@@ -180,7 +184,7 @@ def _wide(names: Sequence[str], reading: Reading, component: str, source: str) -
         found = f"{_listed(times)} may all be the time" if times else f"none of {_listed(names)} is the time"
         first = (times or called or ["COLUMN"])[0]
         raise InvalidInput(
-            "FT403", found, where=source, hint=f"say which, such as --map {shlex.quote(f'{first}=time_bin')}"
+            "FT403", found, where=source, hint=f"say which, such as {option('map', f'{first}=time_bin')}"
         )
     taken = reading.rename.values() if reading.ignore_extra and len(reading.rename) else called
     measures = [name for name in called if name in taken and name != times[0]]
@@ -189,7 +193,7 @@ def _wide(names: Sequence[str], reading: Reading, component: str, source: str) -
             "FT403",
             "a wide table has a column for each measure besides the time",
             where=source,
-            hint="with --ignore-extra only the columns that --map names are taken",
+            hint=f"with {option('ignore_extra', True)} only the columns that {option('map')} names are taken",
         )
     column = dict(zip(called, names, strict=True))
     return Layout(

@@ -32,6 +32,7 @@ from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, name_problem
 from flowtime.errors import InvalidInput
 from flowtime.formats import GOLD, PARQUET, Format
+from flowtime.wording import option
 
 FORMAT_VERSION = 1
 SCHEMA_VERSION = "treehouse.binned.v0"
@@ -48,7 +49,7 @@ OPEN_HASH = "sha256:" + "0" * 64
 """Stands for a hash that is not known yet, and is as long."""
 
 IGNORE = (
-    "if the data was changed on purpose, --ignore-metadata takes it as external telemetry, "
+    f"if the data was changed on purpose, {option('ignore_metadata', True)} takes it as external telemetry, "
     "without the model that its metadata describes"
 )
 """The hint of every error about data that is not what its metadata says."""

@@ -32,6 +32,7 @@ from flowtime.formats.metadata import COLUMNS, IGNORE, read_footer, write_footer
 from flowtime.formats.pages import check_pages
 from flowtime.formats.rows import Broken
 from flowtime.formats.stretches import Table, places, stretches
+from flowtime.wording import option
 
 MAGIC = b"PAR1"
 GROUP_ROWS = 1 << 18
@@ -254,7 +255,8 @@ def _time(name: str, dtype: pl.DataType, reading: Reading, source: str) -> pl.Ex
         if dtype.time_zone and reading.clock.zone is not None:
             raise InvalidInput(
                 "FT418",
-                f'the times of "{name}" are in {dtype.time_zone}; --timezone is for times without a zone',
+                f'the times of "{name}" are in {dtype.time_zone}; '
+                f"{option('timezone')} is for times without a zone",
                 where=source,
             )
         utc = found.dt.convert_time_zone("UTC") if dtype.time_zone else found

@@ -18,6 +18,7 @@ from flowtime.errors import InvalidInput
 from flowtime.formats.layout import Cells, Layout, Reading, layout
 from flowtime.formats.metadata import COLUMNS
 from flowtime.formats.rows import Broken
+from flowtime.wording import option
 
 BLOCK_BYTES = 1 << 23
 MAX_LINE_BYTES = 1 << 20
@@ -42,7 +43,7 @@ def read_csv(handle: BinaryIO, source: str, reading: Reading, first: int = 1) ->
     ):
         raise InvalidInput(
             "FT418",
-            f"--delimiter {reading.delimiter!r} cannot stand between columns",
+            f"{option('delimiter', str(reading.delimiter))} cannot stand between columns",
             hint="such as ; or tab",
         )
     lines = whole_lines(handle, source, first)
@@ -77,13 +78,14 @@ def _check_header(names: list[str], delimiter: str, source: str) -> None:
             where=source,
             hint="remove the lines before the one with the names of the columns",
         )
-    for other, name in ((",", ","), (";", "';'"), ("\t", "tab"), ("|", "'|'")):
+    for other, name in ((",", ","), (";", ";"), ("\t", "tab"), ("|", "|")):
         if len(names) == 1 and other in names[0]:
             raise InvalidInput(
                 "FT403",
                 f"the columns are separated by {other!r}, not by {delimiter!r}: {names[0][:80]!r}",
                 where=source,
-                hint=f"give --delimiter {name}, and --decimal-comma where numbers have one",
+                hint=f"give {option('delimiter', name)}, "
+                f"and {option('decimal_comma', True)} where numbers have one",
             )
 
 

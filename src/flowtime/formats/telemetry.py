@@ -42,6 +42,7 @@ from flowtime.formats.parquet import is_sealed, read_metadata, read_parquet
 from flowtime.formats.readers import read_csv, read_ndjson
 from flowtime.formats.rows import Block, Checker, finite
 from flowtime.formats.text import labels
+from flowtime.wording import option
 
 Lookup = Callable[[str], JSON | None]
 """Finds the description of an export by its digest."""
@@ -151,7 +152,7 @@ def import_file(
         if actual is not GOLD and (delimiter or decimal_comma):
             raise InvalidInput(
                 "FT418",
-                f"--delimiter and --decimal-comma are for CSV; this is {actual.title}",
+                f"{option('delimiter')} and {option('decimal_comma')} are for CSV; this is {actual.title}",
                 where=file.name,
             )
         found = _read_external(
@@ -159,7 +160,10 @@ def import_file(
         )
         if strict and grid is None:
             raise InvalidInput(
-                "FT412", "strict import infers no grid", where=file.name, hint="give it with --grid"
+                "FT412",
+                "strict import infers no grid",
+                where=file.name,
+                hint=f"give it with {option('grid')}",
             )
         if found.layout.names is None:
             said["map"] = {found.layout.time: "time_bin", **said.get("map", {})}
@@ -170,11 +174,13 @@ def import_file(
 
 def _check_wide(wide: bool, component: str | None) -> None:
     if wide != (component is not None):
-        missing = "--component NAME, whose measures the columns are" if wide else "--wide"
-        raise InvalidInput("FT418", f"--wide and --component go together; {missing}, is not given")
+        component_of = f"{option('component', 'NAME')}, whose measures the columns are"
+        missing = component_of if wide else option("wide", True)
+        together = f"{option('wide')} and {option('component')} go together"
+        raise InvalidInput("FT418", f"{together}; {missing}, is not given")
     problem = None if component is None else name_problem(component)
     if problem is not None:
-        raise InvalidInput("FT418", f'--component "{component}" {problem}')
+        raise InvalidInput("FT418", f"{option('component', component)} {problem}")
 
 
 def _expected(description: JSON, grid: Grid | None, source: str) -> Recorded:
@@ -226,7 +232,7 @@ def _settle(
             "FT405",
             "all rows have the same time, which does not tell how long a bin is",
             where=rows.source,
-            hint=f"give the grid, such as --grid bins=1,size=1,unit=hours,start={on.label(0)}",
+            hint=f"give the grid, such as {option('grid', f'bins=1,size=1,unit=hours,start={on.label(0)}')}",
         )
     notes = Notes(
         grid="inferred" if grid is None else "given",

@@ -15,6 +15,7 @@ from flowtime.model.spec import Model
 from flowtime.model.writer import dump
 from flowtime.sim import templates
 from flowtime.sim.templates import Template
+from flowtime.wording import option
 
 _CONTENT = {"const": "values", "expr": "expr", "pmf": "pmf"}
 """What a setting changes in a node of each kind."""
@@ -75,7 +76,7 @@ def derive(
     """
     settings = list(settings)
     if not settings and params is None and scenario is None:
-        hint = "say what with --set name=value, --params FILE or --scenario NAME"
+        hint = f"say what with {option('set', 'name=value')} or {option('scenario', 'NAME')}"
         raise InvalidInput("FT711", f"nothing changes in {stored.id}", hint=hint)
     template, why = _origin(stored, folder)
     before = dict(stored.model.provenance)
@@ -200,7 +201,8 @@ def _edited(stored: StoredModel, values: Mapping[str, Any], scenario: str | None
         raise InvalidInput(
             "FT712",
             f"{stored.id} cannot be changed so: {why}",
-            hint="--set NODE=VALUE sets the values of a const node, the formula of an expr, the map of a pmf",
+            hint=f"{option('set', 'NODE=VALUE')} sets the values of a const node, the formula of an expr, "
+            "the map of a pmf",
             errors=problems,
         )
     for name, value in values.items():

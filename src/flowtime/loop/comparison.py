@@ -13,6 +13,7 @@ from flowtime.loop.series import read_series
 from flowtime.registry import Registry
 from flowtime.registry.artifacts import split_version
 from flowtime.registry.document import a_kind
+from flowtime.wording import action
 
 _SERIES = ("run", "telemetry")
 
@@ -31,7 +32,7 @@ def comparable(registry: Registry, baseline: str, comparison: str) -> Literal["m
     raise InvalidInput(
         "FT809",
         f'"{baseline}" is {a_kind(kinds[0])}, "{comparison}" is {a_kind(kinds[1])}',
-        hint="compare two models, or two artifacts with series; flowtime run makes a run of a model",
+        hint=f"compare two models, or two artifacts with series; {action('run')} makes a run of a model",
     )
 
 

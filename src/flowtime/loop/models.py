@@ -20,6 +20,7 @@ from flowtime.registry import Registry
 from flowtime.registry.catalog import Catalog, Parent, Topology
 from flowtime.registry.publication import Staging
 from flowtime.version import ENGINE_VERSION
+from flowtime.wording import option
 
 MODEL_FILE = "model.yaml"
 PREVIEW_FILE = "preview.svg"
@@ -206,7 +207,9 @@ def read_from(registry: Registry, id: str) -> StoredModel:
     model = model_in(registry, id)
     if model is None:
         raise InvalidInput(
-            "FT812", f"{id} came without a model", hint="name one with --model, and its inputs with --bind"
+            "FT812",
+            f"{id} came without a model",
+            hint=f"name one with {option('model')}, and its inputs with {option('bind')}",
         )
     catalog = registry.catalog(id)
     reference = f"{catalog['model_id']}@v{catalog['model_version']}"

@@ -17,6 +17,7 @@ from flowtime.loop.replay import bound_nodes, on_grid
 from flowtime.model import from_document, load
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import ExprNode, Model, Node
+from flowtime.wording import option
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def rebuild(described: JSON, files: Mapping[str, bytes]) -> Rebuilt | None:
                 raise InvalidInput(
                     "FT806",
                     f"the rebuilt model has {name} {value}, the file says {described.get(name)}",
-                    hint="import it as external data with --ignore-metadata",
+                    hint=f"import it as external data with {option('ignore_metadata', True)}",
                 )
         found = Rebuilt(
             model,

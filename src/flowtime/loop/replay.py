@@ -24,6 +24,7 @@ from flowtime.loop.series import read_series
 from flowtime.model.spec import ExprNode, Model, Node
 from flowtime.registry import Registry
 from flowtime.registry.catalog import Parent
+from flowtime.wording import option
 
 _NAMED = 20
 """So many names an error lists."""
@@ -161,7 +162,7 @@ def bind(
             chosen[node] = there[0]
         else:
             named = " and ".join(map(str, there))
-            hint = " or ".join(f"--bind {key}={node}" for key in there)
+            hint = " or ".join(option("bind", f"{key}={node}") for key in there)
             problems.append(
                 Diagnostic("FT807", f'"{node}" is one input, but {named} differ', node=node, hint=hint)
             )
@@ -243,7 +244,7 @@ def _check_required(
         )
 
 
-_BIND = "--bind COMPONENT.MEASURE=NODE binds a series of another name"
+_BIND = f"{option('bind', 'COMPONENT.MEASURE=NODE')} binds a series of another name"
 
 
 def _strangers(series: SeriesSet, inputs: Mapping[str, list[SeriesKey]], telemetry: Parent) -> InvalidInput:
@@ -271,7 +272,7 @@ def on_grid(model: Model, grid: Grid) -> Model:
         raise InvalidInput(
             "FT807",
             f"the data has {grid}, the model {mine}",
-            hint="import the data again with --grid, or give the model the grid of the data",
+            hint=f"import the data again with {option('grid')}, or give the model the grid of the data",
         )
     if mine.start is None:
         return replace(model, grid=replace(mine, start=grid.start))
@@ -302,7 +303,7 @@ def bound_nodes(found: JSON) -> tuple[str, ...]:
         raise InvalidInput(
             "FT806",
             "the file does not say which nodes were bound",
-            hint="import it as external data with --ignore-metadata",
+            hint=f"import it as external data with {option('ignore_metadata', True)}",
         ) from error
 
 
@@ -332,10 +333,12 @@ def _said(model: Model, series: SeriesSet, bindings: Iterable[str]) -> dict[str,
         if why is None:
             said[node] = by_name[name][0]
         else:
-            problems.append(Diagnostic("FT811", f"--bind {text}: {why}", hint=hint))
+            problems.append(Diagnostic("FT811", f"{option('bind', text)}: {why}", hint=hint))
     if problems:
         raise InvalidInput(
-            "FT811", "what was to be bound does not fit; write --bind component.measure=node", errors=problems
+            "FT811",
+            f"what was to be bound does not fit; write {option('bind', 'component.measure=node')}",
+            errors=problems,
         )
     return said
 

@@ -266,7 +266,7 @@ class _Pool:
             raise Unavailable(
                 "FT307",
                 "a process that computes samples has ended unexpectedly",
-                hint="the system may have run out of memory; try --workers 1",
+                hint="the system may have run out of memory; fewer processes need less of it",
             ) from error
 
     def start(self, count: int) -> None:

@@ -14,6 +14,7 @@ from flowtime.registry.document import FOLDERS, KINDS, Entry, Problem
 from flowtime.registry.index import DamagedIndex, Index, Pending, State
 from flowtime.registry.reader import Reader
 from flowtime.registry.view import View
+from flowtime.wording import action
 
 Progress = Callable[[int, int], None]
 """Called with the number of artifacts read and the number of all to be read."""
@@ -250,5 +251,5 @@ def suggestions(view: View, kinds: Sequence[str]) -> list[str]:
 
 def unknown(reference: str, words: Iterable[str]) -> NotFound:
     """The error that no artifact is meant by `reference`, with the nearest of `words`."""
-    hint = did_you_mean(reference, words) or "flowtime list shows what is there"
+    hint = did_you_mean(reference, words) or f"{action('list')} shows what is there"
     return NotFound("FT501", f'no artifact "{reference}"', hint=hint)

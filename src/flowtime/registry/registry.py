@@ -26,6 +26,7 @@ from flowtime.registry.reader import Reader
 from flowtime.registry.view import View
 from flowtime.settings import cache_folder
 from flowtime.storage import Store, open_store
+from flowtime.wording import action, option
 
 _T = TypeVar("_T")
 
@@ -326,7 +327,7 @@ class Registry:
             raise Conflict(
                 "FT505",
                 f'"{id}" has others made from it: {names}{more}',
-                hint="--force, or force=true, deletes it all the same",
+                hint=f"{option('force', True)} deletes it all the same",
             )
         slot = 1
         with self.artifacts.changing("delete", path, hint=True):
@@ -411,7 +412,7 @@ class Registry:
 
     def _not_in_trash(self, id: str) -> NotFound:
         ids = [item["id"] for item in self.trash()]
-        hint = did_you_mean(id, ids) or "flowtime list --trash shows what is there"
+        hint = did_you_mean(id, ids) or f"{action('trash')} shows what is there"
         return NotFound("FT501", f'"{id}" is not in the trash', hint=hint)
 
     # The index
@@ -477,7 +478,7 @@ class Registry:
         if not documents.is_id(id):
             return
         if any(self._trashed(folder, id) is not None for folder in FOLDERS.values()):
-            raise NotFound("FT501", f'"{id}" is in the trash', hint=f"flowtime restore {id} brings it back")
+            raise NotFound("FT501", f'"{id}" is in the trash', hint=f"{action('restore', id)} brings it back")
         path = self.artifacts.path(id) if self._sees_all() else None
         for problem in self._follower.problems() if path is not None else ():
             if problem.path == path:
@@ -489,7 +490,7 @@ class Registry:
         if prefix is not None and self._is_readable(base):
             return prefix
         if self._follower.ask(lambda view: view.get(base)) is not None and not self.artifacts.path(base):
-            hint = "restore them from a backup, or let flowtime index rebuild forget it"
+            hint = f"restore them from a backup; {action('rebuild')} forgets it"
             raise NotFound("FT501", f'"{base}" is listed, but its files are gone', hint=hint)
         raise self._follower.unknown(id)
 
@@ -498,7 +499,7 @@ class Registry:
         try:
             return get(f"{prefix}/{name}")
         except (NotFound, InvalidInput) as error:
-            hint = "flowtime show lists its files"
+            hint = f"{action('show', id)} lists its files"
             raise NotFound("FT509", f'"{id}" has no file {name!r}', hint=hint) from error
 
     def _item(self, row: JSON) -> JSON:

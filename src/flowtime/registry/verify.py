@@ -221,7 +221,7 @@ def _stale(registry: Registry, entry: documents.Entry) -> Iterator[Finding]:
     else:
         return
     said = f"the index has another {', '.join(wrong)}" if item else "the index does not have it"
-    yield Finding(entry.path, "stale", f"{said}; flowtime index rebuild mends that")
+    yield Finding(entry.path, "stale", f"{said}; a rebuild of the index mends that")
 
 
 def _plain(value: Any) -> Any:

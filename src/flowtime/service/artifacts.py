@@ -9,6 +9,7 @@ from flowtime.errors import Conflict, InvalidInput, NotFound
 from flowtime.registry import Query
 from flowtime.registry.document import JSON
 from flowtime.service.opened import Opened
+from flowtime.wording import action, option
 
 
 class Artifacts(Opened):
@@ -54,7 +55,7 @@ class Artifacts(Opened):
         """The id of the newest artifact of a kind; raises NotFound (FT501) where there is none."""
         found = self.find(kinds=(kind,), size=1)["artifacts"]
         if not found:
-            raise NotFound("FT501", f"there is no {kind} yet", hint="flowtime demo makes one of everything")
+            raise NotFound("FT501", f"there is no {kind} yet", hint=f"{action('run')} makes one")
         return str(found[0]["id"])
 
     def link(self, reference: str) -> JSON:
@@ -89,9 +90,9 @@ class Artifacts(Opened):
         dependants = [child["id"] for child in self.registry.dependants(id)]
         if not confirm:
             used = f"; made from it: {', '.join(dependants)}" if dependants else ""
-            hint = "confirm it: --confirm, or confirm=true"
+            hint = f"confirm it: {option('confirm', True)}"
             if dependants:
-                hint = "confirm it: --confirm --force, or confirm=true and force=true"
+                hint += f" {option('force', True)}"
             raise Conflict("FT802", f"{id} would go to the trash{used}", hint=hint)
         self.registry.delete(id, force=force)
         return {"id": id, "deleted": True, "dependants": dependants}
@@ -122,7 +123,7 @@ class Artifacts(Opened):
         if not confirm and (waiting or id is not None):
             what = ", ".join(waiting) or "nothing"
             raise Conflict(
-                "FT802", f"{what} would be removed for good", hint="confirm it: --confirm, or confirm=true"
+                "FT802", f"{what} would be removed for good", hint=f"confirm it: {option('confirm', True)}"
             )
         return {"purged": self.registry.purge(id)}
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from flowtime.errors import FlowtimeError, InvalidInput
 from flowtime.registry.document import JSON
 from flowtime.service.models import Models
+from flowtime.wording import option
 
 
 class Series(Models):
@@ -289,11 +290,14 @@ def _check_run(
     if telemetry is None and (model is None or of_telemetry):
         raise InvalidInput(
             "FT803",
-            "a run needs a model or telemetry (--model, --telemetry); --bind and --require need --telemetry",
-            hint="flowtime run --help shows an example",
+            f"a run needs a model or telemetry ({option('model')}, {option('telemetry')}); "
+            f"{option('bind')} and {option('require')} need {option('telemetry')}",
         )
     if telemetry is not None and samples is not None:
-        raise InvalidInput("FT803", "--telemetry gives the inputs, --samples draws them; take one of them")
+        raise InvalidInput(
+            "FT803",
+            f"{option('telemetry')} gives the inputs, {option('samples')} draws them; take one of them",
+        )
 
 
 def _workbook(format: str) -> JSON:

@@ -27,6 +27,7 @@ from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable, did
 from flowtime.model import from_parsed, source
 from flowtime.model.spec import Model
 from flowtime.sim.parameters import ItemType, Parameter, is_number, shown
+from flowtime.wording import action, option
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -154,7 +155,7 @@ class Template:
             raise InvalidInput(
                 "FT702",
                 f'the template "{self.id}" cannot be filled in',
-                hint=f"flowtime sim show {self.id} lists its parameters and scenarios",
+                hint=f"{action('template', self.id)} lists its parameters and scenarios",
                 errors=problems,
             )
         defaults = {parameter.name: parameter.default for parameter in self.parameters}
@@ -230,7 +231,9 @@ def split_setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise InvalidInput(
-            "FT706", f'not a setting: "{text}"', hint="write name=value, for example --set workers=8"
+            "FT706",
+            f'not a setting: "{text}"',
+            hint=f"write name=value, for example {option('set', 'workers=8')}",
         )
     return name.strip(), value
 

@@ -123,7 +123,8 @@ def _profile(environment: Mapping[str, str]) -> dict[str, str]:
                 "FT608",
                 f"the AWS profile {name!r} {why}",
                 where="AWS_PROFILE",
-                hint=f'run: eval "$(aws configure export-credentials --profile {name} --format env)"',
+                hint="`aws configure export-credentials` prints its keys; set them as AWS_ACCESS_KEY_ID, "
+                "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
             )
         wanted |= {f"aws_{key}": key for key in ("access_key_id", "secret_access_key", "session_token")}
     if any(environment.get(variable) for variable in ("AWS_REGION", "AWS_DEFAULT_REGION")):

@@ -22,6 +22,7 @@ from flowtime.errors import InvalidInput, NotFound
 from flowtime.texts import apart, count, number
 from flowtime.web.frame import may_change
 from flowtime.web.rendering import page
+from flowtime.wording import PAGE
 
 JSON = dict[str, Any]
 
@@ -169,7 +170,7 @@ async def check_model(call: Reading) -> Response:
         try:
             found = call.service.validate_text(text)
         except InvalidInput as error:
-            told = error.to_json()
+            told = error.worded(PAGE).to_json()
             return {"nodes": 0, "warnings": [], **told, "errors": told["errors"] or [told]}
         return {"nodes": found["nodes"], "warnings": found["warnings"], "errors": [], "count": 0}
 
@@ -201,7 +202,7 @@ def compare_page(
         try:
             compared = call.service.compare(a, b)
         except (InvalidInput, NotFound) as error:
-            problem = error
+            problem = error.worded(PAGE)
     context: JSON = {"a": a, "b": b, "sort": sort, "asked_sort": "" if sort == "relative" else sort}
     context |= {
         "sides": sides,
@@ -229,7 +230,7 @@ def _side(call: Call, key: str, title: str, reference: str) -> JSON:
     try:
         side["shown"] = call.service.show(reference) if reference else None
     except (InvalidInput, NotFound) as error:
-        side["problem"] = error
+        side["problem"] = error.worded(PAGE)
     return side
 
 
@@ -278,7 +279,9 @@ def compare_table(call: Reading, a: str, b: str) -> Response:
     rows = call.service.compare(a, b).get("series")
     if rows is None:
         raise InvalidInput(
-            "FT822", "two models have no table of series", hint="GET /v1/compare tells of both"
+            "FT822",
+            "two models have no table of series",
+            hint="the page of the comparison shows what differs",
         )
     names = ["component", "measure", "unit", "mean_baseline", "mean_comparison", *_FIGURES]
     return _csv([names, *([row[name] for name in names] for row in rows)], "comparison.csv")

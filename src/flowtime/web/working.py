@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 
 from flowtime.api.server import Reading
 from flowtime.web.rendering import page
+from flowtime.wording import PAGE
 
 JSON = dict[str, Any]
 
@@ -25,7 +26,7 @@ _NAMES = {
 @router.get("/jobs")
 def jobs(call: Reading) -> Response:
     """The caller's jobs, newest first."""
-    found = call.server.jobs.all(call.oversees)
+    found = call.server.jobs.all(call.oversees, PAGE)
     running = any(job["finished_utc"] is None for job in found)
     return page(call, "jobs.html", part="parts/job_list.html", jobs=found, running=running, names=_NAMES)
 
@@ -35,7 +36,7 @@ def job(call: Reading, id: str, follow: str = "") -> Response:
     """One job: how far it is, what came of it. `follow` is where to go when it is done: the path of a page,
     or `result` for the artifact that it made.
     """
-    found = call.server.jobs.get(id, call.oversees)
+    found = call.server.jobs.get(id, call.oversees, PAGE)
     made = (found["result"] or {}).get("id")
     onward = f"/artifacts/{made}" if made else ""
     if follow.startswith("/artifacts/"):

@@ -1,7 +1,7 @@
 // @ts-check
 /** Import: a file is uploaded and checked, what it holds is shown, and only then it is uploaded to be kept. */
 
-import { complain, Problem, root, tell, watch } from "./app.js";
+import { complain, ours, Problem, root, tell, watch } from "./app.js";
 import { count, counted, element, instant, short } from "./views.js";
 
 /** @typedef {{component: string, measure: string, unit: string | null, values: (number | null)[]}} Column */
@@ -84,6 +84,7 @@ function send(dry) {
     request.addEventListener("loadend", () => { if (under === request) { under = null; progress.hidden = true; } });
     request.open("POST", `${root}/v1/import`);
     request.setRequestHeader("Accept", "application/json");
+    for (const [name, value] of Object.entries(ours)) request.setRequestHeader(name, value);
     request.send(body);
   });
 }
