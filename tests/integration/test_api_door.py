@@ -201,7 +201,7 @@ from flowtime.api.server import Limits
 from flowtime.api.serving import Config, serve
 from flowtime.settings import load
 
-limits = Limits(body=200_000, document=50_000, silence=1.0, upload=4.0)
+limits = Limits(body=200_000, document=50_000, fields=50_000, silence=1.0, upload=4.0)
 config = Config(load({"artifacts": sys.argv[1]}), limits=limits)
 serve(
     config, "127.0.0.1", 0, 1, lambda url: print(url, flush=True), application="flowtime.web.app:application"

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from flowtime.api import artifacts, imports, login, models, openapi, problems, runs, system
 from flowtime.api.access import Access
 from flowtime.api.compression import Compression
+from flowtime.api.doors import Doors
 from flowtime.api.guard import Guard
 from flowtime.api.jobs import Jobs
 from flowtime.api.metrics import Metrics
@@ -72,26 +73,23 @@ def create(config: Config) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.server = server
+    app.state.doors = Doors()
     for part in (artifacts, models, runs, imports, system, login):
         include(app, part.router)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
     problems.install(app)
     app.add_middleware(Compression, places=server.threads.pieces)
-    app.add_middleware(Guard, server=server)
+    app.add_middleware(Guard, server=server, doors=app.state.doors)
     return app
 
 
 def include(app: FastAPI, router: APIRouter, *, described: bool = True) -> None:
     """Puts the addresses of a router into the application, answering HEAD wherever there is a GET."""
-    for route in _routes(router):
-        if route.methods and "GET" in route.methods:
+    for route in router.routes:
+        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")
     app.include_router(router, include_in_schema=described)
-    app.state.routes = [*getattr(app.state, "routes", ()), *_routes(router)]
-
-
-def _routes(router: APIRouter) -> list[APIRoute]:
-    return [route for route in router.routes if isinstance(route, APIRoute)]
+    app.state.doors.add(router)
 
 
 def _key(text: str) -> str:

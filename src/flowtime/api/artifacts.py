@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from flowtime.api import schemas
+from flowtime.api.doors import takes
 from flowtime.api.files import is_unchanged, stream_file
 from flowtime.api.responses import answer, linked, paging, stamp_in
 from flowtime.api.schemas import words
@@ -112,6 +113,7 @@ async def artifact_file(call: Reading, id: str, name: str) -> Response:
 @router.patch(
     "/artifacts/{id}", responses=schemas.ok(schemas.Artifact), summary="Change what people say of it"
 )
+@takes("fields")
 def edit_artifact(
     call: Writing,
     id: str,

@@ -7,18 +7,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flowtime.api import problems
-from flowtime.api.server import Server
+from flowtime.api.doors import Door, Doors
+from flowtime.api.server import Limits, Server
 from flowtime.api.session import COOKIE
+from flowtime.api.threads import run_in
 from flowtime.errors import Denied, FlowtimeError, InvalidInput
 from flowtime.wording import action
 
@@ -41,6 +43,18 @@ _POLICY_OF_PAGES = (
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = _LOOKING | {"POST", "PUT", "PATCH", "DELETE"}
+_WINDOW = "document"
+_HOST = re.compile(
+    r"(?:(?P<name>[\w.-]+)|\[(?P<address>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII
+)
+_LAST_PORT = 65_535
+_SOON = 1.0
+"""Seconds in which a short body of a refused request arrives, or the connection is closed."""
+_HINTS: dict[str, str] = {
+    "fields": "publish a larger model as a text of its own, and name it by its id",
+    "document": f"{action('import')} takes larger files, of series",
+}
+"""Where larger bodies go, by the size that an address takes."""
 _OWN = frozenset({"same-origin", "none"})
 """What a browser says in Sec-Fetch-Site of requests that come from our own pages, or from its user."""
 
@@ -48,9 +62,10 @@ _OWN = frozenset({"same-origin", "none"})
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, server: Server) -> None:
+    def __init__(self, app: ASGIApp, server: Server, doors: Doors) -> None:
         self._app = app
         self._server = server
+        self._doors = doors
         self._hosts = _THIS_MACHINE | {_host(name) for name in server.config.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,26 +77,28 @@ class Guard:
         leaving = _Leaving(send)
         headers = Headers(scope=scope)
         scope["path"] = _plain(scope["path"], scope.get("root_path", ""))
-        arriving = _Arriving(receive, leaving, self._server, _limit(self._server, scope))
+        door = self._doors.find(scope)
+        arriving = _Arriving(receive, leaving, self._server.config.limits, door)
         try:
             try:
                 self._check(scope, headers)
-                arriving.expect(headers.get("content-length"))
+                await self._admit(scope, door)
+                arriving.expect(headers)
             except FlowtimeError as error:
                 leaving.refused = error
             else:
                 await self._app(scope, arriving, leaving)
             if leaving.refused is not None and not leaving.status:
-                await _respond(leaving.refused, scope, receive, leaving)
+                await _respond(leaving.refused, scope, arriving, leaving)
         except Exception as error:
             if leaving.refused is not None and not leaving.status:
-                await _respond(leaving.refused, scope, receive, leaving)
+                await _respond(leaving.refused, scope, arriving, leaving)
                 return
             if leaving.status:
                 raise  # the answer breaks off, which the web server tells by closing the connection
             await problems.defect(Request(scope), error)(scope, receive, leaving)
         finally:
-            self._note(scope, leaving.status, time.perf_counter() - began)
+            self._note(scope, door, leaving.status, time.perf_counter() - began)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Raises Denied (FT830, FT831)."""
@@ -94,16 +111,28 @@ class Guard:
                 f'the server is not known as "{host[:100]}"',
                 hint="whoever runs the server can let it be reached under this name",
             )
-        if not _is_own(scope["method"], headers, host):
+        if not _is_own(scope["method"], HTTPConnection(scope), host):
             raise Denied(
                 "FT830",
                 f"{scope['method']} {scope['path'][:100]} came from a page of another site",
                 hint="programs send a token, or neither Origin nor Sec-Fetch-Site",
             )
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route: Any = scope.get("route")
-        path = getattr(route, "path", "none")
+    async def _admit(self, scope: Scope, door: Door | None) -> None:
+        """Finds out who calls, for the dependencies of the handlers; raises Denied (FT828, FT829, FT832),
+        InvalidInput (FT835), Unavailable (FT837).
+        """
+        if door is None or door.who == "anyone":
+            return
+        access, places = self._server.access, self._server.threads.callers
+        caller = None
+        if not access.is_open:
+            caller = await run_in(places, partial(access.caller, Request(scope)))
+        door.admit(caller)
+        scope.setdefault("state", {})["caller"] = caller
+
+    def _note(self, scope: Scope, door: Door | None, status: int, seconds: float) -> None:
+        path = "none" if door is None else door.route.path
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._server.metrics.count(method, path, status, seconds)
         client = scope.get("client")
@@ -143,19 +172,35 @@ class _Leaving:
 class _Arriving:
     """Receives a body, as long and as slow as it may be."""
 
-    def __init__(self, receive: Receive, leaving: _Leaving, server: Server, limit: int) -> None:
+    def __init__(self, receive: Receive, leaving: _Leaving, limits: Limits, door: Door | None) -> None:
         self._receive = receive
         self._leaving = leaving
-        self._limits = server.config.limits
-        self._limit = limit
+        self._limits = limits
+        self._limit = limits.little if door is None else door.limit(limits)
+        self._hint = _HINTS.get("little" if door is None else door.size)
         self._began = time.monotonic()
         self._size = 0
         self._ended = False
 
-    def expect(self, length: str | None) -> None:
+    def expect(self, headers: Headers) -> None:
         """Raises InvalidInput (FT824) where the body is announced as too large."""
-        if length is not None and length.isdecimal() and int(length) > self._limit:
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._limit:
             raise self._too_large()
+
+    async def pass_over(self, headers: Headers) -> bool:
+        """Whether the body is at its end, which a short one soon is: then the connection can go on."""
+        length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not length.isdecimal() or int(length) > self._limits.little:
+            return self._ended
+        ends = time.monotonic() + _SOON
+        while not self._ended:
+            try:
+                message = await asyncio.wait_for(self._receive(), max(0.0, ends - time.monotonic()))
+            except TimeoutError:
+                return False
+            self._ended = message["type"] != "http.request" or not message.get("more_body", False)
+        return True
 
     async def __call__(self) -> Message:
         """The next piece; raises InvalidInput (FT824, FT827)."""
@@ -180,11 +225,7 @@ class _Arriving:
         return message
 
     def _too_large(self) -> InvalidInput:
-        return InvalidInput(
-            "FT824",
-            f"the body has more than {self._limit:,} bytes",
-            hint=f"{action('import')} takes the largest ones",
-        )
+        return InvalidInput("FT824", f"the body has more than {self._limit:,} bytes", hint=self._hint)
 
     def _refused(self, error: InvalidInput) -> InvalidInput:
         """Keeps the error, whatever the application makes of its being raised."""
@@ -192,12 +233,14 @@ class _Arriving:
         return error
 
 
-async def _respond(error: FlowtimeError, scope: Scope, receive: Receive, leaving: _Leaving) -> None:
-    response = problems.respond(error, Request(scope))
-    # What may still come of the body is not waited for.
-    response.headers["Connection"] = "close"
+async def _respond(error: FlowtimeError, scope: Scope, arriving: _Arriving, leaving: _Leaving) -> None:
+    request = Request(scope)
+    response = problems.respond(error, request)
+    if not await arriving.pass_over(request.headers):
+        # What may still come of the body is not waited for.
+        response.headers["Connection"] = "close"
     leaving.telling = True
-    await response(scope, receive, leaving)
+    await response(scope, arriving, leaving)
 
 
 def _plain(path: str, root: str) -> str:
@@ -207,26 +250,23 @@ def _plain(path: str, root: str) -> str:
     return path.removesuffix("/") or "/"
 
 
-def _limit(server: Server, scope: Scope) -> int:
-    """The largest body at an address, in bytes."""
-    limits = server.config.limits
-    return limits.body if scope["path"].endswith("/import") else limits.document
-
-
 def _host(name: str) -> str:
     """The host in a Host header or an option, without its port; empty where it is none."""
-    try:
-        return (urlsplit(f"//{name}").hostname or "").rstrip(".")
-    except ValueError:
+    found = _HOST.fullmatch(name)
+    if found is None or int(found["port"] or 0) > _LAST_PORT:
         return ""
+    return (found["name"] or found["address"]).lower().rstrip(".")
 
 
-def _is_own(method: str, headers: Headers, host: str) -> bool:
+def _is_own(method: str, asked: HTTPConnection, host: str) -> bool:
     """Whether a request comes from our own pages, from the user of a browser, or from no browser at all."""
+    headers = asked.headers
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if method in _LOOKING:
-        # Another site may lead here with a link. What its pages load by themselves, nobody asked for.
-        return site in {*_OWN, None} or headers.get("sec-fetch-mode") == "navigate"
+        # Another site may lead here with a link. What its pages load by themselves, nobody asked for; a frame
+        # or an object of them navigates too, and says so.
+        leads = headers.get("sec-fetch-mode") == "navigate"
+        return site in {*_OWN, None} or (leads and headers.get("sec-fetch-dest", _WINDOW) == _WINDOW)
     if headers.get("authorization", "").lower().startswith("bearer "):
         # A browser sends this header to another site only after asking, and is never answered.
         return True
@@ -234,7 +274,8 @@ def _is_own(method: str, headers: Headers, host: str) -> bool:
         return site in _OWN
     if origin is not None:
         return _is_same(origin, host)
-    return not _has_session(headers)
+    # By the parser that tells who a session is of: what it does not see lets nobody in.
+    return COOKIE not in asked.cookies
 
 
 def _is_same(origin: str, host: str) -> bool:
@@ -245,10 +286,3 @@ def _is_same(origin: str, host: str) -> bool:
     except (KeyError, ValueError):
         return False
     return ours.hostname == theirs.hostname and ports[0] == ports[1]
-
-
-def _has_session(headers: Headers) -> bool:
-    try:
-        return COOKIE in SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return True

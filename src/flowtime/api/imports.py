@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from flowtime.api import schemas
+from flowtime.api.doors import takes
 from flowtime.api.jobs import Tell
 from flowtime.api.responses import answer, created, linked
 from flowtime.api.server import Writing
@@ -29,6 +30,7 @@ router = APIRouter(prefix="/v1", tags=["imports"])
     openapi_extra=schemas.UPLOAD,
     summary="Import data as telemetry",
 )
+@takes("body")
 async def import_data(call: Writing, options: Annotated[schemas.ImportOptions, Query()]) -> Response:
     """A telemetry artifact from CSV, NDJSON, Parquet or a bundle: as the body itself, or as the part `file`
     of multipart/form-data, where `metadata` is the file that lay beside it and other parts are options.

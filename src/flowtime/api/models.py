@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from flowtime.api import schemas
+from flowtime.api.doors import takes
 from flowtime.api.responses import answer, created, linked
 from flowtime.api.schemas import words
-from flowtime.api.server import Call, Reading, Writing, server_of
+from flowtime.api.server import Call, Reading, Writing
 from flowtime.api.work import attend, attended, look
 from flowtime.errors import InvalidInput
 
@@ -38,17 +39,11 @@ _MODEL_BODY = {
 
 
 async def text_in(request: Request) -> bytes:
-    """The body as the text of a model; raises InvalidInput (FT824, FT826)."""
+    """The body as the text of a model; raises InvalidInput (FT826)."""
     kind = request.headers.get("content-type", "application/yaml").partition(";")[0].strip().lower()
     if kind not in _TEXTS:
         raise InvalidInput("FT826", f"a model is not sent as {kind}", hint=f"allowed: {', '.join(_TEXTS)}")
-    limit = server_of(request).config.limits.document
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise InvalidInput("FT824", f"the body has more than {limit:,} bytes")
-    return bytes(body)
+    return await request.body()
 
 
 @router.post(
@@ -59,6 +54,7 @@ async def text_in(request: Request) -> bytes:
     summary="Make a model from its text",
     tags=["models"],
 )
+@takes("document")
 async def make_model(
     call: Writing,
     name: str | None = None,
@@ -84,6 +80,7 @@ async def make_model(
     summary="Check the text of a model",
     tags=["models"],
 )
+@takes("document")
 async def validate_model(call: Reading) -> Response:
     """What a model holds, checked and not stored. Of a wrong one the answer, 422, lists every problem with
     its line and column.
@@ -100,6 +97,7 @@ async def validate_model(call: Reading) -> Response:
     tags=["models"],
 )
 @attended
+@takes("fields")
 def derive_model(call: Writing, id: str, wanted: schemas.Derive) -> Response:
     """A model with other parameters or another scenario, or with other nodes; with `update` the next version
     of the model itself.
@@ -155,6 +153,7 @@ def show_template(call: Reading, id: str) -> Response:
     tags=["templates"],
 )
 @attended
+@takes("fields")
 def fill_template(call: Writing, id: str, wanted: schemas.Fill) -> Response:
     """A model artifact from a template with these parameters; what is not given has its default."""
     return _created(call, call.service.create_model(id, **wanted.to_service()))

@@ -197,10 +197,7 @@ def _refused(request: Request, error: Exception) -> Response:
         )
     elif error.status_code == 405:
         # The framework names the methods of the first function at the address alone.
-        routes = [
-            route for route in request.app.state.routes if route.path_regex.match(path.removeprefix(root))
-        ]
-        allowed = ", ".join(sorted({name for route in routes for name in route.methods}))
+        allowed = ", ".join(request.app.state.doors.methods(path.removeprefix(root)))
         known = InvalidInput("FT821", f"{path} takes no {request.method}", hint=f"allowed: {allowed}")
     else:
         code = "FT825" if error.status_code == 416 else "FT822"

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from flowtime.api import schemas
+from flowtime.api.doors import takes
 from flowtime.api.exports import stream_export
 from flowtime.api.jobs import Tell
 from flowtime.api.responses import answer, base, created, linked
@@ -31,6 +32,7 @@ BINARY = "application/vnd.flowtime.chart"
     summary="Run",
     tags=["runs"],
 )
+@takes("fields")
 async def make_run(call: Writing, wanted: schemas.Run) -> Response:
     """Runs a model, by its id or as text (which becomes a model artifact first); telemetry together with it
     takes the place of its inputs, and alone runs the model that came with it.

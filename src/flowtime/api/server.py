@@ -14,7 +14,6 @@ from flowtime.api.jobs import Jobs
 from flowtime.api.metrics import Metrics
 from flowtime.api.presence import Presence
 from flowtime.api.threads import Threads
-from flowtime.errors import Denied
 from flowtime.service import Flowtime
 from flowtime.settings import Settings
 
@@ -24,8 +23,13 @@ class Limits:
     """What one request may cost. Sizes are in bytes, times in seconds."""
 
     body: int = 2 << 30
+    """A file to import."""
     document: int = 16 << 20
-    """A model as text, or any other JSON body."""
+    """A model as text, which is read in steps."""
+    fields: int = 1 << 20
+    """JSON and forms, which are read in one go."""
+    little: int = 1 << 14
+    """The body at every other address."""
     silence: float = 30.0
     """How long a body may pause."""
     upload: float = 3600.0
@@ -104,26 +108,17 @@ _BEARER = HTTPBearer(
 def reading(
     request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)] = None
 ) -> Call:
-    """A request that may look; raises Denied (FT828, FT832) where its caller is not known."""
-    server = server_of(request)
-    return Call(request, server, server.access.caller(request))
+    """A request that may look. The guard has found out who calls, before the body was read."""
+    return Call(request, server_of(request), request.state.caller)
 
 
 def writing(call: Annotated[Call, Depends(reading)]) -> Call:
-    """A request that may change something; raises Denied (FT829) for a reader."""
-    if call.caller is not None and call.caller.role == "reader":
-        raise Denied("FT829", f"{call.caller.user} may read, not change", hint="ask for the role of a writer")
+    """A request that may change something: the guard lets no reader through to who asks for it."""
     return call
 
 
 def administering(call: Annotated[Call, Depends(reading)]) -> Call:
-    """A request that takes in what belongs to all; raises Denied (FT829) for all but an admin."""
-    if call.caller is not None and call.caller.role != "admin":
-        raise Denied(
-            "FT829",
-            f"{call.caller.user} is no admin, and this takes in what belongs to others",
-            hint="ask an admin to do it",
-        )
+    """A request that takes in what belongs to all: the guard lets only admins through to who asks for it."""
     return call
 
 

@@ -20,6 +20,8 @@ class Threads:
 
     def __init__(self) -> None:
         cores = os.cpu_count() or 1
+        self.callers = CapacityLimiter(32)
+        """Finding out who calls."""
         self.pieces = CapacityLimiter(max(2, cores))
         """Making the next piece of an export, and compressing one."""
         self.files = CapacityLimiter(max(1, cores // 2))

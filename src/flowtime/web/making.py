@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
+from flowtime.api.doors import takes
 from flowtime.api.jobs import Tell
 from flowtime.api.schemas import words
 from flowtime.api.server import Call, Reading, Writing
@@ -43,6 +44,7 @@ def template_preview(call: Reading, id: str) -> Response:
 
 
 @router.post("/templates/{id}/check")
+@takes("fields")
 async def check_template(call: Reading, id: str) -> Response:
     """What is wrong with the values in the form so far: the fields that changed, and a word about all."""
     form = await call.request.form()
@@ -63,6 +65,7 @@ async def check_template(call: Reading, id: str) -> Response:
 
 
 @router.post("/templates/{id}")
+@takes("fields")
 async def fill_template(call: Writing, id: str) -> Response:
     """Makes the model, and runs it where that was asked for; shows what came of it."""
     form = await call.request.form()

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 
+from flowtime.api.doors import takes
 from flowtime.api.models import text_in
 from flowtime.api.responses import answer
 from flowtime.api.server import Call, Reading
@@ -160,6 +161,7 @@ def edit_model(call: Reading, id: str) -> Response:
 
 
 @router.post("/models/check")
+@takes("document")
 async def check_model(call: Reading) -> Response:
     """What is wrong with the text of a model, for sheets that are being written: `{nodes, warnings, errors}`,
     where the API would refuse a wrong one.
