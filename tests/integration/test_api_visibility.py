@@ -154,7 +154,7 @@ PAGES: list[tuple[str, str, JSON]] = [
     ("GET", "/artifacts/{id}/edit", {}),
     ("GET", "/artifacts/{id}/preview.svg", {}),
     ("GET", "/artifacts/{id}/series.csv", {}),
-    ("GET", "/artifacts/deletion", {"params": {"id": "{id}"}}),
+    ("GET", "/deletion", {"params": {"id": "{id}"}}),
     ("GET", "/compare", {"params": {"a": "{id}", "b": "{id}"}}),
     ("GET", "/compare.csv", {"params": {"a": "{id}", "b": "{id}"}}),
     ("GET", "/models/new", {"params": {"from": "{id}"}}),

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from flowtime.api import schemas
 from flowtime.api.doors import takes
 from flowtime.api.files import is_unchanged, stream_file
-from flowtime.api.responses import answer, linked, paging, stamp_in
+from flowtime.api.responses import answer, linked, paging, stamp_in, versioned
 from flowtime.api.schemas import words
 from flowtime.api.server import Administering, Reading, Writing
 from flowtime.api.work import attend, perform
@@ -72,16 +72,10 @@ async def list_artifacts(
 
 
 @router.get("/artifacts/{id}", responses=schemas.ok(schemas.Artifact), summary="One artifact")
-def show_artifact(call: Reading, id: str) -> Response:
+def show_artifact(call: Reading, id: schemas.Named) -> Response:
     """The catalog of an artifact, links to its files, and its lineage. `ID@v2` is a version of a model."""
     shown = linked(call.request, call.service.show(id))
-    return answer(call.request, shown, stamp=call.service.stamp(_state(id, shown)))
-
-
-def _state(id: str, shown: JSON) -> str:
-    """The full id whose catalog was shown."""
-    version = id.rpartition("@v")
-    return f"{shown['id']}@v{version[2]}" if version[1] else str(shown["id"])
+    return answer(call.request, shown, stamp=call.service.stamp(versioned(shown)))
 
 
 @router.get(
@@ -89,7 +83,7 @@ def _state(id: str, shown: JSON) -> str:
     responses=schemas.file("The file", *schemas.STORED),
     summary="A file of an artifact",
 )
-async def artifact_file(call: Reading, id: str, name: str) -> Response:
+async def artifact_file(call: Reading, id: schemas.Named, name: schemas.Named) -> Response:
     """A file that the catalog names under `contents`, or the catalog itself; its ETag is its hash. Ranges of
     bytes are served.
     """
@@ -116,7 +110,7 @@ async def artifact_file(call: Reading, id: str, name: str) -> Response:
 @takes("fields")
 def edit_artifact(
     call: Writing,
-    id: str,
+    id: schemas.Named,
     change: schemas.Change,
     if_match: Annotated[str | None, Header(description="The ETag of the state that is changed")] = None,
 ) -> Response:
@@ -130,7 +124,7 @@ def edit_artifact(
 
 
 @router.delete("/artifacts/{id}", responses=schemas.ok(schemas.Deleted), summary="Delete, into the trash")
-def delete_artifact(call: Writing, id: str, confirm: bool = False, force: bool = False) -> Response:
+def delete_artifact(call: Writing, id: schemas.Named, confirm: bool = False, force: bool = False) -> Response:
     """Moves an artifact to the trash. Without `confirm` nothing happens and the answer, 409, says what
     depends on it; where something does, `force` deletes it all the same. Takes full ids only.
     """
@@ -140,7 +134,7 @@ def delete_artifact(call: Writing, id: str, confirm: bool = False, force: bool =
 @router.post(
     "/artifacts/{id}/restore", responses=schemas.ok(schemas.Artifact), summary="Bring back from the trash"
 )
-def restore_artifact(call: Writing, id: str) -> Response:
+def restore_artifact(call: Writing, id: schemas.Named) -> Response:
     """Brings an artifact back from the trash. Takes full ids only."""
     return answer(call.request, linked(call.request, call.service.restore(id)))
 

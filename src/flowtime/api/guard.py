@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from functools import partial
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flowtime.api import problems
 from flowtime.api.doors import Door, Doors
+from flowtime.api.responses import SLASH, asked
 from flowtime.api.server import Limits, Server
 from flowtime.api.session import COOKIE
 from flowtime.api.threads import run_in
@@ -76,7 +77,7 @@ class Guard:
         began = time.perf_counter()
         leaving = _Leaving(send)
         headers = Headers(scope=scope)
-        scope["path"] = _plain(scope["path"], scope.get("root_path", ""))
+        scope["path"] = _plain(_unquoted(scope), scope.get("root_path", ""))
         door = self._doors.find(scope)
         arriving = _Arriving(receive, leaving, self._server.config.limits, door)
         try:
@@ -114,7 +115,7 @@ class Guard:
         if not _is_own(scope["method"], HTTPConnection(scope), host):
             raise Denied(
                 "FT830",
-                f"{scope['method']} {scope['path'][:100]} came from a page of another site",
+                f"{scope['method']} {asked(scope)[:100]} came from a page of another site",
                 hint="programs send a token, or neither Origin nor Sec-Fetch-Site",
             )
 
@@ -139,7 +140,7 @@ class Guard:
         said = {
             "client": client[0] if client else None,
             "method": scope["method"],
-            "path": scope["path"],
+            "path": asked(scope),
             "status": status,
             "ms": round(seconds * 1000, 1),
         }
@@ -241,6 +242,12 @@ async def _respond(error: FlowtimeError, scope: Scope, arriving: _Arriving, leav
         response.headers["Connection"] = "close"
     leaving.telling = True
     await response(scope, arriving, leaving)
+
+
+def _unquoted(scope: Scope) -> str:
+    """The path as routes match it: a slash that belongs to a name, sent as `%2F`, stands there as SLASH."""
+    parts = re.split("%2f", scope.get("raw_path", b"").decode("ascii", "replace"), flags=re.IGNORECASE)
+    return str(scope["path"]) if len(parts) == 1 else SLASH.join(map(unquote, parts))
 
 
 def _plain(path: str, root: str) -> str:

@@ -98,7 +98,7 @@ async def validate_model(call: Reading) -> Response:
 )
 @attended
 @takes("fields")
-def derive_model(call: Writing, id: str, wanted: schemas.Derive) -> Response:
+def derive_model(call: Writing, id: schemas.Named, wanted: schemas.Derive) -> Response:
     """A model with other parameters or another scenario, or with other nodes; with `update` the next version
     of the model itself.
     """
@@ -111,7 +111,7 @@ def derive_model(call: Writing, id: str, wanted: schemas.Derive) -> Response:
     summary="How a model is computed",
     tags=["models"],
 )
-async def explain_model(call: Reading, id: str) -> Response:
+async def explain_model(call: Reading, id: schemas.Named) -> Response:
     """The steps of the evaluation, with the feedback groups, as data and as text."""
     return await look(call, lambda: call.service.explain(id))
 
@@ -123,7 +123,11 @@ async def explain_model(call: Reading, id: str) -> Response:
     tags=["models"],
 )
 async def model_graph(
-    call: Reading, id: str, nodes: bool = False, around: schemas.Around = None, depth: schemas.Depth = 1
+    call: Reading,
+    id: schemas.Named,
+    nodes: bool = False,
+    around: schemas.Around = None,
+    depth: schemas.Depth = 1,
 ) -> Response:
     """Components and flows, or with `nodes` the nodes and what they read, placed for a picture."""
     return await look(call, lambda: call.service.graph(id, nodes=nodes, around=around, depth=depth))
@@ -140,7 +144,7 @@ def list_templates(call: Reading) -> Response:
 @router.get(
     "/templates/{id}", responses=schemas.ok(schemas.Template), summary="One template", tags=["templates"]
 )
-def show_template(call: Reading, id: str) -> Response:
+def show_template(call: Reading, id: schemas.Named) -> Response:
     """A template, with parameters, scenarios and the layers of the model that its defaults give."""
     return answer(call.request, call.service.template(id))
 
@@ -154,7 +158,7 @@ def show_template(call: Reading, id: str) -> Response:
 )
 @attended
 @takes("fields")
-def fill_template(call: Writing, id: str, wanted: schemas.Fill) -> Response:
+def fill_template(call: Writing, id: schemas.Named, wanted: schemas.Fill) -> Response:
     """A model artifact from a template with these parameters; what is not given has its default."""
     return _created(call, call.service.create_model(id, **wanted.to_service()))
 

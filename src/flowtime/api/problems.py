@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from flowtime.api.responses import asked, unheld
 from flowtime.errors import (
     CODES,
     Diagnostic,
@@ -193,15 +194,15 @@ def _refused(request: Request, error: Exception) -> Response:
     known: FlowtimeError
     if error.status_code == 404:
         known = NotFound(
-            "FT820", f"there is no address {path}", hint=f"{action('start')} leads to all that there is"
+            "FT820", f"there is no address {unheld(path)}", hint=f"{action('start')} leads to all that there is"
         )
     elif error.status_code == 405:
         # The framework names the methods of the first function at the address alone.
         allowed = ", ".join(request.app.state.doors.methods(path.removeprefix(root)))
-        known = InvalidInput("FT821", f"{path} takes no {request.method}", hint=f"allowed: {allowed}")
+        known = InvalidInput("FT821", f"{unheld(path)} takes no {request.method}", hint=f"allowed: {allowed}")
     else:
         code = "FT825" if error.status_code == 416 else "FT822"
-        known = InvalidInput(code, f"{request.method} {path}: {error.detail}")
+        known = InvalidInput(code, f"{request.method} {unheld(path)}: {error.detail}")
     response = respond(known, request)
     response.headers.update(error.headers or {})
     if error.status_code == 405:
@@ -218,6 +219,6 @@ def _gone(_: Request, error: Exception) -> Response:
 def defect(request: Request, error: Exception) -> Response:
     """The response to a request in which flowtime itself failed."""
     # The server logs the traceback; the caller gets nothing that could tell of the inside.
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    _log.error("%s %s failed", request.method, asked(request.scope), exc_info=error)
     hint = "the server's log has the details; please report it"
     return respond(InternalError("FT900", type(error).__name__, hint=hint), request)

@@ -12,6 +12,19 @@ from fastapi import Request, Response
 
 JSON = dict[str, Any]
 
+SLASH = "\x1f"
+"""Stands for a slash inside a name while an address is looked up; names have no control characters."""
+
+
+def unheld(text: str) -> str:
+    """A part of an address with its slashes, as the name that it is."""
+    return text.replace(SLASH, "/")
+
+
+def asked(scope: Mapping[str, Any]) -> str:
+    """The path of a request, quoted as in an address."""
+    return quote(scope["path"], safe="/@:").replace(quote(SLASH), "%2F")
+
 
 def answer(
     request: Request,
@@ -69,7 +82,7 @@ def linked(request: Request, shown: JSON) -> JSON:
     """What the service shows of an artifact, with links in place of paths on the server's disk."""
     if "files" not in shown:
         return shown
-    place = address(request, _versioned(shown))
+    place = address(request, versioned(shown))
     # A list names files by role, a catalog by name; both end in the name.
     links = {
         role: f"{place}/files/{quote(str(path).rpartition('/')[2])}" for role, path in shown["files"].items()
@@ -77,7 +90,8 @@ def linked(request: Request, shown: JSON) -> JSON:
     return {key: value for key, value in shown.items() if key != "folder"} | {"files": links}
 
 
-def _versioned(shown: JSON) -> str:
+def versioned(shown: JSON) -> str:
+    """The full id of what is shown, with the version where it is a model."""
     version = shown.get("model_version")
     return f"{shown['id']}@v{version}" if shown["kind"] == "model" and version else str(shown["id"])
 
@@ -87,7 +101,7 @@ def paging(request: Request, total: int, page: int, size: int) -> str:
     last = max(1, -(-total // size))
     pages = {"first": 1, "prev": page - 1, "next": page + 1, "last": last}
     query = [(name, value) for name, value in request.query_params.multi_items() if name != "page"]
-    here = f"{base(request)}{request.url.path.removeprefix(base(request))}"
+    here = f"{base(request)}{asked(request.scope).removeprefix(base(request))}"
     return ", ".join(
         f'<{here}?{urlencode([*query, ("page", number)])}>; rel="{name}"'
         for name, number in pages.items()

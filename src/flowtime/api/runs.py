@@ -68,7 +68,7 @@ async def make_run(call: Writing, wanted: schemas.Run) -> Response:
 )
 async def series(
     call: Reading,
-    id: str,
+    id: schemas.Named,
     component: Annotated[list[str], Query(description="Of these components only; repeatable")] = [],  # noqa: B006
     measure: Annotated[list[str], Query(description="Of these measures only; repeatable")] = [],  # noqa: B006
     index: Annotated[
@@ -108,7 +108,11 @@ async def _charted(call: Call, make: Callable[[], Any]) -> Response:
     tags=["runs"],
 )
 async def graph(
-    call: Reading, id: str, nodes: bool = False, around: schemas.Around = None, depth: schemas.Depth = 1
+    call: Reading,
+    id: schemas.Named,
+    nodes: bool = False,
+    around: schemas.Around = None,
+    depth: schemas.Depth = 1,
 ) -> Response:
     """The components and flows of its model, or with `nodes` the nodes and what they read, placed for a
     picture, each with the places of its series in the catalog.
@@ -128,7 +132,7 @@ async def graph(
     summary="Export telemetry",
     tags=["exports"],
 )
-async def export(call: Reading, id: str, format: str, embed_metadata: bool = False) -> Response:
+async def export(call: Reading, id: schemas.Named, format: str, embed_metadata: bool = False) -> Response:
     """The series as a file: gold (csv), ndjson, parquet, bundle or xlsx. It has the digest of the series as
     its ETag, and names its metadata in a Link with rel="describedby" where that is not inside.
     """
@@ -147,7 +151,7 @@ async def export(call: Reading, id: str, format: str, embed_metadata: bool = Fal
     summary="The metadata beside an export of telemetry",
     tags=["exports"],
 )
-async def export_metadata(call: Reading, id: str, format: str) -> Response:
+async def export_metadata(call: Reading, id: schemas.Named, format: str) -> Response:
     """What stands beside an exported CSV or NDJSON file: enough to bring the model back with it."""
     return await look(call, lambda: call.service.export_metadata(id, format))
 

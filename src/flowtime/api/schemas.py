@@ -11,11 +11,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from flowtime.api import problems
+from flowtime.api.responses import unheld
 from flowtime.errors import InvalidInput
 
+Named = Annotated[str, AfterValidator(unheld)]
+"""A part of an address that names something, with the slashes in it."""
 Kind = Literal["model", "run", "telemetry"]
 Visibility = Literal["private", "team", "public"]
 Around = Annotated[str | None, Query(description="Only what lies around this component or node")]

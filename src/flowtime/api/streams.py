@@ -9,6 +9,7 @@ import anyio
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from flowtime.api.responses import asked
 from flowtime.errors import FlowtimeError
 
 _log = logging.getLogger("flowtime.api")
@@ -61,7 +62,7 @@ class Stream(Response):
         if failed is not None and not began:
             raise failed
         if failed is not None:
-            _log.error("%s broke off: %s", scope["path"], failed)
+            _log.error("%s broke off: %s", asked(scope), failed)
         elif ended:
             if not began:
                 await push(b"")

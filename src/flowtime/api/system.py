@@ -81,12 +81,12 @@ def list_jobs(call: Reading) -> Response:
 
 
 @router.get("/v1/jobs/{id}", responses=schemas.ok(schemas.Job), summary="One job", tags=["jobs"])
-def show_job(call: Reading, id: str) -> Response:
+def show_job(call: Reading, id: schemas.Named) -> Response:
     """How far a job is; when it is done its result, when it failed its error."""
     return answer(call.request, call.server.jobs.get(id, call.oversees, face_of(call.request)))
 
 
 @router.delete("/v1/jobs/{id}", responses=schemas.ok(schemas.Job), summary="Cancel a job", tags=["jobs"])
-def cancel_job(call: Writing, id: str) -> Response:
+def cancel_job(call: Writing, id: schemas.Named) -> Response:
     """Asks a job to stop at its next step; nothing of it is kept then."""
     return answer(call.request, call.server.jobs.cancel(id, call.oversees, face_of(call.request)))

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 4000
 MAX_TAG = 100
 MAX_TAGS = 100
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Mn", "Me")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def normal(text: str) -> str:
+    """The one spelling of a name, owner, team or tag: composed (NFC), without space around it.
+
+    Two keyboards may write the same letter as one character or as a letter and an accent.
+    """
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def name_rule(text: object, limit: int = MAX_NAME) -> str | None:
     """What a name, owner or team takes, to be read after its key; None where `text` is one."""
-    if isinstance(text, str) and text.strip() and len(text) <= limit and not _CONTROL.search(text):
+    if (
+        isinstance(text, str)
+        and len(text) <= limit
+        and text.strip() not in (".", "..")
+        and any(unicodedata.category(letter) not in _UNSEEN for letter in text)
+        and not _CONTROL.search(text)
+    ):
         return None
-    return f"takes 1 to {limit} characters, not all of them blank, without control characters"
+    return f"takes 1 to {limit} characters, not all of them blank, without control characters, not . or .."
 
 
 def description_rule(text: object) -> str | None:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from flowtime.analysis.compare import compare
 from flowtime.analysis.difference import difference
 from flowtime.core.canonical import JSON
+from flowtime.core.labels import normal
 from flowtime.errors import InvalidInput, NotFound
-from flowtime.loop.models import StoredModel, is_file
+from flowtime.loop.models import StoredModel
 from flowtime.loop.series import read_series
 from flowtime.registry import Registry
-from flowtime.registry.artifacts import split_version
 from flowtime.registry.document import a_kind
 from flowtime.wording import action
 
 _SERIES = ("run", "telemetry")
 
 
-def comparable(registry: Registry, baseline: str, comparison: str) -> Literal["model", "series"]:
-    """Whether two references mean models, or artifacts with series.
+def comparable(
+    registry: Registry, baseline: str, comparison: str, is_file: Callable[[str], bool]
+) -> Literal["model", "series"]:
+    """Whether two references mean models, or artifacts with series. `is_file` tells which mean model files.
 
     A name that a model and a run share means whichever fits the other reference. Raises NotFound FT501,
     InvalidInput FT503 and, where one means a model and the other series, FT809.
     """
-    kinds = [_kind(registry, reference) for reference in (baseline, comparison)]
+    kinds = [
+        "model" if is_file(reference) else str(registry.catalog(registry.resolve(reference))["kind"])
+        for reference in (baseline, comparison)
+    ]
     if kinds[0] == kinds[1]:
         return "model" if kinds[0] == "model" else "series"
     if "model" not in kinds or all(_has_series(registry, reference) for reference in (baseline, comparison)):
@@ -36,20 +42,13 @@ def comparable(registry: Registry, baseline: str, comparison: str) -> Literal["m
     )
 
 
-def _kind(registry: Registry, reference: str) -> str:
-    if is_file(reference) or split_version(reference)[1] is not None:
-        return "model"
-    kind: str = registry.catalog(registry.resolve(reference))["kind"]
-    return kind
-
-
 def _has_series(registry: Registry, reference: str) -> bool:
     """Whether a run or telemetry has exactly this id or name."""
     try:
         id = registry.resolve(reference, _SERIES)
     except (NotFound, InvalidInput):
         return False
-    return reference in (id, registry.catalog(id)["name"])
+    return reference == id or normal(reference) == normal(registry.catalog(id)["name"])
 
 
 def compare_series(registry: Registry, baseline: str, comparison: str, threshold: float | None) -> JSON:
@@ -69,7 +68,7 @@ def compare_models(
     """
     result = difference(baseline.model, comparison.model)
     names = [
-        reference if is_file(reference) else f"{stored.id}@v{stored.version}"
+        reference if stored.id is None else f"{stored.id}@v{stored.version}"
         for reference, stored in zip(references, (baseline, comparison), strict=True)
     ]
     return {

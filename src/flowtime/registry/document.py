@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
-from flowtime.core.labels import MAX_NAME, MAX_TAGS, description_rule, name_rule, tag_rule
+from flowtime.core.labels import MAX_NAME, MAX_TAGS, description_rule, name_rule, normal, tag_rule
 from flowtime.errors import InvalidInput
 
 JSON = dict[str, Any]
@@ -143,6 +143,15 @@ def check(document: Mapping[str, Any]) -> None:
         _hold("tag", tag, tag_rule)
 
 
+def normalise(fields: JSON) -> None:
+    """Gives a name, owner, team and tags that were checked their one spelling."""
+    for field in ("name", "owner", "team"):
+        if isinstance(fields.get(field), str):
+            fields[field] = normal(fields[field])
+    if "tags" in fields:
+        fields["tags"] = list(dict.fromkeys(map(normal, fields["tags"] or ())))
+
+
 def _hold(what: str, text: object, rule: Callable[[object], str | None]) -> None:
     if (takes := rule(text)) is not None:
         raise InvalidInput("FT508", f"{what} {str(text)[:MAX_NAME]!r} is not allowed", hint=f"it {takes}")
@@ -251,15 +260,15 @@ def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
         id=id,
         kind=KINDS[folder],
         version=version,
-        name=catalog["name"],
+        name=normal(catalog["name"]),
         created=microseconds(datetime.fromisoformat(catalog["created_utc"])),
         created_utc=catalog["created_utc"],
-        owner=_text(catalog, "owner"),
-        team=_text(catalog, "team"),
+        owner=normal(_text(catalog, "owner")),
+        team=normal(_text(catalog, "team")),
         visibility=_text(catalog, "visibility") or "private",
         description=_text(catalog, "description"),
         star=catalog.get("star") is True,
-        tags=tuple(dict.fromkeys(catalog.get("tags") or ())),
+        tags=tuple(dict.fromkeys(map(normal, catalog.get("tags") or ()))),
         files=(CATALOG, *(str(content["name"]) for content in catalog.get("contents") or ())),
         digest=_text(data, "digest") or None,
         model_hash=_text(catalog, "model_hash") or None,

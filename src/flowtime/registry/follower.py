@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from flowtime.errors import NotFound, did_you_mean
-from flowtime.registry.artifacts import LOG, MARKER, Artifacts, Line, read_line
+from flowtime.errors import InvalidInput, NotFound, did_you_mean
+from flowtime.registry.artifacts import LOG, MARKER, Artifacts, Line, read_line, split_version
 from flowtime.registry.document import FOLDERS, KINDS, Entry, Problem
 from flowtime.registry.index import DamagedIndex, Index, Pending, State
 from flowtime.registry.reader import Reader
@@ -27,6 +28,8 @@ _PATIENCE = 60.0
 """Seconds for which a change that was announced and not reported as done is looked for."""
 _RECENT = 200
 """Lines at the end of the log among which a change may still be under way."""
+
+_LIKE_AN_ID = re.compile(r"_[0-9a-f]{4,}$")
 
 _T = TypeVar("_T")
 
@@ -72,6 +75,18 @@ class Follower:
     def unknown(self, reference: str) -> NotFound:
         """The error that no artifact is meant by `reference`, with the nearest name or id there is."""
         return unknown(reference, self.ask(lambda view: suggestions(view, tuple(FOLDERS))))
+
+    def hold_name(self, name: str, id: str = "") -> None:
+        """Raises InvalidInput (FT508) where the name is the id of an artifact other than `id`, or names a
+        version of one: it would always mean that.
+        """
+        base = split_version(name)[0]
+        if name != id and _LIKE_AN_ID.search(base) and self.ask(lambda view: view.get(base)) is not None:
+            raise InvalidInput(
+                "FT508",
+                f'name "{name}" is not allowed',
+                hint=f'"{base}" is the id of an artifact; choose another',
+            )
 
     def problems(self) -> list[Problem]:
         """What in storage the index could not take in, looked at again, and why."""

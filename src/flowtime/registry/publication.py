@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from flowtime.core.labels import normal
 from flowtime.errors import InvalidInput, NotFound, Unavailable
 from flowtime.registry import document as documents
 from flowtime.registry.artifacts import Artifacts, artifact_of
@@ -55,6 +56,8 @@ class Staging:
         if self._reader is not None and self._reader.teams:
             document["team"] = document.get("team") or self._reader.teams[0]
         documents.check(document)
+        documents.normalise(document)
+        self._follower.hold_name(document["name"])
         document["created_utc"] = document.get("created_utc") or self._artifacts.timestamp()
         if update is not None:
             return self._publish_version(document, update)
@@ -70,6 +73,7 @@ class Staging:
         """
         document = catalog.to_json()
         documents.check(document)
+        documents.normalise(document)
         if self._reader is not None and not self._reader.admin:
             # That an id is taken would tell of an artifact that the reader may not know of.
             documents.check_id(id)
@@ -157,7 +161,9 @@ class Staging:
             there = self._artifacts.catalog(f"models/{id}/v1")
         except (NotFound, Unavailable):
             return None
-        same = all(there.get(field) == document[field] for field in ("name", "model_hash"))
+        same = there.get("model_hash") == document["model_hash"] and (
+            normal(str(there.get("name"))) == document["name"]
+        )
         return there if same and (self._reader is None or self._reader.may_read(there)) else None
 
     def _is_readable(self, id: str) -> bool:

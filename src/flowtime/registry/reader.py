@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flowtime.core.labels import normal
 from flowtime.errors import Denied
 
 _OWNERS = frozenset({"owner", "team", "visibility"})
@@ -25,14 +26,19 @@ class Reader:
     teams: tuple[str, ...] = ()
     admin: bool = False
 
+    def __post_init__(self) -> None:
+        """Gives the names their one spelling."""
+        object.__setattr__(self, "user", normal(self.user))
+        object.__setattr__(self, "teams", tuple(map(normal, self.teams)))
+
     def may_read(self, catalog: Mapping[str, Any]) -> bool:
         """Whether this reader may read the artifact with this catalog."""
         visibility = catalog.get("visibility")
         return (
             self.admin
             or visibility == "public"
-            or bool(self.user and catalog.get("owner") == self.user)
-            or (visibility == "team" and catalog.get("team") in self.teams)
+            or self._made(catalog)
+            or (visibility == "team" and _spelled(catalog, "team") in self.teams)
         )
 
     def may_change(self, catalog: Mapping[str, Any]) -> bool:
@@ -40,12 +46,15 @@ class Reader:
         visibility is `team`.
         """
         return self.owns(catalog) or (
-            catalog.get("visibility") == "team" and catalog.get("team") in self.teams
+            catalog.get("visibility") == "team" and _spelled(catalog, "team") in self.teams
         )
 
     def owns(self, catalog: Mapping[str, Any]) -> bool:
         """Whether the artifact is this reader's own, as every one is an admin's."""
-        return self.admin or bool(self.user and catalog.get("owner") == self.user)
+        return self.admin or self._made(catalog)
+
+    def _made(self, catalog: Mapping[str, Any]) -> bool:
+        return bool(self.user and _spelled(catalog, "owner") == self.user)
 
     def hold(self, id: str, catalog: Mapping[str, Any], fields: Iterable[str] = ()) -> None:
         """Raises Denied (FT829) where this reader may not change these fields of the artifact, or the whole
@@ -64,3 +73,9 @@ class Reader:
                 f'{", ".join(kept)} of "{id}" cannot be changed by {self.user}',
                 hint=f"{catalog.get('owner')}, its owner, or an admin may",
             )
+
+
+def _spelled(catalog: Mapping[str, Any], field: str) -> str | None:
+    """A name of the catalog in its one spelling; None where it has none."""
+    text = catalog.get(field)
+    return normal(text) if isinstance(text, str) else None

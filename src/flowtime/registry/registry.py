@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
+from flowtime.core.labels import normal
 from flowtime.errors import Conflict, Denied, InvalidInput, NotFound, did_you_mean
 from flowtime.registry import document as documents
 from flowtime.registry.artifacts import FORMAT, OURS, TRASH, Artifacts, artifact_of, split_version, versioned
@@ -144,17 +145,17 @@ class Registry:
 
     def resolve(self, reference: str, kinds: Sequence[str] = tuple(FOLDERS)) -> str:
         """The id that a person means: a full id; else the newest artifact of one of the kinds with exactly
-        this name; else the one id that begins so. `@v2` after it keeps to that version of a model.
+        this name; else the one id that begins so. `@v2` after one of these keeps to that version of a model,
+        where nothing has exactly this name.
 
         Raises NotFound (FT501) with a suggestion, InvalidInput (FT503) with the candidates where several
         ids begin so, InvalidInput (FT507) where the id or name is of another kind, Unavailable (FT510) where
         its catalog cannot be read.
         """
-        base, version = split_version(reference)
         try:
-            id = self._follower.ask(lambda view: _resolve(view, base, kinds))
+            id, version = self._follower.ask(lambda view: _resolve(view, reference, kinds))
         except NotFound:
-            self._tell_why_not(base)
+            self._tell_why_not(split_version(reference)[0])
             raise
         if version is None:
             return id
@@ -168,6 +169,10 @@ class Registry:
                 else "only models have versions",
             )
         return f"{id}@v{version}"
+
+    def is_named(self, name: str) -> bool:
+        """Whether an artifact has exactly this name."""
+        return self._follower.ask(lambda view: view.named(name, tuple(FOLDERS))) is not None
 
     def find_digest(self, digest: str) -> str | None:
         """The id of the newest run, or else telemetry, whose table has this digest."""
@@ -258,13 +263,20 @@ class Registry:
                 hint=f"can be changed: {', '.join(_EDITABLE)}",
             )
         self._hold(id, fields)
-        added, removed = tuple(add), frozenset(remove)
+        documents.check(fields)
+        documents.normalise(fields)
+        if "name" in fields:
+            self._follower.hold_name(fields["name"], id)
+        added, removed = tuple(add), frozenset(map(normal, remove))
 
         def change(catalog: JSON) -> None:
             catalog.update(fields)
             if added or removed:
-                kept = [tag for tag in catalog.get("tags") or [] if tag not in removed]
-                catalog["tags"] = list(dict.fromkeys([*kept, *added]))
+                kept = [tag for tag in catalog.get("tags") or [] if normal(tag) not in removed]
+                tags: JSON = {"tags": [*kept, *added]}
+                documents.check(tags)
+                documents.normalise(tags)
+                catalog.update(tags)
 
         return self._change(id, "edit", change, seen)
 
@@ -522,7 +534,16 @@ def _by_origin(problems: Iterable[Problem]) -> dict[str, list[JSON]]:
     return origins
 
 
-def _resolve(view: View, reference: str, kinds: Sequence[str]) -> str:
+def _resolve(view: View, reference: str, kinds: Sequence[str]) -> tuple[str, int | None]:
+    """The id that is meant, and the version where one is named."""
+    base, version = split_version(reference)
+    # A version of an id is never anything else; a name may end as versions do.
+    if version is not None and view.get(base) is None and view.named(reference, tuple(FOLDERS)) is not None:
+        base, version = reference, None
+    return _one(view, base, kinds), version
+
+
+def _one(view: View, reference: str, kinds: Sequence[str]) -> str:
     row = view.get(reference)
     if row is not None and row["kind"] in kinds:
         return reference

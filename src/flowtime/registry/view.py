@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from flowtime.core.labels import normal
 from flowtime.registry.document import FOLDERS, JSON, microseconds
 from flowtime.registry.query import SORTS, Query
 from flowtime.registry.reader import Reader
@@ -140,7 +141,7 @@ class View:
 
 def _storable(value: Any) -> Any:
     """The value as it can be asked for: half of a surrogate pair is in no text that is stored."""
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+    return normal(value.encode(errors="backslashreplace").decode()) if isinstance(value, str) else value
 
 
 def _row(values: Sequence[Any]) -> JSON:

@@ -72,7 +72,7 @@ class Opened:
         """The model that a person means, as a StoredModel; a file becomes an artifact with `publish`."""
         from flowtime.loop import models
 
-        if not (self._takes_files and models.is_file(reference)):
+        if not self._is_file(reference):
             return models.read(self.registry, reference)
         path = Path(reference)
         text, model = models.read_file(path)
@@ -81,6 +81,14 @@ class Opened:
             return models.StoredModel(None, None, name, text, model)
         published = models.publish(self.registry, text, model, self._label(name))
         return models.StoredModel(published["id"], published["model_version"], published["name"], text, model)
+
+    def _is_file(self, reference: str) -> bool:
+        """Whether a model file is meant: one that is there, or that no artifact has the name of."""
+        from flowtime.loop import models
+
+        if not (self._takes_files and models.is_file(reference)):
+            return False
+        return Path(reference).exists() or not self.registry.is_named(reference)
 
     def _label(self, name: str, update: str | None = None, **given: Any) -> Any:
         """What a new artifact is labelled with: what was given, else the settings. The next version of the

@@ -247,7 +247,7 @@ class Series(Models):
         run with the id `run_id` exists afterwards only where it was `kept`.
         `progress` is told of the steps done and of all.
         """
-        from flowtime.loop import models, verify
+        from flowtime.loop import verify
 
         stored = self._model(model, publish=keep)
         label = self._label(f"{stored.name}_loop")
@@ -257,7 +257,7 @@ class Series(Models):
                 report = verify.test_loop(
                     registry, stored, label, formats, seed, Path(scratch), samples, progress
                 )
-        if not models.is_file(model) or keep:
+        if stored.id is not None:
             self._record(f"{stored.id}@v{stored.version}", report)
         return {"model_id": report["model_id"], "run_id": report["run_id"], "kept": keep} | report
 
@@ -277,7 +277,7 @@ class Series(Models):
         """
         from flowtime.loop.comparison import comparable, compare_models, compare_series
 
-        kind = comparable(self.registry, baseline, comparison)
+        kind = comparable(self.registry, baseline, comparison, self._is_file)
         if kind == "model":
             models = (self._model(baseline), self._model(comparison))
             return compare_models(*models, (baseline, comparison), threshold)

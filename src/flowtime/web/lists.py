@@ -82,7 +82,7 @@ def artifacts(
     )
 
 
-@router.get("/artifacts/deletion")
+@router.get("/deletion")
 @attended
 def deletion(call: Reading, id: Annotated[list[str], Query()]) -> Response:
     """What a deletion of these artifacts would take, and what was made from them."""

@@ -10,7 +10,7 @@ from starlette.datastructures import FormData
 
 from flowtime.api.doors import takes
 from flowtime.api.jobs import Tell
-from flowtime.api.schemas import words
+from flowtime.api.schemas import Named, words
 from flowtime.api.server import Call, Reading, Writing
 from flowtime.api.work import attend, attended
 from flowtime.errors import InvalidInput
@@ -31,21 +31,21 @@ def templates(call: Reading) -> Response:
 
 
 @router.get("/templates/{id}")
-def template(call: Reading, id: str, scenario: str = "") -> Response:
+def template(call: Reading, id: Named, scenario: str = "") -> Response:
     """The form of a template, with the values of a scenario where the address names one."""
     return _form(call, call.service.template(id), scenario, {}, {})
 
 
 @router.get("/templates/{id}/preview.svg")
 @attended
-def template_preview(call: Reading, id: str) -> Response:
+def template_preview(call: Reading, id: Named) -> Response:
     """The picture of the model that a template's defaults give."""
     return picture(call.service.template_preview(id))
 
 
 @router.post("/templates/{id}/check")
 @takes("fields")
-async def check_template(call: Reading, id: str) -> Response:
+async def check_template(call: Reading, id: Named) -> Response:
     """What is wrong with the values in the form so far: the fields that changed, and a word about all."""
     form = await call.request.form()
 
@@ -66,7 +66,7 @@ async def check_template(call: Reading, id: str) -> Response:
 
 @router.post("/templates/{id}")
 @takes("fields")
-async def fill_template(call: Writing, id: str) -> Response:
+async def fill_template(call: Writing, id: Named) -> Response:
     """Makes the model, and runs it where that was asked for; shows what came of it."""
     form = await call.request.form()
 
@@ -94,7 +94,7 @@ async def fill_template(call: Writing, id: str) -> Response:
 @router.post("/artifacts/{id}/run")
 async def run_model(
     call: Writing,
-    id: str,
+    id: Named,
     name: Annotated[str, Form()] = "",
     tags: Annotated[str, Form()] = "",
     seed: Annotated[str, Form()] = "",

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from flowtime.api.responses import linked
+from flowtime.api.schemas import Named
 from flowtime.api.server import Reading, server_of
 from flowtime.api.work import attended
 from flowtime.errors import CODES, NotFound
@@ -66,7 +67,7 @@ def login(request: Request, next_: Annotated[str, Query(alias="next")] = "", err
 
 @router.get("/artifacts/{id}")
 @attended
-def artifact(call: Reading, id: str) -> Response:
+def artifact(call: Reading, id: Named) -> Response:
     """The page of an artifact, by its kind."""
     shown = linked(call.request, call.service.show(id))
     show = viewing.PAGES[shown["kind"]]
@@ -75,7 +76,7 @@ def artifact(call: Reading, id: str) -> Response:
 
 @router.get("/artifacts/{id}/preview.svg")
 @attended
-def preview(call: Reading, id: str) -> Response:
+def preview(call: Reading, id: Named) -> Response:
     """The picture of an artifact's model, for cards; an empty one where there is no model."""
     try:
         return picture(call.service.preview(id))

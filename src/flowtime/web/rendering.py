@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from flowtime import texts
-from flowtime.api.responses import base
+from flowtime.api.responses import asked, base
 from flowtime.api.server import Call, server_of
 from flowtime.version import __version__
 from flowtime.web.assets import fingerprint
@@ -78,7 +78,7 @@ def address(request: Request, path: str, /, **query: Any) -> str:
 def _shared(request: Request, call: Call | None) -> dict[str, Any]:
     """What every template is given."""
     root = base(request)
-    path = request.url.path.removeprefix(root)
+    path = asked(request.scope).removeprefix(root)
     theme = request.cookies.get("flowtime-theme")
 
     def url(path: str, /, **query: Any) -> str:

@@ -17,6 +17,7 @@ from fastapi import APIRouter, Query, Response
 from flowtime.api.doors import takes
 from flowtime.api.models import text_in
 from flowtime.api.responses import answer
+from flowtime.api.schemas import Named
 from flowtime.api.server import Call, Reading
 from flowtime.api.work import attend, attended
 from flowtime.errors import InvalidInput, NotFound
@@ -109,7 +110,7 @@ def _place_of(shown: JSON) -> str:
 @attended
 def series_table(
     call: Reading,
-    id: str,
+    id: Named,
     index: Annotated[list[int], Query()] = [],  # noqa: B006
     from_: Annotated[int, Query(alias="from", ge=0)] = 0,
     to: Annotated[int | None, Query(ge=1)] = None,
@@ -146,7 +147,7 @@ def model_page(call: Call, shown: JSON, frame: JSON) -> Response:
 
 @router.get("/artifacts/{id}/edit")
 @attended
-def edit_model(call: Reading, id: str) -> Response:
+def edit_model(call: Reading, id: Named) -> Response:
     """The text of a model, to be saved as its next version; raises NotFound (FT501)."""
     service = call.service
     shown = service.show(id)

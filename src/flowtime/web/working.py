@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from flowtime.api.schemas import Named
 from flowtime.api.server import Reading
 from flowtime.web.rendering import page
 from flowtime.wording import PAGE
@@ -32,7 +33,7 @@ def jobs(call: Reading) -> Response:
 
 
 @router.get("/jobs/{id}")
-def job(call: Reading, id: str, follow: str = "") -> Response:
+def job(call: Reading, id: Named, follow: str = "") -> Response:
     """One job: how far it is, what came of it. `follow` is where to go when it is done: the path of a page,
     or `result` for the artifact that it made.
     """

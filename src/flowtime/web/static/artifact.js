@@ -70,7 +70,7 @@ async function remove() {
   const box = dialog("delete-dialog");
   if (!box) return;
   try {
-    const answer = await fetch(`${root}/artifacts/deletion?id=${encodeURIComponent(id)}`);
+    const answer = await fetch(`${root}/deletion?id=${encodeURIComponent(id)}`);
     if (!answer.ok) throw new Error("It is not there any more; reload the page.");
     box.innerHTML = await answer.text();
   } catch (error) {

@@ -65,7 +65,7 @@ async function remove() {
   const dialog = /** @type {HTMLDialogElement} */ (document.getElementById("delete-dialog"));
   const query = new URLSearchParams(ids.map((id) => ["id", id]));
   try {
-    const answer = await fetch(`${root}/artifacts/deletion?${query}`);
+    const answer = await fetch(`${root}/deletion?${query}`);
     if (!answer.ok) throw new Error("The artifacts cannot be shown; reload the page.");
     dialog.innerHTML = await answer.text();
   } catch (error) {
