@@ -441,6 +441,11 @@ CODES: dict[str, Code] = {
     "FT512": Code(
         "unavailable", "index unavailable", "The index in the cache folder cannot be used; it can be deleted."
     ),
+    "FT513": Code(
+        "not_found",
+        "no registry",
+        "At the address of the registry there is none; nothing was published there.",
+    ),
     # FT6xx: storage
     "FT601": Code("not_found", "no such key", "The store holds nothing under this key."),
     "FT602": Code("invalid", "unsupported store", "The address names no kind of store that can be opened."),

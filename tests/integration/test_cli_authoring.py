@@ -227,7 +227,7 @@ def test_problems_of_the_filled_model_point_into_the_template(flowtime: Command,
 
     error = read(flowtime, "sim", "new", "--template", "tea-shop", code=2)["error"]
     assert [(p["line"], p["column"]) for p in error["errors"]] == [at('"MIN(30')]
-    assert read(flowtime, "list")["total"] == 0
+    assert read(flowtime, "list", code=3)["error"]["code"] == "FT513"
 
 
 def test_broken_templates_are_refused_with_their_positions(flowtime: Command, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def _print_page(page: dict[str, Any], what: str) -> None:
 )
 @click.option("--sort", type=click.Choice(tuple(SORTS)), default="created_desc", show_default=True)
 @click.option("--trash", is_flag=True, help="What was deleted and can be restored, without other filters.")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def list_command(
     service: Flowtime,
     as_json: bool,
@@ -183,7 +183,7 @@ def _narrowed(query: dict[str, Any], *spans: object) -> tuple[object, ...]:
     help="Words; each must begin a word of the artifact's texts.",
 )
 @filters
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def search_command(
     service: Flowtime, as_json: bool, last: datetime | None, since: datetime | None, **query: Any
 ) -> None:
@@ -198,7 +198,7 @@ def search_command(
 
 @click.command("show", epilog="Example: flowtime show baseline-v1")
 @reference
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def show_command(service: Flowtime, as_json: bool, ref: str) -> None:
     """Show one artifact, by id, name or the beginning of an id."""
     catalog = service.show(ref)
@@ -268,7 +268,7 @@ def measures_table(measures: list[dict[str, Any]]) -> str:
 )
 @click.argument("ref", metavar="ID")
 @click.argument("changes", nargs=-1, required=True, metavar="+TAG|-TAG...", type=click.UNPROCESSED)
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def tag_command(service: Flowtime, as_json: bool, ref: str, changes: tuple[str, ...]) -> None:
     """Add tags (+tag) to an artifact and remove others (-tag)."""
     for change in changes:
@@ -283,7 +283,7 @@ def tag_command(service: Flowtime, as_json: bool, ref: str, changes: tuple[str, 
 @click.command("star", epilog="Example: flowtime star baseline-v1")
 @reference
 @click.option("--off", is_flag=True, help="Take the star away.")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def star_command(service: Flowtime, as_json: bool, ref: str, off: bool) -> None:
     """Mark an artifact with a star."""
     _changed(service.edit(ref, star=not off), as_json, "no star" if off else "★")
@@ -296,7 +296,7 @@ def star_command(service: Flowtime, as_json: bool, ref: str, off: bool) -> None:
 @click.option("--owner", help="New owner.")
 @click.option("--team", help="The team that may read it where its visibility is team.")
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def edit_command(service: Flowtime, as_json: bool, ref: str, **changes: str | None) -> None:
     """Change an artifact's name, description, owner, team or visibility."""
     given = {key: value for key, value in changes.items() if value is not None}
@@ -319,7 +319,7 @@ def _changed(catalog: dict[str, Any], as_json: bool, what: str) -> None:
 @click.option("--id", "ref", cls=Operand, required=True, metavar="ID", help="The full id.")
 @click.option("--confirm", is_flag=True, help="Really delete; without it only what would go is said.")
 @click.option("--force", is_flag=True, help="Also when other artifacts were made from it.")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def delete_command(service: Flowtime, as_json: bool, ref: str, confirm: bool, force: bool) -> None:
     """Move an artifact to the trash."""
     report = service.delete(ref, confirm=confirm, force=force)
@@ -331,7 +331,7 @@ def delete_command(service: Flowtime, as_json: bool, ref: str, confirm: bool, fo
 
 @click.command("restore", epilog="Example: flowtime restore baseline-v1_91d0b76f")
 @click.option("--id", "ref", cls=Operand, required=True, metavar="ID", help="The full id.")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def restore_command(service: Flowtime, as_json: bool, ref: str) -> None:
     """Bring an artifact back from the trash."""
     _changed(service.restore(ref), as_json, "restored")
@@ -340,7 +340,7 @@ def restore_command(service: Flowtime, as_json: bool, ref: str) -> None:
 @click.command("purge", epilog="Example: flowtime purge --confirm")
 @click.option("--id", "ref", cls=Operand, metavar="ID", help="Only this one, by its full id.")
 @click.option("--confirm", is_flag=True, help="Really remove; this cannot be undone.")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def purge_command(service: Flowtime, as_json: bool, ref: str | None, confirm: bool) -> None:
     """Remove what is in the trash, all of it or one artifact, for good."""
     report = service.purge(ref, confirm=confirm)
@@ -357,7 +357,7 @@ def index_command() -> None:
 
 
 @index_command.command("rebuild", epilog="Example: flowtime index rebuild")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def rebuild_command(service: Flowtime, as_json: bool) -> None:
     """Rebuild the index from the catalogs in storage."""
     report = service.rebuild_index()
@@ -371,7 +371,7 @@ def rebuild_command(service: Flowtime, as_json: bool) -> None:
 
 
 @index_command.command("status", epilog="Example: flowtime index status")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def status_command(service: Flowtime, as_json: bool) -> None:
     """Say what the index holds, where it lies, and what in storage cannot be read."""
     status = service.index_status()
@@ -389,7 +389,7 @@ def status_command(service: Flowtime, as_json: bool) -> None:
 
 
 @index_command.command("verify", epilog="Example: flowtime index verify")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def verify_command(service: Flowtime, as_json: bool) -> None:
     """Read every artifact in full and say what is not as it was published; exit 10 where something is."""
     report = service.verify_index()

@@ -213,7 +213,7 @@ def _file_name(catalog: dict[str, Any]) -> str:
 @click.option(
     "--embed-metadata", "embed", is_flag=True, help="Write the metadata of a CSV into its first lines."
 )
-@registry_command("--artifacts")
+@registry_command("--artifacts", reads=True)
 def export_command(
     service: Flowtime, as_json: bool, ref: str, format_name: str | None, path: str, embed: bool
 ) -> None:

@@ -25,7 +25,7 @@ _PATIENCE = 3.0
 @click.command("open", epilog="Example: flowtime open --id baseline-v1 --print")
 @reference
 @click.option("--print", "only_print", is_flag=True, help="Only print the link; start and open nothing.")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", reads=True)
 def open_command(service: Flowtime, as_json: bool, ref: str, only_print: bool) -> None:
     """Open an artifact's page in the browser.
 

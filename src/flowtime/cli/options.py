@@ -22,8 +22,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def registry_command(*names: str) -> Callable[[F], Callable[..., Any]]:
-    """Adds the registry option under `names`, `--json` and `--debug`; the command gets a Flowtime first."""
+def registry_command(
+    *names: str, reads: bool = False, makes: bool = True
+) -> Callable[[F], Callable[..., Any]]:
+    """Adds the registry option under `names`, `--json` and `--debug`; the command gets a Flowtime first.
+
+    One that only `reads` ends at once where there is no registry. Where one that `makes` things has made the
+    registry as well, it says where.
+    """
 
     def decorate(function: F) -> Callable[..., Any]:
         @click.option(
@@ -39,7 +45,13 @@ def registry_command(*names: str) -> Callable[[F], Callable[..., Any]]:
         def run(*args: Any, artifacts: str | None, **values: Any) -> Any:
             service = Flowtime(load({"artifacts": artifacts}), render.reading())
             with words_of(service):
-                return function(service, *args, **values)
+                if reads:
+                    service.hold_existing()
+                new = makes and not service.exists()
+                result = function(service, *args, **values)
+                if new and service.exists():
+                    click.echo(f"new registry: {service.location}", err=True)
+                return result
 
         return run
 

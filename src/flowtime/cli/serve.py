@@ -44,7 +44,7 @@ from flowtime.service import Flowtime
 )
 @click.option("--workers", default=1, show_default=True, type=Count(1, 64), help="Processes.")
 @click.option("--access-log", is_flag=True, help="Write a line of JSON to stderr for every request.")
-@registry_command("--artifacts", "--out")
+@registry_command("--artifacts", "--out", makes=False)
 def serve_command(
     service: Flowtime,
     as_json: bool,
@@ -64,6 +64,11 @@ def serve_command(
             render.echo_json({"url": url})
         else:
             click.echo(f"flowtime is at {url}  (Ctrl-C stops it)")
+        if not service.exists():
+            click.echo(
+                f"there is no registry at {service.location} yet; the first model, run or import makes it",
+                err=True,
+            )
 
     # The web stack is imported for this command alone, not for a list of commands.
     serving = import_module("flowtime.api.serving")

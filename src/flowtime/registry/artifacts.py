@@ -95,6 +95,10 @@ class Artifacts:
             hint=hint,
         )
 
+    def exist(self) -> bool:
+        """Whether anything of a registry is in the store, also where a hand put it there."""
+        return self.store.size(MARKER) is not None or not OURS.isdisjoint(self.store.list("").folders)
+
     def found(self) -> None:
         """Gives the registry its UUID unless it has one."""
         if not self.registry_id():

@@ -107,6 +107,21 @@ class Registry:
         vars(other).update(_reader=reader, _follower=self._follower.seen_by(reader))
         return other
 
+    def exists(self) -> bool:
+        """Whether anything of a registry is at the address; the first publication makes one."""
+        return self.artifacts.exist()
+
+    def place(self) -> str | None:
+        """The address as a person finds it; None for a reader who may not read everything."""
+        return self.store.location("") if self._sees_all() else None
+
+    def hold_existing(self) -> None:
+        """Raises NotFound (FT513) where there is no registry at the address."""
+        if not self.exists():
+            where = f" at {place}" if (place := self.place()) else ""
+            hint = "the first model, run or import makes it; or name another address"
+            raise NotFound("FT513", f"there is no registry{where}", hint=hint)
+
     def close(self) -> None:
         """Lets go of the index; the registry may still be used."""
         self._follower.close()
@@ -140,7 +155,7 @@ class Registry:
         """What a list shows of the artifact with this full id; raises NotFound (FT501)."""
         row = self._follower.ask(lambda view: view.get(id))
         if row is None:
-            raise self._follower.unknown(id)
+            raise self._unknown(id)
         return self._item(row)
 
     def resolve(self, reference: str, kinds: Sequence[str] = tuple(FOLDERS)) -> str:
@@ -209,7 +224,7 @@ class Registry:
         """The versions of a model, ascending; raises NotFound (FT501)."""
         versions = self.artifacts.versions(f"models/{documents.check_id(id)}")
         if not versions or not self._is_readable(id):
-            raise self._follower.unknown(id)
+            raise self._unknown(id)
         return versions
 
     def lineage(self, id: str) -> JSON:
@@ -317,7 +332,7 @@ class Registry:
             with self.artifacts.changing(action, artifact_of(prefix), hint=False):
                 data = self.store.update(key, changed)
         except NotFound as error:
-            raise self._follower.unknown(id) from error
+            raise self._unknown(id) from error
         return self.artifacts.merged(prefix, self.artifacts.parse(key, data))
 
     # Deleting
@@ -330,7 +345,7 @@ class Registry:
         """
         path = self.artifacts.path(id)
         if path is None or not self._is_readable(id):
-            raise self._follower.unknown(id)
+            raise self._unknown(id)
         self._hold(id)
         dependants = self.dependants(id)
         if dependants and not force:
@@ -423,6 +438,7 @@ class Registry:
         return catalog if self._reader is None or self._reader.may_read(catalog) else None
 
     def _not_in_trash(self, id: str) -> NotFound:
+        self.hold_existing()
         ids = [item["id"] for item in self.trash()]
         hint = did_you_mean(id, ids) or f"{action('trash')} shows what is there"
         return NotFound("FT501", f'"{id}" is not in the trash', hint=hint)
@@ -453,7 +469,7 @@ class Registry:
         problems = self._follower.problems() if everything else []
         counts = self._follower.ask(View.counts)
         return {
-            "root": self.store.location("") if everything else None,
+            "root": self.place(),
             "registry": self.artifacts.registry_id() or None,
             "format": FORMAT,
             "index": str(self._index.path) if everything and self._index.path is not None else None,
@@ -484,9 +500,10 @@ class Registry:
         return self._sees_all() or self._follower.ask(lambda view: view.get(id)) is not None
 
     def _tell_why_not(self, id: str) -> None:
-        """Raises NotFound (FT501) where the artifact is in the trash, Unavailable (FT510) where its catalog
-        is there and cannot be read.
+        """Raises NotFound (FT501) where the artifact is in the trash, (FT513) where there is no registry,
+        Unavailable (FT510) where its catalog is there and cannot be read.
         """
+        self.hold_existing()
         if not documents.is_id(id):
             return
         if any(self._trashed(folder, id) is not None for folder in FOLDERS.values()):
@@ -496,6 +513,10 @@ class Registry:
             if problem.path == path:
                 raise self.artifacts.unreadable(path, problem.reason)
 
+    def _unknown(self, id: str) -> NotFound:
+        self.hold_existing()
+        return self._follower.unknown(id)
+
     def _prefix(self, id: str) -> str:
         prefix = self.artifacts.prefix(id)
         base = split_version(id)[0]
@@ -504,7 +525,7 @@ class Registry:
         if self._follower.ask(lambda view: view.get(base)) is not None and not self.artifacts.path(base):
             hint = f"restore them from a backup; {action('rebuild')} forgets it"
             raise NotFound("FT501", f'"{base}" is listed, but its files are gone', hint=hint)
-        raise self._follower.unknown(id)
+        raise self._unknown(id)
 
     def _file(self, id: str, name: str, get: Callable[[str], _T]) -> _T:
         prefix = self._prefix(id)
@@ -540,6 +561,8 @@ def _resolve(view: View, reference: str, kinds: Sequence[str]) -> tuple[str, int
     # A version of an id is never anything else; a name may end as versions do.
     if version is not None and view.get(base) is None and view.named(reference, tuple(FOLDERS)) is not None:
         base, version = reference, None
+    if version is not None and "model" in kinds:
+        kinds = ("model",)  # which alone has versions
     return _one(view, base, kinds), version
 
 

@@ -37,6 +37,25 @@ class Opened:
         """The address of the registry, one text for all ways to write it."""
         return self.registry.store.url
 
+    @property
+    def location(self) -> str:
+        """The address of the registry as a person finds it: a path or a URL."""
+        return self.registry.store.location("")
+
+    def exists(self) -> bool:
+        """Whether there is a registry at its address."""
+        return self.registry.exists()
+
+    def absent(self) -> str:
+        """The address where there is no registry yet; empty where there is one, or for a reader who may not
+        know of places.
+        """
+        return "" if self.exists() else self.registry.place() or ""
+
+    def hold_existing(self) -> None:
+        """Raises NotFound (FT513) where there is no registry at the address."""
+        self.registry.hold_existing()
+
     def at(self, root: str) -> Self:
         """The same use cases over another registry."""
         origins = {**self.settings.origins, "artifacts": "command line"}

@@ -44,6 +44,7 @@ def home(call: Reading) -> Response:
         "home.html",
         recent=found["artifacts"],
         total=found["total"],
+        absent="" if found["total"] else service.absent(),
         starred=service.find(size=6, starred=True)["artifacts"],
         # They are read from their files, which only a start without artifacts is worth.
         templates=[] if found["total"] else service.templates()[:6],

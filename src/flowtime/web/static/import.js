@@ -36,7 +36,7 @@ function take(files) {
   if (text && data) text.textContent = `${data.name}, ${size(data.size)}${metadata ? ", with its metadata" : ""}`;
   drop.classList.add("full");
   const name = /** @type {HTMLInputElement} */ (form.elements.namedItem("name"));
-  if (data && (!name.value || name.dataset.own === undefined)) name.value = data.name.replace(/\.[^.]*$/, "");
+  if (data && (!name.value || name.dataset.own === undefined)) name.value = data.name.replace(/\.[^.]*$/, "").replace(/_\d{4}-\d{2}-\d{2}_[0-9a-f]+$/, "-reimport");
   void check();
 }
 
