@@ -194,7 +194,9 @@ def _refused(request: Request, error: Exception) -> Response:
     known: FlowtimeError
     if error.status_code == 404:
         known = NotFound(
-            "FT820", f"there is no address {unheld(path)}", hint=f"{action('start')} leads to all that there is"
+            "FT820",
+            f"there is no address {unheld(path)}",
+            hint=f"{action('start')} leads to all that there is",
         )
     elif error.status_code == 405:
         # The framework names the methods of the first function at the address alone.
