@@ -255,12 +255,13 @@ class Item(_Response):
 
 
 class Page(_Response):
-    """A page of artifacts, and how many there are on all pages."""
+    """A page of artifacts, and how many there are on all pages; where there is none, perhaps a hint."""
 
     artifacts: list[Item]
     total: int
     page: int
     size: int
+    hint: str | None = None
 
 
 class Relative(_Response):

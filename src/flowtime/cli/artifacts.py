@@ -86,7 +86,7 @@ def filters(function: F) -> F:
 def _print_page(page: dict[str, Any], what: str) -> None:
     items = page["artifacts"]
     if not items:
-        click.echo(f"no artifacts{what}")
+        click.echo(f"no artifacts{what}" + (f"; {page['hint']}" if "hint" in page else ""))
         return
     rows = [
         (
@@ -110,7 +110,8 @@ def _print_page(page: dict[str, Any], what: str) -> None:
 @click.option(
     "--query",
     "text",
-    help="Words that begin a word of the name, description, tags, node ids, template or owner.",
+    help="Words that begin a word of the id, name, description, tags, node ids, template, owner or "
+    "parameters.",
 )
 @click.option("--sort", type=click.Choice(tuple(SORTS)), default="created_desc", show_default=True)
 @click.option("--trash", is_flag=True, help="What was deleted and can be restored, without other filters.")
@@ -187,7 +188,7 @@ def _narrowed(query: dict[str, Any], *spans: object) -> tuple[object, ...]:
 def search_command(
     service: Flowtime, as_json: bool, last: datetime | None, since: datetime | None, **query: Any
 ) -> None:
-    """Search names, descriptions, tags, node ids, templates and owners; best match first."""
+    """Search ids, names, descriptions, tags, node ids, templates, owners and parameters; best match first."""
     page = service.find(since=max(filter(None, (last, since)), default=None), ranked=True, **query)
     if as_json:
         render.echo_json(page)

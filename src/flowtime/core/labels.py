@@ -23,6 +23,19 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
+def searchable(text: str) -> str:
+    """The text as it is searched by words: a symbol, such as an emoji, is a word of its own, in letters."""
+    if text.isascii():
+        return text
+    letters = (f" u{ord(letter):x} " if _is_symbol(letter) else letter for letter in normal(text))
+    return "".join(letters)
+
+
+def _is_symbol(letter: str) -> bool:
+    # What Unicode did not have yet when this Python was made is most likely an emoji.
+    return letter > "\x7f" and unicodedata.category(letter) in ("So", "Sm", "Sc", "Sk", "Cn")
+
+
 def name_rule(text: object, limit: int = MAX_NAME) -> str | None:
     """What a name, owner or team takes, to be read after its key; None where `text` is one."""
     if (

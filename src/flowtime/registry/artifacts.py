@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,9 @@ LOG = ".log/changes"
 TRASH = ".trash"
 OURS = frozenset({MARKER, ".log", ".staging", TRASH, *FOLDERS.values()})
 """The names at the root that flowtime makes."""
+
+Stamp = tuple[str, str, str]
+"""Of a file or folder of an artifact: the artifact's path, the key, and its stamp in the store."""
 
 _LINE = re.compile(r"\S+ (will|did) \S+ ([a-z]+)/(\S+) ([0-9a-f]+) (-|[0-9]+)")
 _REFERENCE = re.compile(r"(.+)@v([1-9][0-9]{0,8})", re.DOTALL)
@@ -194,6 +197,20 @@ class Artifacts:
             elif self._anything(path):
                 read.append(Problem(path, f"it has no {CATALOG}, so it is no artifact", ours=False))
         return read
+
+    def stamps(self, paths: Iterable[str]) -> list[Stamp]:
+        """The stamps of the catalogs at the paths and of the folders of versions, where the store has any."""
+        if self.store.stamps(()) is None:
+            return []
+        keys: list[tuple[str, str]] = []
+        for path in filter(_is_path, paths):
+            if path.startswith("models/"):
+                numbers = self._numbers(self.store.list(path))
+                keys += [(path, path), *((path, f"{path}/v{number}/{CATALOG}") for number in numbers)]
+            else:
+                keys.append((path, f"{path}/{CATALOG}"))
+        found = self.store.stamps([key for _, key in keys]) or ()
+        return [(path, key, stamp) for (path, key), stamp in zip(keys, found, strict=True)]
 
     @staticmethod
     def _numbers(listing: Listing) -> list[int]:

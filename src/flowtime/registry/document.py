@@ -225,6 +225,7 @@ class Entry:
     parents: tuple[str, ...]
     nodes: str
     template: str
+    parameters: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +277,9 @@ def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
         parents=tuple(parents),
         nodes=" ".join(_node_ids(catalog)),
         template=_text(provenance, "template"),
+        parameters=" ".join(_parameters(provenance)),
     )
-    words = (*found.tags, *found.files, *found.parents, found.nodes, found.template)
+    words = (*found.tags, *found.files, *found.parents, found.nodes, found.template, found.parameters)
     texts = (found.name, found.created_utc, found.owner, found.team, found.visibility, found.description)
     digests = (found.digest or "", found.model_hash or "", found.inputs_hash or "")
     "".join((*words, *texts, *digests)).encode()  # raises on half of a surrogate pair
@@ -317,6 +319,14 @@ def _node_ids(catalog: JSON) -> Iterable[str]:
     ids += [node if isinstance(node, str) else _text(node, "id") for node in _list(drawn)]
     ids += [_text(measure, "component") for measure in _list(catalog.get("measures"))]
     return dict.fromkeys(ids)
+
+
+def _parameters(provenance: object) -> Iterable[str]:
+    """The parameters that a model was made with, each as `name=value`, where the value is a word."""
+    given = provenance.get("parameters") if isinstance(provenance, dict) else None
+    for name, value in given.items() if isinstance(given, dict) else ():
+        if isinstance(value, str | int | float):
+            yield f"{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
 def _list(value: object) -> list[object]:

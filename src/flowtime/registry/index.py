@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from flowtime.core.labels import searchable
 from flowtime.errors import Unavailable
+from flowtime.registry.artifacts import Stamp
 from flowtime.registry.document import KINDS, Entry, Problem
 from flowtime.registry.reader import Reader
 from flowtime.registry.view import View
 from flowtime.wanted import still_wanted
 
-VERSION = 2
+VERSION = 3
 """Version of the tables below; a file with any other is discarded."""
 
 _WAL_LIMIT = 32 * 1024 * 1024
@@ -86,12 +88,18 @@ CREATE TABLE problems (
   reason TEXT NOT NULL,
   ours INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE stamps (
+  path TEXT,
+  key TEXT,
+  stamp TEXT NOT NULL,
+  PRIMARY KEY (path, key)
+) STRICT, WITHOUT ROWID;
 CREATE VIRTUAL TABLE text USING fts5 (
-  name, description, tags, nodes, template, owner,
+  name, description, tags, nodes, template, owner, id, parameters,
   prefix = '2 3 4', tokenize = 'unicode61 remove_diacritics 2'
 );
 """
-_NAMES = ("state", "artifacts", "items", "tags", "lineage", "problems", "text")
+_NAMES = ("state", "artifacts", "items", "tags", "lineage", "problems", "stamps", "text")
 
 
 _Identity = tuple[int, int] | None
@@ -143,6 +151,7 @@ class Index:
         self.path = path
         self._turn = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._looked: tuple[str, str] | None = None
         self._identity: _Identity = None
         self._readers = _Readers()
 
@@ -217,6 +226,7 @@ class Index:
         gone: Iterable[str] = (),
         problems: Iterable[Problem] = (),
         *,
+        stamps: Iterable[Stamp] = (),
         after: State | None = None,
     ) -> bool:
         """Takes in what was read from storage and notes the state after it, in one transaction.
@@ -237,6 +247,7 @@ class Index:
             for entry in entries:
                 _drop(connection, entry.path)
                 _add(connection, entry)
+            connection.executemany("INSERT OR REPLACE INTO stamps VALUES (?, ?, ?)", stamps)
             if after is not None:
                 _set_state(connection, after)
         self._checkpoint()
@@ -256,6 +267,28 @@ class Index:
                 _under(folder),
             ).fetchall()
         return [Problem(path, reason, bool(ours)) for path, reason, ours in rows]
+
+    def stamps(self, limit: int) -> list[Stamp]:
+        """The stamps of what the index holds: all, or the next `limit` of them on a round over all."""
+        columns = "SELECT path, key, stamp FROM stamps"
+        with self._reading() as connection:
+            if self._looked is None:
+                [count] = connection.execute("SELECT count(*) FROM stamps").fetchone()
+                begin = int.from_bytes(os.urandom(4)) % count if count > limit else 0
+                self._looked = connection.execute(
+                    "SELECT path, key FROM stamps ORDER BY path, key LIMIT 1 OFFSET ?", (begin,)
+                ).fetchone() or ("", "")
+            found = connection.execute(
+                f"{columns} WHERE (path, key) > (?, ?) ORDER BY path, key LIMIT ?", (*self._looked, limit)
+            ).fetchall()
+            if len(found) < limit:
+                found += connection.execute(
+                    f"{columns} WHERE (path, key) <= (?, ?) ORDER BY path, key LIMIT ?",
+                    (*self._looked, limit - len(found)),
+                ).fetchall()
+        if len(found) == limit:
+            self._looked = found[-1][:2]
+        return found
 
     @contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:
@@ -457,6 +490,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _drop(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("DELETE FROM problems WHERE path = ?", (path,))
+    connection.execute("DELETE FROM stamps WHERE path = ?", (path,))
     folder, _, id = path.partition("/")
     row = connection.execute(
         "SELECT number FROM artifacts WHERE id = ? AND kind = ?", (id, KINDS[folder])
@@ -507,15 +541,23 @@ def _add(connection: sqlite3.Connection, entry: Entry) -> None:
         [(parent, entry.id, number) for parent in entry.parents],
     )
     connection.execute(
-        "INSERT INTO text (rowid, name, description, tags, nodes, template, owner) VALUES (?,?,?,?,?,?,?)",
+        "INSERT INTO text (rowid, name, description, tags, nodes, template, owner, id, parameters) "
+        "VALUES (?,?,?,?,?,?,?,?,?)",
         (
             number,
-            entry.name,
-            entry.description,
-            " ".join(entry.tags),
-            entry.nodes,
-            entry.template,
-            entry.owner,
+            *map(
+                searchable,
+                (
+                    entry.name,
+                    entry.description,
+                    " ".join(entry.tags),
+                    entry.nodes,
+                    entry.template,
+                    entry.owner,
+                    entry.id,
+                    entry.parameters,
+                ),
+            ),
         ),
     )
 

@@ -33,9 +33,10 @@ class Query:
     """Which artifacts, in which order, which page; all given conditions hold together.
 
     `kinds`: any of them, empty for all. `tags`: groups, of each of which an artifact has at least one
-    tag. `text`: words, each the beginning of a word in name, description, tags, node ids, template or
-    owner. `since` inclusive, `until` exclusive, both with a time zone. `ranked`: best match first
-    instead of `sort`, where there is a text. Raises InvalidInput (FT504) on anything else.
+    tag. `text`: words, each the beginning of a word in id, name, description, tags, node ids, template,
+    owner or parameters, or a parameter with its value (`workers=6`). `since` inclusive, `until` exclusive,
+    both with a time zone. `ranked`: best match first instead of `sort`, where there is a text. Raises
+    InvalidInput (FT504) on anything else.
     """
 
     kinds: tuple[str, ...] = ()
@@ -79,16 +80,20 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of artifacts, and how many there are on all pages."""
+    """One page of artifacts, and how many there are on all pages; a `hint` at what may have been meant where
+    there is none.
+    """
 
     artifacts: list[dict[str, Any]]
     total: int
     page: int
     size: int
+    hint: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The page as every face writes it."""
-        return {"artifacts": self.artifacts, "total": self.total, "page": self.page, "size": self.size}
+        """The page as every face writes it; with `hint` where there is one."""
+        told = {"artifacts": self.artifacts, "total": self.total, "page": self.page, "size": self.size}
+        return told if self.hint is None else {**told, "hint": self.hint}
 
 
 def moment(text: str, *, end: bool = False) -> datetime:

@@ -19,7 +19,7 @@ from flowtime.errors import Conflict, Denied, InvalidInput, NotFound, did_you_me
 from flowtime.registry import document as documents
 from flowtime.registry.artifacts import FORMAT, OURS, TRASH, Artifacts, artifact_of, split_version, versioned
 from flowtime.registry.document import CATALOG, FOLDERS, JSON, Kind, Problem, a_kind
-from flowtime.registry.follower import Follower, Progress, suggestions, unknown
+from flowtime.registry.follower import Follower, Progress, is_like_an_id, suggestions, unknown
 from flowtime.registry.index import Index
 from flowtime.registry.publication import Staging
 from flowtime.registry.query import Page, Query
@@ -148,8 +148,9 @@ class Registry:
 
     def find(self, query: Query) -> Page:
         """The artifacts that the query asks for, models with their newest version, and their exact number."""
-        rows, total = self._follower.ask(lambda view: view.find(query))
-        return Page([self._item(row) for row in rows], total, query.page, query.size)
+        rows, total = self._follower.ask(lambda view: view.find(query), closely=True)
+        hint = None if total else self._follower.ask(lambda view: view.nearest(query))
+        return Page([self._item(row) for row in rows], total, query.page, query.size, hint)
 
     def item(self, id: str) -> JSON:
         """What a list shows of the artifact with this full id; raises NotFound (FT501)."""
@@ -168,7 +169,9 @@ class Registry:
         its catalog cannot be read.
         """
         try:
-            id, version = self._follower.ask(lambda view: _resolve(view, reference, kinds))
+            id, version = self._follower.ask(
+                lambda view: _resolve(view, reference, kinds), closely=not is_like_an_id(reference)
+            )
         except NotFound:
             self._tell_why_not(split_version(reference)[0])
             raise

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from flowtime.core.labels import normal
+from flowtime.core.labels import normal, searchable
+from flowtime.errors import did_you_mean
 from flowtime.registry.document import FOLDERS, JSON, microseconds
 from flowtime.registry.query import SORTS, Query
 from flowtime.registry.reader import Reader
@@ -20,8 +22,12 @@ _COLUMNS = (
     "id, kind, name, created, owner, team, visibility, star, "
     "version, created_utc, description, tags, files, digest, model_hash, inputs_hash"
 )
-# Weights of name, description, tags, nodes, template and owner in the ranking.
-_RANK = "bm25(text, 10.0, 2.0, 5.0, 3.0, 2.0, 1.0)"
+# Weights of name, description, tags, nodes, template, owner, id and parameters in the ranking.
+_RANK = "bm25(text, 10.0, 2.0, 5.0, 3.0, 2.0, 1.0, 2.0, 2.0)"
+
+_VOCABULARY = 1_000
+"""Artifacts, the newest ones, among whose words one is looked for that was misspelt."""
+_WORD = re.compile(r"[^\W_]+")
 
 _Clause = tuple[str, list[Any]]
 """A condition of a statement, and its values."""
@@ -100,6 +106,33 @@ class View:
         )
         return [word for row in rows for word in row]
 
+    def nearest(self, query: Query) -> str | None:
+        """A hint at the tag, owner or word nearest to one of the query that nothing has."""
+        where, values = _all_of([self._readable])
+        newest = f"(SELECT a.* FROM artifacts AS a WHERE {where} ORDER BY created DESC LIMIT {_VOCABULARY})"
+
+        def known(statement: str) -> list[str]:
+            return [text for row in self._select(statement, values) for text in row if text]
+
+        asked = [tag for group in query.tags for tag in group]
+        tags = known(f"SELECT DISTINCT tag FROM {newest} AS a JOIN tags USING (number)") if asked else []
+        owners = known(f"SELECT DISTINCT owner FROM {newest}") if query.owner else []
+        texts = (
+            known(
+                "SELECT text.name, text.tags, nodes, template, text.owner, parameters "
+                f"FROM {newest} AS a JOIN text ON text.rowid = a.number"
+            )
+            if query.text
+            else []
+        )
+        words = {word: None for text in texts for word in (*text.split(), *_WORD.findall(text))}
+        hints = [
+            *(did_you_mean(tag, tags) for tag in asked if normal(tag) not in tags),
+            *(did_you_mean(owner, owners) for owner in [query.owner or ""] if normal(owner) not in owners),
+            *(did_you_mean(word, words) for word in (query.text or "").split() if not _begins(word, words)),
+        ]
+        return next(filter(None, hints), None)
+
     def ancestors(self, id: str) -> list[JSON]:
         """What the artifact was made from, and what that was made from, with the shortest distance.
 
@@ -137,6 +170,10 @@ class View:
             [*values, limit],
         )
         return [_row(row) for row in rows]
+
+
+def _begins(word: str, words: Iterable[str]) -> bool:
+    return any(known.casefold().startswith(word.casefold()) for known in words)
 
 
 def _storable(value: Any) -> Any:
@@ -270,9 +307,13 @@ def _matches(text: str) -> _Clause:
 
 
 def _match(text: str) -> str:
-    """The words of `text` in the search language of FTS5: all of them, each as a prefix."""
-    words = [word.replace('"', '""') for word in text.replace("\0", " ").split()]
-    found = " ".join(f'"{word}"*' for word in words if any(letter.isalnum() for letter in word))
+    """The words of `text` in the search language of FTS5: all of them, each as a prefix unless it sets a
+    parameter to a value.
+    """
+    words = [word.replace('"', '""') for word in searchable(text.replace("\0", " ")).split()]
+    found = " ".join(
+        f'"{word}"' + "*" * ("=" not in word) for word in words if any(letter.isalnum() for letter in word)
+    )
     return found or '""'
 
 

@@ -201,6 +201,11 @@ class LocalStore(Store):
             except _ABSENT:
                 return None
 
+    def stamps(self, keys: Sequence[str]) -> Sequence[str]:
+        now, root = time.time_ns(), str(self.root)
+        with translated(self.root):
+            return [_stamped(f"{root}/{key}", now) for key in keys]
+
     def stage(self) -> AbstractContextManager[Path]:
         return scratch(self._staging)
 
@@ -306,6 +311,17 @@ class LocalStore(Store):
             else:
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+def _stamped(path: str, now: int) -> str:
+    try:
+        found = os.stat(path)  # noqa: PTH116 (thousands of them are looked at for one list)
+    except _ABSENT:
+        return "absent"
+    # A copy keeps its time of modification where it is asked to, never that of the change of the file.
+    if abs(now - found.st_ctime_ns) < _SETTLE_NS:
+        return ""
+    return f"{found.st_ctime_ns}-{found.st_mtime_ns}-{found.st_ino}-{found.st_size}"
 
 
 @contextmanager

@@ -138,6 +138,14 @@ class Store(ABC):
         """
         return None
 
+    def stamps(self, keys: Sequence[str]) -> Sequence[str] | None:
+        """A text for each key, a file or a folder, that changes when it is written, by whomever; None where
+        that cannot be told at little cost.
+
+        A stamp is empty while the next change could bear the same one.
+        """
+        return None
+
     @abstractmethod
     def stage(self) -> AbstractContextManager[Path]:
         """An empty local folder for files to publish; gone when the block ends, however it ends.

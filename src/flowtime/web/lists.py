@@ -76,6 +76,7 @@ def artifacts(
         view=view if view in _VIEWS else "cards",
         items=found["artifacts"],
         total=found["total"],
+        hint=found.get("hint"),
         absent="" if found["total"] else call.service.absent(),
         number=page_number,
         pages=max(1, -(-found["total"] // _SIZE)),
