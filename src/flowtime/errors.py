@@ -530,6 +530,11 @@ CODES: dict[str, Code] = {
     "FT814": Code(
         "unavailable", "library not installed", "What was asked for takes a Python library that is not here."
     ),
+    "FT815": Code(
+        "invalid",
+        "nothing to judge",
+        "A threshold is for series that one of the two sides has, of runs or data.",
+    ),
     # FT82x to FT84x: requests over HTTP
     "FT820": Code("not_found", "no such address", "The server has nothing at this address."),
     "FT821": Code("invalid", "method not allowed", "The address is there, but not for this method."),

@@ -401,14 +401,24 @@ class Registry:
         return telemetry
 
     def compare(
-        self, baseline: Artifact | str, comparison: Artifact | str, threshold: float | None = None
+        self,
+        baseline: Artifact | str,
+        comparison: Artifact | str,
+        threshold: str | float | Iterable[str | float] | None = None,
+        *,
+        by: str | None = None,
+        allow_missing: bool = False,
     ) -> dict[str, Any]:
         """Two runs or telemetry series by series, or two models: the JSON of `flowtime compare --json`.
 
-        `threshold` is a ratio, such as 0.05, and sets `within_threshold`. Raises InvalidInput: FT801 where
-        the grids have nothing in common, FT809 where the kinds differ.
+        `threshold` sets `within_threshold`: a ratio such as 0.05 or "5%", "abs:5" in the unit of the series,
+        or several, also for some series as "web.*=10%". `by` is what each series is judged by: "bin" (the
+        bin that is furthest off), "mean" or "peak"; `allow_missing` leaves out what one side alone has.
+        Raises InvalidInput: FT801 where the grids have nothing in common, FT803 for a threshold that cannot
+        be read, FT809 where the kinds differ, FT815 for a pattern that matches no series.
         """
-        return self._service.compare(_reference(baseline), _reference(comparison), threshold)
+        sides = _reference(baseline), _reference(comparison)
+        return self._service.compare(*sides, threshold, by=by, allow_missing=allow_missing)
 
     def test_loop(
         self, model: Model | Artifact | str | Path, formats: str | Iterable[str] = "all"

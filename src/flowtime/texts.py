@@ -8,6 +8,8 @@ from typing import Any
 
 NONE = "–"
 """What stands where there is no value."""
+FROM_NOTHING = "from 0"
+"""What stands for a share of a baseline that is 0."""
 _FAR = 7 * 24 * 3600
 
 
@@ -45,6 +47,16 @@ def apart(found: Mapping[str, Any]) -> str:
     if found["missing_on_one_side"]:
         parts.append(f"{count(found['missing_on_one_side'], 'bin')} without a value on one side")
     return f"{' and '.join(parts)}, first at {found['first_time_bin']}"
+
+
+def change(value: float | None) -> str:
+    """A change as a percentage with its sign: +61.5%, -3%, 0%."""
+    return f"{'+' if value and value > 0 else ''}{percent(value)}"
+
+
+def of_baseline(shown: str, bins: int) -> str:
+    """A share of the baseline, as `shown`; where there are bins to compare, it is missing for a 0 alone."""
+    return FROM_NOTHING if shown == NONE and bins else shown
 
 
 def count(value: int, noun: str) -> str:

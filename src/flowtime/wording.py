@@ -48,8 +48,10 @@ class _Option:
 
 Option = Literal[
     "align",
+    "allow_missing",
     "auth",
     "bind",
+    "by",
     "component",
     "confirm",
     "decimal_comma",
@@ -71,6 +73,7 @@ Option = Literal[
     "scenario",
     "set",
     "telemetry",
+    "threshold",
     "time_format",
     "timezone",
     "wide",
@@ -78,8 +81,10 @@ Option = Literal[
 
 OPTIONS: Mapping[Option, _Option] = {
     "align": _Option("Times between bins go to the bin they are in", {"floor": ""}),
+    "allow_missing": _Option(),
     "auth": _Option(),
     "bind": _Option(pairs=True),
+    "by": _Option(),
     "component": _Option("Component of the columns"),
     "confirm": _Option("Move to the trash"),
     "decimal_comma": _Option("Decimal commas"),
@@ -103,6 +108,7 @@ OPTIONS: Mapping[Option, _Option] = {
     "scenario": _Option("Scenario"),
     "set": _Option("Parameters", field="parameters", argument="changes"),
     "telemetry": _Option(field="telemetry_id"),
+    "threshold": _Option(),
     "time_format": _Option("Times"),
     "timezone": _Option("Time zone"),
     "wide": _Option("A column per measure (wide)"),

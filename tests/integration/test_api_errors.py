@@ -274,6 +274,17 @@ def test_all_that_is_wrong_with_a_request_is_told(client: httpx.Client) -> None:
     ]  # fmt: skip
 
 
+def test_how_to_judge_a_comparison_is_checked(client: httpx.Client) -> None:
+    sides = "/v1/compare?baseline=monday&comparison=monday"
+    for wanted, said in (
+        ("threshold=5", "write 5% or 0.05"),
+        ("threshold=5%25&threshold=a.*", "is not a threshold"),
+        ("threshold=5%25&by=median", "bin, mean or peak"),
+    ):
+        assert said in assert_problem(client.get(f"{sides}&{wanted}"), 400)["message"]
+    assert "there is none" in assert_problem(client.get(f"{sides}&by=mean"), 422)["message"]
+
+
 def test_the_fields_of_a_form_are_told_apart(client: httpx.Client) -> None:
     files = {"file": ("a.csv", b"time_bin,component_id,measure,value\n")}
     problem = assert_problem(client.post("/v1/import", files=files, data={"wide": "perhaps"}), 400)

@@ -72,6 +72,13 @@ READS = {
         "compare --baseline monday --comparison tuesday",
         "/v1/compare?baseline=monday&comparison=tuesday",
     ),
+    "compare with a gate": (
+        "compare monday tuesday --threshold 5% --threshold Web.*=abs:3 --by peak --allow-missing",
+        (
+            "/v1/compare?baseline=monday&comparison=tuesday&threshold=5%25&threshold=Web.*%3Dabs:3"
+            "&by=peak&allow_missing=true"
+        ),
+    ),
     "compare models": (
         "compare --baseline baseline-v1 --comparison baseline-v1 --threshold 5%",
         "/v1/compare?baseline=baseline-v1&comparison=baseline-v1&threshold=0.05",

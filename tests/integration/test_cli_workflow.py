@@ -179,7 +179,35 @@ def test_comparison(flowtime: Any, shop: Path) -> None:
     assert flowtime(*words, "--json").json["within_threshold"] is None
     assert flowtime(*words, "--threshold", "1%", "--json", code=10).json["within_threshold"] is False
     assert "over 1%" in flowtime(*words, "--threshold", "0.01", code=10).stdout
-    flowtime(*words, "--threshold", "1000%")
+    # The mean is within that; a bin in which the baseline has next to nothing is not.
+    flowtime(*words, "--threshold", "1000%", "--by", "mean")
+
+
+def test_a_gate_says_what_broke_it(flowtime: Any, tmp_path: Path) -> None:
+    for name, peak, unit in (("low", 100, "ms"), ("high", 200, "ms"), ("other", 100, "s")):
+        values = [100] * 140 + [peak] + [100] * 147
+        model = f"grid: {{bins: 288}}\nnodes: [{{id: errors, kind: const, values: {values}, unit: {unit}}}]\n"
+        (tmp_path / f"{name}.yaml").write_text(model)
+        flowtime("run", "--model", f"{name}.yaml", "--name", name)
+    words = ("compare", "low", "high", "--threshold")
+    broken = flowtime(*words, "5%", code=10).stdout
+    assert "✗ over 5% (judged by bin: 1 of 1 series)" in broken
+    assert "errors.value: 100 → 200 in bin 140, floor 1, is 100% off; 5% is allowed" in broken
+    assert "+0.347%" in broken
+    assert "mean deviation: mean of |difference| / mean of |baseline|" in broken
+    assert "the peak 100 → 200 is 100% off" in flowtime(*words, "5%", "--by", "peak", code=10).stdout
+    assert "✓ within 5%" in flowtime(*words, "5%", "--by", "mean").stdout
+    flowtime(*words, "5%", "--threshold", "err*=abs:100")
+    flowtime(*words, "5%", "--threshold", "err*=abs:99", code=10)
+    units = flowtime("compare", "low", "other", "--threshold", "5%", "--allow-missing", code=10).stdout
+    assert "errors.value: the baseline counts ms, the comparison s; values are not converted" in units
+    assert "0 of 1 common series equal" in units
+    assert flowtime(*words, "web.*=5%", "--json", code=2).error["code"] == "FT815"
+    assert "5 units" in flowtime(*words, "5", code=2).stderr
+    assert flowtime("compare", "low", "high", "--by", "mean", "--json", code=2).error["code"] == "FT803"
+    models = ("compare", "low@v1", "high@v1", "--threshold", "5%")
+    flowtime(*models, code=10)
+    assert flowtime(*models, "--by", "peak", "--json", code=2).error["code"] == "FT815"
 
 
 def test_the_plan_of_a_feedback_loop_says_what_breaks_it(flowtime: Any, shop: Path, tmp_path: Path) -> None:

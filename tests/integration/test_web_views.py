@@ -622,9 +622,10 @@ def test_two_runs_are_chosen_by_search_and_laid_over_each_other(
     expect(row).to_have_count(1)
     (web,) = (one for one in differing if (one["component"], one["measure"]) == ("Web", "utilization"))
     cells = [cell.replace(",", "") for cell in row.locator("td").all_text_contents()]
+    assert cells.pop(3) == f"{100 * web['change_of_mean']:+.3g}%"
     keys = ("mean_baseline", "mean_comparison", "mean_difference", "max_difference", "rmse")
     assert [float(cell) for cell in cells[:5]] == pytest.approx([web[key] for key in keys], rel=1e-5)
-    assert cells[5] == f"{100 * web['relative']:.3g}%"
+    assert cells[5] == f"{100 * web['mean_deviation']:.3g}%"
     row.get_by_role("button").click()
     expect(view).to_have_url(re.compile(r"series=Web\.utilization"))
     expect(view.get_by_role("img", name="Line chart of")).to_have_count(2)
@@ -689,6 +690,84 @@ def test_the_graph_of_a_comparison_shows_the_means_or_follows_the_bin(
     view.get_by_role("button", name="Means").click()
     expect(box.locator(".amount")).to_have_text(re.compile("%|from 0"))
     expect(view).not_to_have_url(re.compile("bin="))
+
+
+SIDES = """
+grid: {{bins: 4}}
+nodes:
+  - {{id: moved, kind: const, values: [{moved}], unit: {unit}}}
+  - {{id: little, kind: const, values: {little}}}
+  - {{id: none, kind: const, values: 0}}
+  - {{id: new, kind: const, values: {new}}}
+  - {{id: risen, kind: const, values: {risen}}}
+  - {{id: partly, kind: expr, expr: "SQRT(moved - {least})"}}
+"""
+
+
+def test_a_change_is_that_of_the_mean_and_small_ones_are_pale(
+    made: Flowtime, base: str, page: Callable[[str], Page]
+) -> None:
+    sides: dict[str, dict[str, object]] = {
+        "before": {
+            "moved": "0.1, 0.2, 0.3, 0.7",
+            "unit": "ms",
+            "little": 100,
+            "new": 0,
+            "risen": 1,
+            "least": 0,
+        },
+        "after": {
+            "moved": "0.7, 0.3, 0.2, 0.1",
+            "unit": "s",
+            "little": 101,
+            "new": 5,
+            "risen": 406,
+            "least": 0.15,
+        },
+    }
+    for name, values in sides.items():
+        made.publish_model(SIDES.format(**values).encode(), name=name)
+        made.run(name, name=name)
+    entries = {one["component"]: one for one in made.compare("before", "after")["series"]}
+    assert entries["moved"]["mean_deviation"] > 0.5
+    view = page("/compare?a=before&b=after&series=risen.value")
+    amounts = {
+        name: view.locator(".graph .box", has_text=re.compile(f"^{name}")).locator(".amount")
+        for name in entries
+    }
+    expect(amounts["moved"]).to_have_text("other unit")
+    expect(amounts["none"]).to_have_text("same")
+    expect(amounts["new"]).to_have_text("+5 from 0")
+    expect(amounts["little"]).to_have_text("+1%")
+    expect(view.locator(".graph .box", has_text=re.compile("^little"))).to_have_attribute("data-gap", "8")
+    expect(view.locator("tr[data-series='risen.value'] .spark-text")).to_have_text("████")
+    change = view.locator("tr[data-series='new.value'] td").nth(3)
+    expect(change).to_have_text("from 0")
+    expect(view.locator(".figures")).to_contain_text("the mean of |difference| / the mean of |baseline|")
+    noted = view.get_by_role("region", name="Not the same bins or units")
+    expect(noted).to_contain_text("moved.value: the baseline counts ms, the comparison s")
+    expect(noted).to_contain_text("partly.value: both have a value in 3 bins, the baseline alone in 1")
+    rows = list(csv.DictReader(io.StringIO(httpx.get(f"{base}/compare.csv?a=before&b=after").text)))
+    told = {row["component"]: row for row in rows}
+    assert (told["little"]["change_of_mean"], told["new"]["change_of_mean"]) == ("0.01", "")
+    assert told["partly"]["bins_only_in_baseline"] == "1"
+
+
+def test_a_change_of_one_percent_is_never_the_darkest(made: Flowtime, page: Callable[[str], Page]) -> None:
+    for name, value in (("flat", 100), ("flatter", 101)):
+        text = (
+            f"grid: {{bins: 3}}\nnodes: [{{id: a, kind: const, values: [{value}, {value}, {value - 1}]}}]\n"
+        )
+        made.publish_model(text.encode(), name=name)
+        made.run(name, name=name)
+    view = page("/compare?a=flat&b=flatter")
+    box = view.locator(".graph .box")
+    expect(box).to_have_attribute("data-gap", "8")
+    expect(box.locator(".amount")).to_have_text("+1%")
+    view.get_by_role("slider", name="Bin").fill("1")
+    expect(box.locator(".amount")).to_have_text("+1")
+    expect(box).to_have_attribute("data-gap", "8")
+    assert heats(page("/artifacts/flat")) == {"a": 1}
 
 
 def test_a_bin_in_the_address_counts_from_the_beginning_of_the_baseline(page: Callable[[str], Page]) -> None:

@@ -134,3 +134,12 @@ def test_parameters_of_one_template_are_compared() -> None:
     found = report(("staff: 3", "staff: 4"))
     assert found["parameters"] == [{"what": "staff", "baseline": 3, "comparison": 4}]
     assert report(("staff: 3", "staff: 4"), ("template: shop", "template: store"))["parameters"] == []
+
+
+def test_bins_of_the_same_length_are_the_same() -> None:
+    found = report(("binSize: 1, binUnit: hours", "binSize: 60, binUnit: minutes"))
+    assert found["equal"]
+    assert empty(found)
+    longer = report(("binSize: 1, binUnit: hours", "binSize: 120, binUnit: minutes"))
+    assert not longer["equal"]
+    assert {change["what"] for change in longer["settings"]} == {"grid.binSize", "grid.binUnit"}

@@ -185,6 +185,9 @@ def test_a_what_if(registry: ft.Registry) -> None:
     model = registry.create_model("checkout", {"payment_workers": 4}, name="shop")
     faster = registry.derive_model(model, {"payment_workers": 6}, name="faster")
     assert not registry.compare(model, faster, threshold=0)["within_threshold"]
+    runs = registry.run(model, name="as-it-is"), registry.run(faster, name="as-it-could-be")
+    gate = registry.compare(*runs, ["5%", "*.*=abs:1e9"], by="peak", allow_missing=True)["gate"]
+    assert (gate["by"], gate["threshold"], gate["over"]) == ("peak", ["5%", "*.*=abs:1000000000"], [])
     assert registry.run(faster).catalog["model_id"] == faster.id
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -92,7 +92,12 @@ class ModelDifference:
 
 
 def difference(baseline: Model, comparison: Model) -> ModelDifference:
-    """What differs between two models; nodes are the same where their ids are."""
+    """What differs between two models; nodes go together by their ids, bins by their length."""
+    if baseline.grid.step == comparison.grid.step:
+        # 60 minutes and 1 hour are the same length.
+        spelled = baseline.grid
+        grid = replace(comparison.grid, bin_size=spelled.bin_size, bin_unit=spelled.bin_unit)
+        comparison = replace(comparison, grid=grid)
     a, b = to_document(baseline), to_document(comparison)
     mine, theirs = _by_id(a["nodes"]), _by_id(b["nodes"])
     nodes, others = ({node.id: node for node in model.nodes} for model in (baseline, comparison))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
+from pydantic import AfterValidator
 from starlette.concurrency import run_in_threadpool
 
 from flowtime.api import schemas
@@ -16,6 +17,7 @@ from flowtime.api.responses import answer, base, created, linked
 from flowtime.api.server import Call, Reading, Writing
 from flowtime.api.work import attend, attended, look, perform
 from flowtime.errors import InvalidInput
+from flowtime.service import Flowtime
 
 JSON = dict[str, Any]
 
@@ -23,6 +25,25 @@ router = APIRouter()
 
 FORMATS = ("gold", "ndjson", "parquet", "bundle", "xlsx")
 BINARY = "application/vnd.flowtime.chart"
+
+
+def _threshold(given: list[str]) -> list[str]:
+    """Thresholds that can be read; raises ValueError."""
+    try:
+        Flowtime.check_threshold(given)
+    except InvalidInput as error:
+        raise ValueError(error.message) from None
+    return given
+
+
+Threshold = Annotated[
+    list[str],
+    Query(
+        description="How far off a series may be: 5% or 0.05 of the baseline, abs:5 in its unit, "
+        "web.*=10% for the series that a pattern matches; repeatable"
+    ),
+    AfterValidator(_threshold),
+]
 
 
 @router.post(
@@ -201,12 +222,20 @@ async def compare(
     call: Reading,
     baseline: str,
     comparison: str,
-    threshold: Annotated[
-        float | None, Query(ge=0, description="The largest relative difference allowed")
+    threshold: Threshold = [],  # noqa: B006
+    by: Annotated[
+        Literal["bin", "mean", "peak"] | None,
+        Query(description="What a series is judged by: its furthest bin (the default), its mean or its peak"),
     ] = None,
+    allow_missing: Annotated[
+        bool, Query(description="Whether bins and series that only one side has are left out")
+    ] = False,
 ) -> Response:
     """Runs or telemetry series by series, models node by node."""
-    return await look(call, lambda: call.service.compare(baseline, comparison, threshold))
+    compare = call.service.compare
+    return await look(
+        call, lambda: compare(baseline, comparison, threshold, by=by, allow_missing=allow_missing)
+    )
 
 
 @router.get(

@@ -446,7 +446,7 @@ class Exported(_Response):
 
 
 class Comparison(_Response):
-    """Two artifacts side by side."""
+    """Two artifacts side by side; with a threshold for series, `gate` tells what was judged and broke it."""
 
     baseline: str
     comparison: str

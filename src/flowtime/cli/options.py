@@ -177,22 +177,18 @@ class Moment(Spelled):
             self.fail(f"{error.message}; {error.hint}", param, ctx)
 
 
-class Percent(Spelled):
-    """A ratio, as a percentage or a fraction: 5% or 0.05."""
+class Bound(Spelled):
+    """How far off a series may be: 5%, 0.05, abs:5 or PATTERN=5%."""
 
-    name = "5%"
+    name = "[PATTERN=]5%"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The ratio as a fraction."""
-        if isinstance(value, float):
-            return value
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text as it was given; the service reads it."""
         try:
-            ratio = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
-        except ValueError:
-            ratio = -1.0
-        if not 0 <= ratio < float("inf"):
-            self.fail(f'"{value}" is no ratio; write 5% or 0.05', param, ctx)
-        return ratio
+            Flowtime.check_threshold([value])
+        except InvalidInput as error:
+            self.fail(error.message, param, ctx)
+        return str(value)
 
 
 def reference(function: F) -> F:

@@ -106,10 +106,15 @@ def name_problem(name: str) -> str | None:
 
 
 BLOCKS = np.array(list("▁▂▃▄▅▆▇█"))
+HANGING = np.array(list("▔▔▀▀▀▀██"))
 
 
-def sparkline(values: Iterable[float], width: int = 24) -> str:
-    """`values` as at most `width` block characters, each the mean of its share; a space: all is missing."""
+def sparkline(values: Iterable[float], width: int = 24, *, zero: bool = False) -> str:
+    """`values` as at most `width` block characters, each the mean of its share; a space: all is missing.
+
+    The line goes from the least to the greatest of them. With `zero` it reaches to 0, and where no value is
+    above it the blocks hang from the top, so that a series that stays away from 0 is not an empty line.
+    """
     series = floats(values)
     count = min(width, series.size)
     if not count:
@@ -125,9 +130,14 @@ def sparkline(values: Iterable[float], width: int = 24) -> str:
     blocks = np.full(count, " ")
     if shown.any():
         means = sums[shown] / counts[shown]
+        shapes = BLOCKS
+        if zero and means.max() <= 0.0:
+            means, shapes = -means, HANGING if means.min() < 0.0 else BLOCKS
         low, high = means.min(), means.max()
+        if zero:
+            low, high = min(low, 0.0), max(high, 0.0)
         # Sums of shares of unlike length differ by rounding where the values do not.
         flat = high - low <= 1e-12 * max(high, -low)
         levels = (means - low) * (0.0 if flat else 7.999 / (high - low))
-        blocks[shown] = BLOCKS[levels.astype(np.int64)]
+        blocks[shown] = shapes[levels.astype(np.int64)]
     return "".join(blocks.tolist())

@@ -7,6 +7,7 @@ from typing import Literal
 
 from flowtime.analysis.compare import compare
 from flowtime.analysis.difference import difference
+from flowtime.analysis.gate import Gate
 from flowtime.core.canonical import JSON
 from flowtime.core.labels import normal
 from flowtime.errors import InvalidInput, NotFound
@@ -51,21 +52,33 @@ def _has_series(registry: Registry, reference: str) -> bool:
     return reference == id or normal(reference) == normal(registry.catalog(id)["name"])
 
 
-def compare_series(registry: Registry, baseline: str, comparison: str, threshold: float | None) -> JSON:
-    """`{baseline, comparison, aligned, series, only_in_baseline, only_in_comparison, within_threshold}`."""
+def compare_series(registry: Registry, baseline: str, comparison: str, gate: Gate | None) -> JSON:
+    """`{baseline, comparison, aligned, series, only_in_baseline, only_in_comparison, within_threshold}`, and
+    with a gate its verdict as `gate`. Raises InvalidInput FT801, and FT815 as the gate does.
+    """
     ids = [registry.resolve(reference, _SERIES) for reference in (baseline, comparison)]
     result = compare(*(read_series(registry, id) for id in ids))
-    within = None if threshold is None else result.within(threshold)
-    return {"baseline": ids[0], "comparison": ids[1], **result.to_json(), "within_threshold": within}
+    shown = {"baseline": ids[0], "comparison": ids[1], **result.to_json()}
+    if gate is None:
+        return {**shown, "within_threshold": None}
+    verdict = gate.judge(result)
+    return {**shown, "within_threshold": verdict.within, "gate": verdict.to_json()}
 
 
 def compare_models(
-    baseline: StoredModel, comparison: StoredModel, references: tuple[str, str], threshold: float | None
+    baseline: StoredModel, comparison: StoredModel, references: tuple[str, str], gate: Gate | None
 ) -> JSON:
     """`{baseline, comparison, model, within_threshold}`: any change of meaning is over every threshold.
 
-    `references` are what a person called the two; files keep that name.
+    `references` are what a person called the two; files keep that name. Raises InvalidInput (FT815) for a
+    gate that asks for more than one threshold: models have no series.
     """
+    if gate is not None and not gate.plain:
+        raise InvalidInput(
+            "FT815",
+            "two models have no series to be judged; they are within a threshold where they mean the same",
+            hint="give one threshold for all and nothing else, or compare runs of the two models",
+        )
     result = difference(baseline.model, comparison.model)
     names = [
         reference if stored.id is None else f"{stored.id}@v{stored.version}"
@@ -75,5 +88,5 @@ def compare_models(
         "baseline": names[0],
         "comparison": names[1],
         "model": result.to_json(),
-        "within_threshold": None if threshold is None else result.equal,
+        "within_threshold": None if gate is None else result.equal,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from flowtime.analysis.compare import Difference, difference
+from flowtime.analysis.compare import Difference, align, difference, units_differ
 from flowtime.core import canonical, statistics
 from flowtime.core.canonical import JSON
 from flowtime.core.series import SeriesKey, SeriesSet
@@ -58,7 +58,7 @@ class Conformance:
         """The report as every face shows it."""
         return {
             "ok": self.ok,
-            "series": [asdict(entry) for entry in self.series],
+            "series": [entry.to_json() for entry in self.series],
             "absent": [asdict(key) for key in self.absent],
             "units": [warning.message for warning in self.units],
         }
@@ -154,9 +154,10 @@ def conformance(found: Rebuilt, series: SeriesSet) -> Conformance:
         derived = list(wanted)
     units = {key: plan.units[node.id] for key, node in wanted.items()}
     stated = dict(zip(series.keys, series.units, strict=True))
+    whole = align(series.grid, series.grid)
     return Conformance(
         tuple(
-            difference(key, units[key], row, given[key], series.grid, 0)
+            difference(key, (units[key], units[key]), row, given[key], series.grid, whole)
             for key, row in computed.items()
             if key in given
         ),
@@ -164,7 +165,7 @@ def conformance(found: Rebuilt, series: SeriesSet) -> Conformance:
         tuple(
             Diagnostic("FT851", f"{key} is in {stated[key]}, in the model in {unit}", severity="warning")
             for key, unit in units.items()
-            if unit is not None and stated.get(key) not in {None, unit}
+            if units_differ(unit, stated.get(key))
         ),
     )
 

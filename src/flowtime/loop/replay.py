@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from flowtime.analysis.compare import difference
+from flowtime.analysis.compare import align, difference
 from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
 from flowtime.core.series import FloatArray, SeriesKey, SeriesSet, same_bits
@@ -101,7 +101,11 @@ class Replay:
     def compared(self, run: SeriesSet) -> tuple[Compared, ...]:
         """What was measured against the series of the `run`."""
         computed = dict(zip(run.keys, run.values, strict=True))
-        found = (difference(key, None, computed[key], row, run.grid, 0) for key, _, row in self.measured)
+        whole = align(run.grid, run.grid)
+        found = (
+            difference(key, (None, None), computed[key], row, run.grid, whole)
+            for key, _, row in self.measured
+        )
         return tuple(
             Compared(
                 each.component,

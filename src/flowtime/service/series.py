@@ -270,18 +270,36 @@ class Series(Models):
             if verdict["ok"]:
                 self.registry.record_loop(id, name, verdict["digest"], now)
 
-    def compare(self, baseline: str, comparison: str, threshold: float | None = None) -> JSON:
+    def compare(
+        self,
+        baseline: str,
+        comparison: str,
+        threshold: str | float | Iterable[str | float] | None = None,
+        *,
+        by: str | None = None,
+        allow_missing: bool = False,
+    ) -> JSON:
         """Two runs or telemetry series by series: `{baseline, comparison, aligned, series, ...}`.
 
         Of two models `{baseline, comparison, model, within_threshold}`; only equal ones are within one.
+        `threshold`, `by` and `allow_missing` are those of `analysis.gate.gate`.
         """
+        from flowtime.analysis.gate import gate
         from flowtime.loop.comparison import comparable, compare_models, compare_series
 
+        judge = gate(threshold, by, allow_missing)
         kind = comparable(self.registry, baseline, comparison, self._is_file)
         if kind == "model":
             models = (self._model(baseline), self._model(comparison))
-            return compare_models(*models, (baseline, comparison), threshold)
-        return compare_series(self.registry, baseline, comparison, threshold)
+            return compare_models(*models, (baseline, comparison), judge)
+        return compare_series(self.registry, baseline, comparison, judge)
+
+    @staticmethod
+    def check_threshold(threshold: Iterable[str]) -> None:
+        """Raises InvalidInput (FT803) for what `compare` cannot read as a threshold."""
+        from flowtime.analysis.gate import gate
+
+        gate(threshold)
 
 
 def _check_run(

@@ -109,9 +109,11 @@ def _environment() -> Environment:
     )
     made.filters.update(
         ago=texts.ago,
+        change=texts.change,
         count=texts.count,
         json=_json,
         number=texts.number,
+        of_baseline=texts.of_baseline,
         percent=texts.percent,
         signed=texts.signed,
         size=texts.size,

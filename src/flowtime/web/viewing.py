@@ -36,7 +36,13 @@ _VERSIONS = 30
 """So many versions are listed."""
 _ROWS = 200
 """So many series are in a table at first."""
-_FIGURES = ("mean_difference", "max_difference", "rmse", "relative", "first_bin", "first_time_bin")
+_FIGURES = (
+    "component", "measure", "unit", "unit_comparison", "bins", "bins_only_in_baseline",
+    "bins_only_in_comparison", "mean_baseline", "mean_comparison", "own_mean_baseline", "own_mean_comparison",
+    "mean_difference", "change_of_mean", "max_difference", "rmse", "mean_deviation", "first_bin",
+    "first_time_bin",
+)  # fmt: skip
+"""What the CSV of a comparison tells of each series."""
 
 
 def run_page(call: Call, shown: JSON, frame: JSON) -> Response:
@@ -180,13 +186,15 @@ async def check_model(call: Reading) -> Response:
     return answer(call.request, await attend(call, check))
 
 
+_SORT = "mean_deviation"
 _COLUMNS = (
     ("", "Baseline"),
     ("", "Comparison"),
-    ("mean_difference", "Mean"),
+    ("mean_difference", "Difference"),
+    ("change_of_mean", "Change"),
     ("max_difference", "Largest"),
     ("rmse", "RMSE"),
-    ("relative", "Relative"),
+    (_SORT, "Mean deviation"),
     ("first_bin", "First bin"),
 )
 """What the table of a comparison says of each series; it can be sorted by those with a key."""
@@ -195,7 +203,7 @@ _COLUMNS = (
 @router.get("/compare")
 @attended
 def compare_page(
-    call: Reading, a: str = "", b: str = "", sort: str = "relative", series: str = "", all: bool = False
+    call: Reading, a: str = "", b: str = "", sort: str = _SORT, series: str = "", all: bool = False
 ) -> Response:
     """Two artifacts side by side, or a way to choose them."""
     named = [_side(call, "a", "Baseline", a), _side(call, "b", "Comparison", b)]
@@ -206,7 +214,9 @@ def compare_page(
             compared = call.service.compare(a, b)
         except (InvalidInput, NotFound) as error:
             problem = error.worded(PAGE)
-    context: JSON = {"a": a, "b": b, "sort": sort, "asked_sort": "" if sort == "relative" else sort}
+    if sort not in dict(_COLUMNS):
+        sort = _SORT
+    context: JSON = {"a": a, "b": b, "sort": sort, "asked_sort": "" if sort == _SORT else sort}
     context |= {
         "sides": sides,
         "sides_named": named,
@@ -221,6 +231,7 @@ def compare_page(
         context |= {
             "rows": rows if all else rows[:_ROWS],
             "total": len(rows),
+            "noted": [row for row in rows if row["notes"]],
             "differing": sum(not row["equal"] for row in rows),
             "view": _overlay(sides, compared),
         }
@@ -247,8 +258,7 @@ def _sorted(rows: list[JSON], sort: str) -> list[JSON]:
         # Where the baseline is all zero no share can be told: more than any.
         return row["equal"], -(math.inf if value is None else abs(value))
 
-    known = sort in {key for key, _ in _COLUMNS if key}
-    return sorted(rows, key=weight) if known else rows
+    return sorted(rows, key=weight)
 
 
 def _overlay(sides: list[JSON | None], compared: JSON) -> JSON:
@@ -267,8 +277,11 @@ def _overlay(sides: list[JSON | None], compared: JSON) -> JSON:
         "bins": aligned["bins"],
         "series": [
             [
-                *(row[name] for name in ("component", "measure", "unit", "relative")),
-                *(row[name] for name in ("mean_difference", "max_difference")),
+                *(row[name] for name in ("component", "measure", "unit", "units_differ", "equal")),
+                *(
+                    row[name]
+                    for name in ("change_of_mean", "mean_baseline", "mean_difference", "max_difference")
+                ),
             ]
             for row in compared["series"]
         ],
@@ -286,8 +299,7 @@ def compare_table(call: Reading, a: str, b: str) -> Response:
             "two models have no table of series",
             hint="the page of the comparison shows what differs",
         )
-    names = ["component", "measure", "unit", "mean_baseline", "mean_comparison", *_FIGURES]
-    return _csv([names, *([row[name] for name in names] for row in rows)], "comparison.csv")
+    return _csv([list(_FIGURES), *([row[name] for name in _FIGURES] for row in rows)], "comparison.csv")
 
 
 @router.get("/compare/series.csv")

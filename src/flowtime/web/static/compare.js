@@ -3,14 +3,18 @@
 
 import { api, complain, root } from "./app.js";
 import { Charts, swatch, told } from "./chart.js";
-import { Graph, heat, HEATS, legend, measuresOf } from "./graph.js";
+import { FLOOR, Graph, heat, legend, measuresOf } from "./graph.js";
 import { Scrubber } from "./scrubber.js";
 import { address, askChart, counted, element, instant, nameOf, numbers, PAGE, short, Stretches, time, unitOf, View, whole } from "./views.js";
 
 /** @typedef {import("./views.js").Chart} Chart */
 /** @typedef {import("./views.js").Grid} Grid */
 /** @typedef {import("./graph.js").Box} Box */
-/** @typedef {{component: string, measure: string, unit: string | null, relative: number | null, mean: number | null, largest: number | null}} Gap */
+/**
+ * One series of both: the baseline's unit and whether the other side has an `other` one, the change of the mean (null
+ * where that is from 0), the mean before, the difference of the means, and the largest difference.
+ * @typedef {{component: string, measure: string, unit: string | null, other: boolean, equal: boolean, change: number | null, before: number | null, mean: number | null, largest: number | null}} Gap
+ */
 /**
  * What the page says of the two, the baseline first: ids, names, addresses and grids, the first bin that both have, and how many those are.
  * @typedef {object} Pair
@@ -22,7 +26,7 @@ import { address, askChart, counted, element, instant, nameOf, numbers, PAGE, sh
  * @property {[number, number]} firsts
  * @property {number} bins
  * @property {boolean} graph Whether the baseline has a model.
- * @property {[string, string, string | null, number | null, number | null, number | null][]} series As in a Gap.
+ * @property {[string, string, string | null, boolean, boolean, number | null, number | null, number | null, number | null][]} series As in a Gap.
  */
 
 const SHARE = new Intl.NumberFormat("en-GB", { style: "percent", maximumSignificantDigits: 3, signDisplay: "exceptZero" });
@@ -147,7 +151,7 @@ class CompareView extends View {
 
   connectedCallback() {
     const { data } = this;
-    this.gaps = data.series.map(([component, measure, unit, relative, mean, largest]) => ({ component, measure, unit, relative, mean, largest }));
+    this.gaps = data.series.map(([component, measure, unit, other, equal, change, before, mean, largest]) => ({ component, measure, unit, other, equal, change, before, mean, largest }));
     this.named = new Map(this.gaps.map((gap) => [nameOf(gap), gap]));
     this.state = this.read();
     const pick = (/** @type {number} */ bin) => this.go({ bin, over: "bin" });
@@ -373,12 +377,13 @@ class CompareView extends View {
     const { measure } = this;
     this.select.value = measure;
     const held = this.gaps.filter((gap) => gap.measure === measure);
-    this.largest = Math.max(0, ...held.map((gap) => Math.abs(gap.largest ?? 0)));
+    this.size = Math.max(0, ...held.flatMap(({ before, mean }) => [before ?? 0, (before ?? 0) + (mean ?? 0)]).map(Math.abs));
+    this.largest = Math.max(FLOOR * this.size, ...held.map((gap) => Math.abs(gap.largest ?? 0)));
     this.sides = [0, 1].map((side) => new Stretches(`${this.data.places[side]}/series`, { measure }, held.length, this.data.grids[side].bins, 200_000, () => this.colour(), complain));
     this.colour();
   }
 
-  /** Colours the graph: by how far the means are apart, relative to the baseline, or by the difference in the bin. */
+  /** Colours the graph: by the change of the means, or by the difference in the bin. */
   colour() {
     if (!this.graph?.boxes.length || !this.sides) return;
     const { over } = this.state;
@@ -389,16 +394,18 @@ class CompareView extends View {
 
   /** @param {string} measure */
   means(measure) {
-    const shares = (this.graph?.boxes ?? []).map(({ box }) => share(this.named?.get(`${box.id}.${measure}`)));
-    const finite = shares.filter((one) => one !== null && Number.isFinite(one)).map((one) => Math.abs(/** @type {number} */ (one)));
-    const end = Math.max(0, ...finite);
+    const gaps = (this.graph?.boxes ?? []).map(({ box }) => this.named?.get(`${box.id}.${measure}`));
+    const end = Math.max(FLOOR, ...gaps.map((gap) => Math.abs(gap?.change ?? 0)));
     this.graph?.colour((_, place) => {
-      const one = shares[place];
-      if (one === null || one === undefined) return [-1, ""];
-      if (!Number.isFinite(one)) return [one > 0 ? HEATS - 1 : 0, one > 0 ? "+ from 0" : "− from 0"];
-      return [one === 0 || !end ? -2 : heat(one, -end, end), one === 0 ? "same" : SHARE.format(one)];
+      const gap = gaps[place];
+      if (!gap || gap.mean === null) return [-1, ""];
+      const said = same(gap);
+      if (said) return [-2, said];
+      // From 0 there is no share: such a change is coloured by its size among the others.
+      if (gap.change === null) return [heat(gap.mean / (this.size || 1), -1, 1), `${signed(gap.mean)} from 0`];
+      return [gap.change ? heat(gap.change, -end, end) : -2, SHARE.format(gap.change)];
     }, "gap");
-    this.get(".legend").replaceChildren(element("span", { class: "what" }, `${measure}, of the means`), ...legend(SHARE.format(-end), SHARE.format(end), "gap"));
+    this.get(".legend").replaceChildren(element("span", { class: "what" }, `${measure}, change of the mean`), ...legend(SHARE.format(-end), SHARE.format(end), "gap"));
   }
 
   /** @param {string} measure */
@@ -415,7 +422,8 @@ class CompareView extends View {
       const gap = this.named?.get(`${box.id}.${measure}`);
       if (!gap) return [-1, ""];
       const one = (after.get(box.id) ?? NaN) - (before.get(box.id) ?? NaN);
-      return [one ? heat(one, -end, end) : -2, gap.relative === 0 ? "same" : signed(one)];
+      const said = same(gap);
+      return said ? [-2, said] : [one ? heat(one, -end, end) : -2, signed(one)];
     }, "gap");
     const unit = this.gaps?.find((gap) => gap.measure === measure);
     this.get(".legend").replaceChildren(
@@ -432,13 +440,8 @@ class CompareView extends View {
   }
 }
 
-/** How far apart the means of a series are, as a share of the baseline, with its sign; null where it is not compared. @param {Gap | undefined} gap */
-function share(gap) {
-  if (!gap) return null;
-  if (gap.relative === 0) return 0;
-  if (gap.relative === null) return gap.mean === null ? null : gap.mean > 0 ? Infinity : -Infinity;
-  return gap.relative * ((gap.mean ?? 0) < 0 ? -1 : 1);
-}
+/** What is said of a series that has no difference to show, empty where it has one. @param {Gap} gap */
+const same = (gap) => (gap.other ? "other unit" : gap.equal ? "same" : "");
 
 /** A difference with its sign, short. @param {number} value */
 const signed = (value) => `${value > 0 ? "+" : ""}${short(value)}`;

@@ -351,6 +351,16 @@ export function measuresOf(boxes, has = () => true) {
 /** How many colours a scale has. */
 export const HEATS = 16;
 
+/** How long a scale is at least, as a share of what it shows: a change of 1 % is never the darkest. */
+export const FLOOR = 0.1;
+
+/**
+ * The upper end of a scale that begins at the least value.
+ * @param {number} low
+ * @param {number} high
+ */
+export const top = (low, high) => Math.max(high, low + FLOOR * Math.max(Math.abs(low), Math.abs(high)));
+
 /**
  * The step of a value on a scale.
  * @param {number} value

@@ -3,7 +3,7 @@
 
 import { api, complain, root } from "./app.js";
 import { Charts, line, MOST, swatch, told } from "./chart.js";
-import { Graph, heat, legend, measuresOf } from "./graph.js";
+import { Graph, heat, legend, measuresOf, top } from "./graph.js";
 import { Scrubber } from "./scrubber.js";
 import { address, askChart, count, counted, element, least, most, nameOf, numbers, PAGE, short, Stretches, TELLING, time, unitOf, View, whole } from "./views.js";
 
@@ -316,9 +316,9 @@ class RunView extends View {
       const ends = used.map((row) => (row < 0 ? [NaN, NaN] : [least(range.values[row]), most(range.values[row])]));
       if (!own) {
         const finite = ends.filter(([low]) => !Number.isNaN(low));
-        const all = [least(finite.map(([low]) => low)), most(finite.map(([, high]) => high))];
-        ends.fill(all);
+        ends.fill([least(finite.map(([low]) => low)), most(finite.map(([, high]) => high))]);
       }
+      for (const [at, [low, high]] of ends.entries()) ends[at] = [low, top(low, high)];
       this.scaled = { colours, used, ends, unit: own ? null : common(range.series) };
       this.explain();
       this.paint();
@@ -333,7 +333,7 @@ class RunView extends View {
     const { ends, unit } = /** @type {{ends: number[][], unit: string | null}} */ (this.scaled);
     const own = this.measure === "*";
     const [low, high] = ends.find(([value]) => !Number.isNaN(value)) ?? [NaN, NaN];
-    const name = own ? "Each node from its least to its greatest value" : `${this.measure}${unit ? `, ${unit}` : ""}`;
+    const name = own ? "Each node from its least value to its greatest, which is at least 10 % away" : `${this.measure}${unit ? `, ${unit}` : ""}`;
     this.get(".legend").replaceChildren(
       element("span", { class: "what" }, name),
       ...(own ? legend("least", "greatest") : legend(short(low), short(high))),
