@@ -535,6 +535,9 @@ CODES: dict[str, Code] = {
         "nothing to judge",
         "A threshold is for series that one of the two sides has, of runs or data.",
     ),
+    "FT816": Code(
+        "invalid", "another run's file", "The file is not an export of the run that it is said to come from."
+    ),
     # FT82x to FT84x: requests over HTTP
     "FT820": Code("not_found", "no such address", "The server has nothing at this address."),
     "FT821": Code("invalid", "method not allowed", "The address is there, but not for this method."),

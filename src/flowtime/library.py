@@ -234,8 +234,8 @@ class Run(_Recorded):
 class Telemetry(_Recorded):
     """Telemetry: series that were imported.
 
-    `report` is what the import found: `rebuilt`, `conformance` and `import`, as `flowtime import --json`
-    prints them; None where the telemetry was found in the registry.
+    `report` is what the import found: `recognised`, `rebuilt`, `conformance` and `import`, as
+    `flowtime import --json` prints them; None where the telemetry was found in the registry.
     """
 
     report: dict[str, Any] | None = None
@@ -384,20 +384,22 @@ class Registry:
         name: str | None = None,
         tags: str | Iterable[str] = (),
         model: Artifact | str | None = None,
+        run: Artifact | str | None = None,
         **options: Any,
     ) -> Telemetry:
         """Telemetry from a file; with the model in it, where flowtime wrote it.
 
+        `run` says whose export a file without metadata is, where several runs have its series.
         `options` are those of `flowtime import`: description, format, grid, missing, duplicates, align,
         rename (a mapping of their columns to ours), wide, component, delimiter, decimal_comma, time_format,
         timezone, ignore_extra, ignore_metadata, strict. Raises InvalidInput (FT4xx) with all bad rows.
         """
-        belongs = None if model is None else _reference(model)
+        belongs, exported = (None if each is None else _reference(each) for each in (model, run))
         brought = self._service.import_data(
-            Path(path), name=name, tags=_texts(tags), model=belongs, **options
+            Path(path), name=name, tags=_texts(tags), model=belongs, run=exported, **options
         )
         telemetry = Telemetry(self._service, brought["id"])
-        telemetry.report = {key: brought[key] for key in ("rebuilt", "conformance", "import")}
+        telemetry.report = {key: brought[key] for key in ("recognised", "rebuilt", "conformance", "import")}
         return telemetry
 
     def compare(

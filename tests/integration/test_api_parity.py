@@ -14,6 +14,7 @@ from tests.commands import Command
 from tests.servers import Servers
 from tests.worlds import make_world
 
+LONE = "grid: {bins: 2}\nnodes: [{id: lone, kind: const, values: [3, 5]}]\n"
 NOT_THERE = {"stats", "seconds"}
 """What is another number each time."""
 
@@ -166,6 +167,22 @@ def test_import_checked_only(flowtime: Command, client: httpx.Client, world: Pat
     ).json
     answered = client.post("/v1/import?dry_run=true&ignore_metadata=true", content=data).json()
     assert_same(printed, answered)
+
+
+def test_a_lone_file_of_several_runs(flowtime: Command, client: httpx.Client, world: Path) -> None:
+    ids = [client.post("/v1/runs", json={"model": LONE, "name": name}).json()["id"] for name in "ab"]
+    data = client.get(f"/v1/runs/{ids[0]}/export/gold").content
+    printed = flowtime("import", "-", "--dry-run", "--json", cwd=world, stdin=data).json
+    answered = client.post("/v1/import?dry_run=true", content=data).json()
+    assert_same(printed, answered)
+    assert {each["id"] for each in answered["recognised"]["matches"]} == set(ids)
+    assert (answered["recognised"]["id"], answered["rebuilt"]) == (None, True)
+    said = client.post("/v1/import", params={"dry_run": "true", "run": ids[1]}, content=data).json()
+    assert said["recognised"]["id"] == ids[1]
+    printed = flowtime("import", "-", "--dry-run", "--run", ids[1], "--json", cwd=world, stdin=data).json
+    assert_same(printed, said)
+    wrong = client.post("/v1/import", params={"run": "monday"}, content=data)
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "FT816")
 
 
 def test_changes(flowtime: Command, client: httpx.Client, world: Path) -> None:

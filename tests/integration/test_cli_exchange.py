@@ -44,6 +44,46 @@ def test_a_csv_with_its_metadata_goes_through_a_pipe(flowtime: Command) -> None:
     assert catalog["conformance"]["ok"]
 
 
+def test_import_says_how_it_recognised_a_file(flowtime: Command, tmp_path: Path) -> None:
+    run = flowtime("show", "base-run", "--artifacts", "here", "--json").json["id"]
+
+    def said(format: str, *options: str, alone: bool = False) -> list[str]:
+        path = tmp_path / f"{run}.{format}"
+        flowtime("export", "--run", run, "--format", format, "--out", path, *options, "--artifacts", "here")
+        if alone:
+            path.with_name(f"{path.name}.datapackage.json").unlink()
+        return flowtime("import", path, "--dry-run", "--artifacts", "here").stdout.splitlines()
+
+    came = "✓ the model came back with it; its graph was computed again"
+    for format, options, by in (
+        ("csv", (), "sidecar"),
+        ("ndjson", (), "sidecar"),
+        ("csv", ("--embed-metadata",), "embedded header"),
+        ("parquet", (), "footer"),
+        ("bundle", (), "bundle"),
+    ):
+        lines = said(format, *options)
+        assert f"recognised by its {by}: the export of {run}" in lines
+        assert came in lines
+    for path in tmp_path.iterdir():
+        path.unlink()
+    lines = said("csv", alone=True)
+    assert f"recognised by its digest: the series of {run}" in lines
+    assert came in lines
+    lines = flowtime(
+        "import", tmp_path / f"{run}.csv", "--dry-run", "--artifacts", "nowhere"
+    ).stdout.splitlines()
+    assert "not recognised: it brings no metadata, and nothing here has these series" in lines
+    assert "no model came along; --model MODEL checks the data against one" in lines
+    again = flowtime("run", "base", "--name", "again", "--artifacts", "here", "--json").json["id"]
+    lines = flowtime("import", tmp_path / f"{run}.csv", "--artifacts", "here").stdout.splitlines()
+    assert (
+        f"recognised by its digest: the series of {again}, {run}; --run ID says whose export it is" in lines
+    )
+    assert came in lines
+    flowtime("delete", again, "--confirm", "--force", "--artifacts", "here")
+
+
 def test_a_workbook_is_written_and_not_read(flowtime: Command) -> None:
     flowtime("export", "--run", "base-run", "--artifacts", "here", "--format", "xlsx", "--out", "book/")
     (book,) = (flowtime.folder / "book").iterdir()

@@ -430,6 +430,26 @@ def test_every_wrong_row_is_listed_and_nothing_is_stored(
     window.close()
 
 
+def test_a_lone_file_names_the_runs_that_it_may_be_of(
+    own: Flowtime, serve: Servers, watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    runs = [own.newest("run"), own.run("shop", name="wednesday")["id"]]
+    with (tmp_path / "lone.csv").open("wb") as file:
+        own.export_to(runs[0], "gold", file)
+    page = watched(serve()).open("/import")
+    page.set_input_files("#file", tmp_path / "lone.csv")
+    facts = page.locator("#result .facts")
+    for run in runs:
+        expect(facts.get_by_role("link", name=run)).to_be_visible()
+    expect(facts).to_contain_text("comes back with the data")
+    page.get_by_label("Run", exact=True).fill(runs[0])
+    page.get_by_label("Run", exact=True).blur()
+    expect(facts.get_by_role("link", name=runs[1])).to_have_count(0)
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.wait_for_url("**/artifacts/*")
+    assert [each["id"] for each in own.show(own.newest("telemetry"))["parents"]] == [runs[0]]
+
+
 def test_other_programs_tables_are_read_as_the_form_says(
     serve: Servers, flowtime: Command, browser: Browser, tmp_path: Path
 ) -> None:

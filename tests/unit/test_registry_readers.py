@@ -150,9 +150,9 @@ def test_a_digest_is_recognised_among_what_may_be_read(registry: Registry) -> No
     data = Data(rows=1, series=1, digest=HASH)
     hidden = publish(registry, data=data)
     shown = publish(registry, "telemetry", data=data, visibility="public")
-    assert registry.find_digest(HASH) == hidden
-    assert registry.seen_by(EVE).find_digest(HASH) == shown
-    assert registry.seen_by(ADA).find_digest(HASH) == hidden
+    assert registry.find_digest(HASH) == [hidden]
+    assert registry.seen_by(EVE).find_digest(HASH) == [shown]
+    assert registry.seen_by(ADA).find_digest(HASH) == [hidden]
 
 
 CONTENT: list[tuple[str, dict[str, Any]]] = [

@@ -165,6 +165,7 @@ class ImportOptions(_Request):
     tags: str = Field("", description="separated by commas")
     visibility: Visibility | None = None
     model: str | None = Field(None, description="The model that the data belongs to")
+    run: str | None = Field(None, description="The run whose export it is, where several have its series")
     format: str | None = Field(
         None, description="gold, ndjson, parquet or bundle, where the content does not tell"
     )
@@ -302,6 +303,7 @@ class Imported(_Response):
 
     grid: dict[str, Any]
     data: dict[str, Any]
+    recognised: dict[str, Any]
     rebuilt: bool
     restores: str | None
     conformance: dict[str, Any] | None

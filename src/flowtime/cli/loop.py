@@ -251,6 +251,7 @@ def export_command(
 @click.option(
     "--model", metavar="MODEL", help="The model that the data belongs to; it is checked against it."
 )
+@click.option("--run", metavar="ID", help="The run whose export it is, where several have its series.")
 @click.option("--grid", metavar="bins=N,size=N,unit=U[,start=T]", help="The grid, instead of inferring it.")
 @click.option(
     "--missing",
@@ -317,9 +318,8 @@ def import_command(
         click.echo(f"{size}, {facts['digest']}")
     for note in _notes(catalog["import"]):
         click.echo(f"note: {note}")
-    if catalog["rebuilt"]:
-        whose = f"it fits the model {options['model']}" if options["model"] else "the model came back with it"
-        click.echo(f"{render.tick(True)} {whose}; its graph was computed again")
+    for line in _recognised(catalog["recognised"], rebuilt=catalog["rebuilt"], **options):
+        click.echo(line)
     if catalog["restores"] and not options["dry_run"]:
         click.echo(_restored(catalog))
     for line in _conformance(catalog["conformance"]):
@@ -328,6 +328,43 @@ def import_command(
     if not options["dry_run"]:
         model = [("run", "--model", catalog["model_id"])] if catalog["restores"] else []
         print_next(service, ("show", catalog["id"]), *model)
+
+
+_BY = {
+    "sidecar": "its sidecar",
+    "header": "its embedded header",
+    "footer": "its footer",
+    "bundle": "its bundle",
+    "digest": "its digest",
+}
+
+
+def _recognised(
+    found: dict[str, Any], *, rebuilt: bool, model: str | None, ignore_metadata: bool, **_: Any
+) -> list[str]:
+    """By what the file was recognised and as whose export, and whether a model came with it."""
+    matches, lines = found["matches"], []
+    if found["id"] is not None:
+        what = f"the series of {found['id']}" if found["by"] == "digest" else f"the export of {found['id']}"
+        lines.append(f"recognised by {_BY[found['by']]}: {what}")
+    elif matches:
+        ids = _few([each["id"] for each in matches])
+        lines.append(f"recognised by its digest: the series of {ids}; --run ID says whose export it is")
+    elif ignore_metadata:
+        lines.append("not recognised: --ignore-metadata takes it as external data")
+    else:
+        lines.append("not recognised: it brings no metadata, and nothing here has these series")
+    kinds = len({each["model_hash"] for each in matches})
+    if rebuilt:
+        whose = "the model came back with it" if model is None else f"it fits the model {model}"
+        lines.append(f"{render.tick(True)} {whose}; its graph was computed again")
+    elif found["id"] is not None:
+        lines.append(f"no model came along: {found['id']} has none")
+    elif kinds > 1:
+        lines.append(f"no model came along: these are of {kinds:,} models, and the file does not say which")
+    else:
+        lines.append("no model came along; --model MODEL checks the data against one")
+    return lines
 
 
 def _restored(catalog: dict[str, Any]) -> str:

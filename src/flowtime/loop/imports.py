@@ -15,18 +15,18 @@ from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
 from flowtime.engine import SEMANTICS_VERSION
 from flowtime.errors import InvalidInput
-from flowtime.formats.metadata import FORMAT_VERSION
 from flowtime.formats.telemetry import Imported, import_file
 from flowtime.loop import models
-from flowtime.loop.exports import description
 from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
 from flowtime.loop.rebuilt import Conformance, Rebuilt, conformance, rebuild, with_units
+from flowtime.loop.recognition import Recognition
 from flowtime.loop.series import DATA_FILE, measures, write_series
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.writer import dump, to_document
 from flowtime.registry import Registry
 from flowtime.registry.catalog import Catalog, Data, Parent, Topology
 from flowtime.version import ENGINE_VERSION
+from flowtime.wording import option
 
 
 def read_grid(text: str) -> Grid:
@@ -62,6 +62,7 @@ class Brought:
     imported: Imported = field(repr=False)
     rebuilt: Rebuilt | None
     conformance: Conformance | None
+    recognised: JSON
 
     @property
     def restores(self) -> bool:
@@ -75,6 +76,7 @@ class Brought:
         return {
             "grid": series.grid.to_json(),
             "data": {"rows": series.rows, "series": len(series), "digest": self.imported.digest},
+            "recognised": self.recognised,
             "rebuilt": self.rebuilt is not None,
             "restores": f"{found['model_id']}@v{found['model_version']}" if self.restores else None,
             "conformance": None if self.conformance is None else self.conformance.to_json(),
@@ -83,17 +85,10 @@ class Brought:
         }
 
     def sight(self) -> JSON:
-        """What a person wants to see before the data is stored: by what the file was recognised and as which
-        artifact's, and the first bins of the first series.
-        """
-        series, found = self.imported.series, self.imported.description or {}
+        """What a person wants to see before the data is stored: the first bins of the first series."""
+        series = self.imported.series
         bins = min(_SEEN_BINS, series.grid.bins)
         return {
-            "recognised": {
-                "by": self.imported.recognised_by,
-                "id": found.get("id"),
-                "model_id": None if self.rebuilt is None else self.rebuilt.model_id,
-            },
             "first": {
                 "bins": [series.grid.label(index) for index in range(bins)],
                 "series": [
@@ -109,33 +104,37 @@ class Brought:
 
 
 def bring(
-    registry: Registry, source: Path | BinaryIO, model: StoredModel | None, options: Mapping[str, Any]
+    registry: Registry,
+    source: Path | BinaryIO,
+    model: StoredModel | None,
+    options: Mapping[str, Any],
+    run: str | None = None,
 ) -> Brought:
     """Reads and checks a file; nothing is stored.
 
     `model` is the model that the data is said to belong to; without it the file's own is rebuilt. A plain
-    file whose digest the registry knows is taken as that artifact's export.
+    file with the series of artifacts here is taken as their export; `run` is the id of the one that is meant.
+    Raises InvalidInput: FT816 where it is not the export of `run`, and as `import_file` and `rebuild` do.
     """
-
-    def known(table_digest: str) -> JSON | None:
-        id = registry.find_digest(table_digest)
-        return None if id is None else {**description(registry, id), **_table(registry, id)}
-
-    imported = import_file(source, lookup=known, **options)
-    found = rebuild(imported.description, imported.files) if imported.description else None
+    if run is not None and options.get("ignore_metadata"):
+        raise InvalidInput(
+            "FT418",
+            f"{option('run')} names whose export the file is, {option('ignore_metadata')} says of nobody",
+        )
+    recognition = Recognition(registry, run)
+    imported = import_file(source, lookup=recognition.lookup, **options)
+    recognition.check(imported)
+    described, found, report = imported.description or {}, None, None
     if model is not None:
-        samples = (imported.description or {}).get("samples")
-        found = Rebuilt(model.model, None, samples, model.id, model.version)
-    if found is None:
-        return Brought(imported, None, None)
-    report = conformance(found, imported.series)
-    return Brought(replace(imported, series=with_units(imported.series, found)), found, report)
-
-
-def _table(registry: Registry, id: str) -> JSON:
-    catalog = registry.catalog(id)
-    series = [{key: m[key] for key in ("component", "measure", "unit")} for m in catalog["measures"]]
-    return {**catalog["data"], "format_version": FORMAT_VERSION, "grid": catalog["grid"], "series": series}
+        found = Rebuilt(model.model, None, described.get("samples"), model.id, model.version)
+    elif described and recognition.models < 2:
+        found = rebuild(described, imported.files)
+    if found is not None:
+        report = conformance(found, imported.series)
+        imported = replace(imported, series=with_units(imported.series, found))
+        found = recognition.model(found) if model is None else found
+    imported = recognition.described(imported)
+    return Brought(imported, found, report, recognition.to_json(imported, found))
 
 
 def publish_telemetry(registry: Registry, brought: Brought, label: Label) -> JSON:

@@ -192,8 +192,8 @@ class Registry:
         """Whether an artifact has exactly this name."""
         return self._follower.ask(lambda view: view.named(name, tuple(FOLDERS))) is not None
 
-    def find_digest(self, digest: str) -> str | None:
-        """The id of the newest run, or else telemetry, whose table has this digest."""
+    def find_digest(self, digest: str) -> list[str]:
+        """The ids of the runs, or else of the telemetry, whose table has this digest, newest first."""
         return self._follower.ask(lambda view: view.with_digest(digest))
 
     # One artifact. An id is a full one; of a model it means the newest version, or `ID@v2` that one.

@@ -78,10 +78,11 @@ class View:
             raise ValueError(column)
         return self._rows(_named(name), ("a.kind = ?", [kind]), (f"items.{column} = ?", [digest]), limit=-1)
 
-    def with_digest(self, digest: str) -> str | None:
-        """The id of the newest run, else of the newest telemetry, whose table has this digest."""
-        rows = self._rows(("items.digest = ?", [digest]), limit=1, order="a.kind = 'run' DESC, ")
-        return str(rows[0]["id"]) if rows else None
+    def with_digest(self, digest: str) -> list[str]:
+        """The ids of the runs, else of the telemetry, whose table has this digest, newest first."""
+        rows = self._rows(("items.digest = ?", [digest]), limit=-1)
+        runs = [str(row["id"]) for row in rows if row["kind"] == "run"]
+        return runs or [str(row["id"]) for row in rows]
 
     def beginning(self, prefix: str, kinds: Sequence[str], limit: int) -> list[str]:
         """The ids of the kinds that begin with `prefix`, in order."""

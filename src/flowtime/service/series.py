@@ -194,6 +194,7 @@ class Series(Models):
         *,
         name: str | None = None,
         model: str | None = None,
+        run: str | None = None,
         dry_run: bool = False,
         tags: tuple[str, ...] = (),
         description: str | None = None,
@@ -204,22 +205,25 @@ class Series(Models):
         errors: Path | None = None,
         **options: Any,
     ) -> JSON:
-        """A telemetry artifact from a file: its catalog with `rebuilt`, `conformance` and `import`.
+        """A telemetry artifact from a file: its catalog, and how it was `recognised`, whether its model was
+        `rebuilt`, the `conformance` to that, and what the `import` inferred, filled in or moved.
 
-        `options` are those of `formats.telemetry.import_file`. With `dry_run` everything is checked and
-        nothing stored; the result then says what was found, with the first rows. `errors` is a CSV file
-        for the rows that are not as they should be.
+        `model` is the one that the data belongs to, `run` the artifact whose export a lone file is, `options`
+        are those of `formats.telemetry.import_file`. With `dry_run` everything is checked and nothing stored;
+        the result then says what was found, with the first rows. `errors` is a CSV file for the rows that are
+        not as they should be.
         """
         from flowtime.formats import FORMATS, format_named
         from flowtime.loop import imports
 
         belongs = None if model is None else self._model(model)
+        exported = None if run is None else self.registry.resolve(run, ("run", "telemetry"))
         options |= {
             "format": None if format is None else format_named(format, FORMATS),
             "grid": None if grid is None else imports.read_grid(grid),
         }
         with _problems_in(errors):
-            brought = imports.bring(self.registry, source, belongs, options)
+            brought = imports.bring(self.registry, source, belongs, options, exported)
         if dry_run:
             return {**brought.to_json(), **brought.sight()}
         if (tell := options.get("progress")) is not None:

@@ -7,7 +7,7 @@ import { count, counted, element, instant, short } from "./views.js";
 /** @typedef {{component: string, measure: string, unit: string | null, values: (number | null)[]}} Column */
 /** @typedef {{grid: {bins: number, binSize: number, binUnit: string, start?: string}, data: {rows: number, series: number}, rebuilt: boolean,
  *   conformance: {ok: boolean, series: {equal: boolean}[], absent: unknown[]} | null, import: {format: string, grid: string, filled: number, merged: number, moved: number},
- *   recognised: {by: string | null, id: string | null, model_id: string | null}, first: {bins: string[], series: Column[]}}} Found */
+ *   recognised: {by: string | null, id: string | null, matches: {id: string, model_hash: string | null}[]}, first: {bins: string[], series: Column[]}}} Found */
 
 const form = /** @type {HTMLFormElement} */ (document.getElementById("import"));
 const drop = /** @type {HTMLElement} */ (document.getElementById("drop"));
@@ -110,11 +110,17 @@ function show(found) {
   const facts = element("dl", { class: "facts" });
   /** @param {string} name @param {...(Node | string)} text */
   const fact = (name, ...text) => facts.append(element("dt", {}, name), element("dd", {}, ...text));
-  const origin = recognised.id ? element("a", { href: `${root}/artifacts/${recognised.id}` }, recognised.id) : "another program's data";
-  fact("What it is", `${found.import.format === "gold" ? "gold CSV" : found.import.format}, `, origin, recognised.by ? ` (by its ${recognised.by})` : "");
+  /** @param {string} id */
+  const link = (id) => element("a", { href: `${root}/artifacts/${id}` }, id);
+  const { id, by, matches } = recognised;
+  fact("What it is", `${found.import.format === "gold" ? "gold CSV" : found.import.format}, `, id ? link(id) : matches.length ? "an export" : "another program's data", by ? ` (by its ${by})` : "");
+  if (!id && matches.length)
+    fact("Which run", "open: ", ...matches.slice(0, 10).flatMap((each, place) => [place ? ", " : "", link(each.id)]),
+      matches.length > 10 ? ` and ${count(matches.length - 10)} more` : "", " have these series; the field Run says whose export it is");
   fact("Grid", `${counted(grid.bins, "bin")} of ${counted(grid.binSize, grid.binUnit.replace(/s$/, ""))}${grid.start ? `, from ${instant(grid.start)}` : ""}${found.import.grid === "inferred" ? " (inferred)" : ""}`);
   fact("Data", `${counted(found.data.series, "series", "series")}, ${counted(found.data.rows, "row")}`);
-  fact("Model", found.rebuilt ? "comes back with the data" : "none");
+  const models = new Set(matches.map((each) => each.model_hash)).size;
+  fact("Model", found.rebuilt ? "comes back with the data" : models > 1 ? `none came along: these are of ${count(models)} models` : "none came along");
   if (conformance) {
     const equal = conformance.series.filter((series) => series.equal).length;
     fact("Against the model", conformance.ok ? `all ${counted(conformance.series.length, "derived series", "derived series")} equal to the last bit` : `${equal} of ${conformance.series.length} derived series equal${conformance.absent.length ? `, ${conformance.absent.length} absent` : ""}`);
@@ -191,7 +197,7 @@ document.getElementById("cancel")?.addEventListener("click", () => {
 picker.addEventListener("change", () => take(picker.files));
 /** @type {HTMLInputElement} */ (form.elements.namedItem("name")).addEventListener("input", (event) => { /** @type {HTMLElement} */ (event.target).dataset.own = ""; });
 document.querySelector("[data-options]")?.addEventListener("change", () => void check());
-document.getElementById("model")?.addEventListener("change", () => void check());
+for (const field of ["model", "run"]) document.getElementById(field)?.addEventListener("change", () => void check());
 
 for (const name of ["dragenter", "dragover"])
   addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
