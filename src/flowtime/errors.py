@@ -182,6 +182,19 @@ class FlowtimeError(Exception):
         )
         return found.with_traceback(self.__traceback__)
 
+    def hinted(self, change: Callable[[str | None], str | None]) -> Self:
+        """The same error with another hint, which `change` makes of its own, marks and all."""
+        texts = self._marked
+        found = type(self)(
+            self.code,
+            texts.message,
+            where=texts.where,
+            hint=change(texts.hint),
+            errors=texts.errors,
+            count=self.count,
+        )
+        return found.with_traceback(self.__traceback__)
+
     def worded(self, face: Face) -> Self:
         """The same error in the words of a face."""
         return self.revised(lambda text: say(text, face))

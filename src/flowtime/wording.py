@@ -77,6 +77,7 @@ Option = Literal[
     "threshold",
     "time_format",
     "timezone",
+    "validate_schema",
     "wide",
 ]
 
@@ -113,6 +114,7 @@ OPTIONS: Mapping[Option, _Option] = {
     "threshold": _Option(),
     "time_format": _Option("Times"),
     "timezone": _Option("Time zone"),
+    "validate_schema": _Option("Strict: infer, fill and convert nothing", argument="strict"),
     "wide": _Option("A column per measure (wide)"),
 }
 """What messages and hints name, by its field; the flag of the command line is made of that."""
@@ -181,6 +183,12 @@ def action(name: Action, *values: str) -> str:
     """The mark of something to do, with the values that belong to it."""
     assert name in ACTIONS, name
     return _mark("action", name, *values)
+
+
+def options(text: str) -> set[str]:
+    """The names of the options that a text marks."""
+    marks = (found.split(_NEXT) for found in _MARK.findall(text))
+    return {name for what, name, *_ in marks if what == "option"}
 
 
 def say(text: str, face: Face) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -126,3 +127,39 @@ def test_nothing_is_written_of_a_damaged_run(flowtime: Command, tmp_path: Path, 
         assert "restore it from a backup" in refused.stderr
     assert to_pipe.raw == b""
     assert not list((tmp_path / "files").glob("*"))
+
+
+HEAD = "time_bin,component_id,measure,value"
+STRICT = {
+    "indices": "time_bin,component_id,measure,value\n0,a,m,1\n1,a,m,2\n",
+    "one time": "time_bin,component_id,measure,value\n2025-01-01T00:00:00Z,a,m,1\n",
+    "a gap": "time_bin,component_id,measure,value\n"
+    + "".join(f"2025-01-01T0{hour}:00:00Z,a,m,{hour}\n" for hour in (0, 1, 3)),
+    "two rows for a bin": "time_bin,component_id,measure,value\n0,a,m,1\n1,a,m,2\n1,a,m,2\n",
+    "another column": "time_bin,component_id,measure,value,host\n0,a,m,1,x\n1,a,m,2,x\n",
+    "another name": "timestamp,component_id,measure,value\n0,a,m,1\n1,a,m,2\n",
+    "another spelling": f"{HEAD}\n2025-01-01 00:00,a,m,1\n2025-01-01 01:00,a,m,2\n",
+}
+
+
+@pytest.mark.parametrize("name", STRICT)
+def test_the_hints_of_a_strict_import_work(flowtime: Command, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(STRICT[name], encoding="utf-8")
+    words = ["--validate-schema"]
+    for _ in range(4):
+        ended = flowtime("import", path, *words, "--artifacts", "strict", "--json", code=None)
+        if ended.code == 0:
+            break
+        hint = ended.error["hint"]
+        if "leave out --validate-schema" in hint or "without --validate-schema" in hint:
+            words.remove("--validate-schema")
+        said = [word.strip(",;") for word in shlex.split(hint.partition("; then ")[2] or hint)]
+        at = next((at for at, word in enumerate(said) if word.startswith("--")), None)
+        if at is not None and said[at] == "--duplicates":  # the hint names what it takes
+            words += ["--duplicates", "first"]
+        elif at is not None and said[at] != "--validate-schema":
+            words += said[at : at + (1 if said[at] == "--ignore-extra" else 2)]
+    assert ended.code == 0, ended.stdout
+    assert ended.json["data"]["series"] == 1
+    assert ("--validate-schema" in words) == (name in {"indices", "one time"})

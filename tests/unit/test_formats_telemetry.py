@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from tests.importing import from_text, refusal
@@ -521,9 +522,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_strict_infers_fills_and_converts_nothing(tmp_path: Path) -> None:
     assert import_file(exported(tmp_path, GOLD), strict=True).recognised_by == "sidecar"
-    assert "infers no grid" in str(refusal(rows(hours([1, 2])), "FT412", strict=True))
     grid = Grid(2, 1, "hours", START)
     assert from_text(rows(hours([1, 2])), strict=True, grid=grid).series.rows == 2
+    refused = refusal(rows(["0,a,m,1", "1,a,m,2"]), "FT412", strict=True)
+    assert "the index of a bin does not tell how long it is" in str(refused)
     naive = rows(hours([1, 2])).replace("Z", "")
     assert "is not spelled 2025-01-01T00:00:00Z" in str(refusal(naive, "FT404", strict=True, grid=grid))
     for option in (
@@ -533,6 +535,48 @@ def test_strict_infers_fills_and_converts_nothing(tmp_path: Path) -> None:
         {"ignore_extra": True},
     ):
         refusal(rows(["0,a,m,1"]), "FT412", strict=True, grid=Grid(1), **cast("dict[str, Any]", option))
+
+
+def test_strict_import_takes_a_grid_that_the_times_state() -> None:
+    found = from_text(rows(hours([1, 2, 3])), strict=True)
+    assert found.series.grid == Grid(3, 1, "hours", START)
+    assert "assumed_utc" not in found.notes.read
+    assert "does not tell how long a bin is" in str(refusal(rows(hours([1])), "FT405", strict=True))
+
+
+@pytest.mark.parametrize("unit", ["us", "ns", "ms"])
+def test_strict_import_takes_the_naive_times_of_pandas(unit: str) -> None:
+    times = pd.date_range("2025-01-01", periods=2, freq="h", unit=cast("Any", unit))
+    frame = pd.DataFrame({"time_bin": times, "component_id": "a", "measure": "m", "value": [1.0, 2.0]})
+    handle = io.BytesIO()
+    frame.to_parquet(handle)
+    found = from_text(handle.getvalue(), strict=True)
+    assert found.series.grid == Grid(2, 1, "hours", START)
+    assert found.notes.read["assumed_utc"] is True
+    whole = io.BytesIO()
+    frame.assign(value=[1, 2]).to_parquet(whole)
+    assert "converts nothing" in str(refusal(whole.getvalue(), "FT412", strict=True))
+
+
+@pytest.mark.parametrize(
+    ("times", "options", "assumed"),
+    [
+        (["2025-01-01T00:00:00", "2025-01-01T01:00:00"], {}, True),
+        (["2025-01-01 00:00", "2025-01-01 01:00"], {}, True),
+        (["2025-01-01T00:00:00Z", "2025-01-01T01:00:00Z"], {}, False),
+        (["2025-01-01T00:00:00+01:00", "2025-01-01T01:00:00+01:00"], {}, False),
+        (["2025-01-01 00:00", "2025-01-01 01:00"], {"timezone": "Europe/Berlin"}, False),
+        (["01.01.2025 00:00", "01.01.2025 01:00"], {"time_format": "%d.%m.%Y %H:%M"}, True),
+        (["2025-01-01 00:00+0100", "2025-01-01 01:00+0100"], {"time_format": "%Y-%m-%d %H:%M%z"}, False),
+        (["1735689600", "1735693200"], {"time_format": "unix"}, False),
+        (["0", "1"], {}, False),
+    ],
+)
+def test_times_that_are_taken_as_utc_are_reported(
+    times: list[str], options: dict[str, Any], assumed: bool
+) -> None:
+    found = from_text(rows([f"{time},a,m,1" for time in times]), **options)
+    assert found.notes.read.get("assumed_utc", False) is assumed
 
 
 # Parquet of other programs.
@@ -567,7 +611,7 @@ def test_parquet_times_of_every_kind(time: pl.Series) -> None:
     found = from_text(parquet(time_bin=time)).series
     assert found.grid == Grid(2, 1, "hours", START)
     assert same_bits(found.values, np.array([[1.0, np.nan]]))
-    if time.dtype != pl.Datetime("us", "UTC"):
+    if time.dtype == pl.String:
         assert "converts nothing" in str(
             refusal(parquet(time_bin=time), "FT412", strict=True, grid=found.grid)
         )

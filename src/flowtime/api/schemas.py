@@ -182,7 +182,7 @@ class ImportOptions(_Request):
     timezone: str | None = Field(None, description="of times without an offset")
     ignore_extra: bool = False
     ignore_metadata: bool = False
-    validate_schema: bool = Field(False, description="No inference, no filling, no conversion")
+    validate_schema: bool = Field(False, description="Fill and convert nothing; times must state their grid")
     dry_run: bool = Field(False, description="Only check; store nothing")
 
     def over(self, form: dict[str, list[str]]) -> ImportOptions:

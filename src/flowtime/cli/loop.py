@@ -283,7 +283,12 @@ def export_command(
 @click.option(
     "--ignore-metadata", is_flag=True, help="Treat the file as external data, whatever lies beside it."
 )
-@click.option("--validate-schema", "strict", is_flag=True, help="No inference, no filling, no conversion.")
+@click.option(
+    "--validate-schema",
+    "strict",
+    is_flag=True,
+    help="Fill and convert nothing; times must state their grid.",
+)
 @click.option("--errors", type=click.Path(path_type=Path), help="A CSV file for the rows that are wrong.")
 @click.option("--dry-run", is_flag=True, help="Only check; store nothing.")
 @click.option("--description", help="What the data is about.")
@@ -386,6 +391,8 @@ def _notes(report: dict[str, Any]) -> list[str]:
         if theirs == ours:
             continue
         notes.append(f"the column {theirs} was taken as {ours}")
+    if report["read"].get("assumed_utc"):
+        notes.append("times without an offset were taken as UTC; --timezone says another zone")
     if report["read"].get("open_end"):
         notes.append("the last line does not end with a line break; it was taken as complete")
     if report["filled"]:

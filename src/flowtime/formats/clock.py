@@ -86,6 +86,13 @@ class Clock:
             return f"has an offset of its own; {option('timezone', self.zone_name)} is for times without one"
         return _within((moment - _EPOCH) // _MICROSECOND)
 
+    def assumes_utc(self, text: str) -> bool:
+        """Whether `text`, which means an instant, has no offset, and nobody said whose clock it is of."""
+        if self.zone is not None or self.format in UNIX:
+            return False
+        moment = parse_moment(text) if self.format is None else datetime.strptime(text, self.format)  # noqa: DTZ007
+        return moment.tzinfo is None
+
     def utc(self, local: int) -> int | str:
         """The instant at which the zone's clocks showed `local`, both in microseconds; else why not."""
         if self.zone is None:

@@ -42,7 +42,6 @@ _SEAL = "flowtime.seal"
 _PREFIX = b"sha256:"
 _OPEN_SEAL = b"0" * 64
 _PIECE = 1 << 20
-_EXACT = [[time, pl.String(), pl.String(), pl.Float64()] for time in (pl.Datetime("us", "UTC"), pl.Int64())]
 _BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
@@ -209,12 +208,13 @@ def read_parquet(handle: BinaryIO, source: str, reading: Reading) -> Iterator[Pa
     except _BROKEN as error:
         raise _damaged(source, error) from error
     found = layout(list(schema), reading, source)
-    if reading.strict and [schema[column] for column in found.columns] not in _EXACT:
+    if reading.strict and not _is_exact([schema[column] for column in found.columns]):
         raise InvalidInput(
             "FT412",
             f"strict import converts nothing, and the columns are {', '.join(map(str, schema.values()))}",
             where=source,
-            hint="they must be TIMESTAMP(MICROS, UTC) or INT64, string, string and DOUBLE",
+            hint="they must be a timestamp or INT64, string, string and DOUBLE; "
+            f"without {option('validate_schema')} they are converted",
         )
     casts = [
         _time(found.time, schema[found.time], reading, source),
@@ -232,6 +232,14 @@ def read_parquet(handle: BinaryIO, source: str, reading: Reading) -> Iterator[Pa
             number += frame.height
     except _BROKEN as error:
         raise _damaged(source, error) from error
+
+
+def _is_exact(types: list[pl.DataType]) -> bool:
+    """Whether the columns hold what they should as it is: nothing has to be converted."""
+    time, *others = types
+    return others == [pl.String(), pl.String(), pl.Float64()] and (
+        time == pl.Int64() or isinstance(time, pl.Datetime)
+    )
 
 
 def _slices(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:

@@ -75,7 +75,8 @@ class Block(Protocol):
 class Checker:
     """Takes blocks, gives the rows that keep the rules, and remembers the rows that do not.
 
-    `on_the_clock` is None until the first row has told whether times are instants or indices.
+    `on_the_clock` is None until the first row has told whether times are instants or indices. `assumed_utc`
+    says that there were times without an offset, and nobody said whose clock they are of.
     """
 
     def __init__(self, source: str, reading: Reading) -> None:
@@ -84,6 +85,7 @@ class Checker:
         self.clock = reading.clock
         # A person who says how times are spelled has no indices.
         self.on_the_clock: bool | None = None if reading.clock.format is None else True
+        self.assumed_utc = False
         self.errors: list[Diagnostic] = []
         self.count = 0
         self._last = (0, "")
@@ -126,10 +128,13 @@ class Checker:
         if time.dtype == pl.String:
             on_the_clock = self.clock.format is not None or not is_index(time[0])
             microseconds = self.clock.column(time) if on_the_clock else None
-            if microseconds is None:
+            if microseconds is not None:
+                self.assumed_utc = self.assumed_utc or self.clock.assumes_utc(time[0])
+            else:
                 microseconds = self._texts(time, on_the_clock)
         elif isinstance(time.dtype, pl.Datetime) and time.dtype.time_zone is None:
             microseconds = self.clock.all_utc(time.cast(pl.Int64).to_numpy())
+            self.assumed_utc = self.assumed_utc or self.clock.zone is None
         else:
             wide = time.cast(pl.Int64, strict=False)
             microseconds = None if wide.null_count() else wide.to_numpy()
@@ -211,6 +216,7 @@ class Checker:
             since = (cell if aware else cell.replace(tzinfo=UTC)) - _EPOCH
             microseconds = since // timedelta(microseconds=1)
             why = microseconds if aware else self.clock.utc(microseconds)
+            self.assumed_utc = self.assumed_utc or (not aware and self.clock.zone is None)
         elif isinstance(cell, int) and not isinstance(cell, bool):
             if self.clock.format is not None:
                 why = self.clock.instant(str(cell))
@@ -219,6 +225,8 @@ class Checker:
         elif isinstance(cell, str):
             index = self.clock.format is None and is_index(cell)
             why = int(cell) if index else self.clock.instant(cell)
+            if not index and not self.assumed_utc and isinstance(why, int):
+                self.assumed_utc = self.clock.assumes_utc(cell)
             if isinstance(why, str) and len(self._refused) < MAX_REPORTED:
                 self._refused[cell] = None
             if self.strict and isinstance(why, int) and not index and cell != format_instant(why):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -42,7 +42,7 @@ from flowtime.formats.parquet import is_sealed, read_metadata, read_parquet
 from flowtime.formats.readers import read_csv, read_ndjson
 from flowtime.formats.rows import Block, Checker, finite
 from flowtime.formats.text import labels
-from flowtime.wording import option
+from flowtime.wording import option, options
 
 Lookup = Callable[[str], JSON | None]
 """Finds the description of an export by its digest."""
@@ -116,7 +116,8 @@ def import_file(
     of `component`. `delimiter` and `decimal_comma` are those of a CSV file. `time_format` is one for
     `datetime.strptime`, or `unix` or `unix-ms`; `timezone` is that of times without an offset, by name
     or as `+01:00`. `missing`, `duplicates` and `align` say what becomes of rows that do not fill the grid
-    once each. `ignore_metadata` takes any file as external. `strict` infers, fills and converts nothing.
+    once each. `ignore_metadata` takes any file as external. `strict` fills and converts nothing, and takes
+    only a grid that the times state: each bin has its time.
     `lookup` recognises a file without metadata by its digest.
 
     Raises NotFound, Denied, Unavailable, or InvalidInput with every bad row (the first 1,000 listed).
@@ -133,7 +134,11 @@ def import_file(
     }
     said = {key: value for key, value in said.items() if value}
     if strict and (policy != Policy() or said):
-        raise InvalidInput("FT412", "strict import fills, moves, renames, converts and leaves out nothing")
+        raise InvalidInput(
+            "FT412",
+            "strict import fills, moves, renames, converts and leaves out nothing",
+            hint=f"leave out {option('validate_schema')}",
+        )
     _check_wide(wide, component)
     clock = Clock.of(time_format, timezone)
     reading = Reading(rename or {}, ignore_extra, strict, component, delimiter or ",", decimal_comma, clock)
@@ -155,21 +160,54 @@ def import_file(
                 f"{option('delimiter')} and {option('decimal_comma')} are for CSV; this is {actual.title}",
                 where=file.name,
             )
-        found = _read_external(
-            _blocks(file, actual, reading), Checker(file.name, reading), stack, file, progress
-        )
-        if strict and grid is None:
-            raise InvalidInput(
-                "FT412",
-                "strict import infers no grid",
-                where=file.name,
-                hint=f"give it with {option('grid')}",
-            )
+        if strict:
+            stack.enter_context(_strictly())
+        checker = Checker(file.name, reading)
+        found = _read_external(_blocks(file, actual, reading), checker, stack, file, progress)
         if found.layout.names is None:
             said["map"] = {found.layout.time: "time_bin", **said.get("map", {})}
         if found.open_end:
             said["open_end"] = True
-        return _settle(found.rows, actual, grid, policy, None if ignore_metadata else lookup, said)
+        if checker.assumed_utc:
+            said["assumed_utc"] = True
+        known = None if ignore_metadata else lookup
+        return _settle(found.rows, actual, grid, policy, known, said, strict=strict)
+
+
+_LOOSE = frozenset(
+    (
+        "align",
+        "component",
+        "decimal_comma",
+        "delimiter",
+        "duplicates",
+        "ignore_extra",
+        "map",
+        "missing",
+        "time_format",
+        "timezone",
+        "wide",
+    )
+)
+"""Options that strict import refuses."""
+
+
+@contextmanager
+def _strictly() -> Iterator[None]:
+    """Says of options that a hint names, and strict import refuses, how they are allowed."""
+
+    def allowed(hint: str | None) -> str | None:
+        if hint is not None and options(hint) & _LOOSE:
+            return f"leave out {option('validate_schema')}; then {hint}"
+        return hint
+
+    try:
+        yield
+    except InvalidInput as error:
+        if error.code == "FT404":
+            looser = f"without {option('validate_schema')} times may be spelled otherwise"
+            raise error.hinted(lambda hint: allowed(hint) or looser) from error
+        raise error.hinted(allowed) from error
 
 
 def _check_wide(wide: bool, component: str | None) -> None:
@@ -216,6 +254,8 @@ def _settle(
     policy: Policy,
     lookup: Lookup | None,
     said: Mapping[str, Any],
+    *,
+    strict: bool,
 ) -> Imported:
     """External rows onto their grid, or back to the export that has the same content."""
     on = infer_grid(rows) if grid is None else grid
@@ -233,6 +273,13 @@ def _settle(
             "all rows have the same time, which does not tell how long a bin is",
             where=rows.source,
             hint=f"give the grid, such as {option('grid', f'bins=1,size=1,unit=hours,start={on.label(0)}')}",
+        )
+    if grid is None and strict and not rows.on_the_clock:
+        raise InvalidInput(
+            "FT412",
+            "strict import infers no grid, and the index of a bin does not tell how long it is",
+            where=rows.source,
+            hint=f"give the grid, {option('grid', f'bins={on.bins},size=1,unit=hours')} for bins of one hour",
         )
     notes = Notes(
         grid="inferred" if grid is None else "given",

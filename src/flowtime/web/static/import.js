@@ -6,7 +6,7 @@ import { count, counted, element, instant, short } from "./views.js";
 
 /** @typedef {{component: string, measure: string, unit: string | null, values: (number | null)[]}} Column */
 /** @typedef {{grid: {bins: number, binSize: number, binUnit: string, start?: string}, data: {rows: number, series: number}, rebuilt: boolean,
- *   conformance: {ok: boolean, series: {equal: boolean}[], absent: unknown[]} | null, import: {format: string, grid: string, filled: number, merged: number, moved: number},
+ *   conformance: {ok: boolean, series: {equal: boolean}[], absent: unknown[]} | null, import: {format: string, grid: string, filled: number, merged: number, moved: number, read: {assumed_utc?: boolean}},
  *   recognised: {by: string | null, id: string | null, matches: {id: string, model_hash: string | null}[]}, first: {bins: string[], series: Column[]}}} Found */
 
 const form = /** @type {HTMLFormElement} */ (document.getElementById("import"));
@@ -118,6 +118,7 @@ function show(found) {
     fact("Which run", "open: ", ...matches.slice(0, 10).flatMap((each, place) => [place ? ", " : "", link(each.id)]),
       matches.length > 10 ? ` and ${count(matches.length - 10)} more` : "", " have these series; the field Run says whose export it is");
   fact("Grid", `${counted(grid.bins, "bin")} of ${counted(grid.binSize, grid.binUnit.replace(/s$/, ""))}${grid.start ? `, from ${instant(grid.start)}` : ""}${found.import.grid === "inferred" ? " (inferred)" : ""}`);
+  if (found.import.read.assumed_utc) fact("Times", "without an offset: taken as UTC");
   fact("Data", `${counted(found.data.series, "series", "series")}, ${counted(found.data.rows, "row")}`);
   const models = new Set(matches.map((each) => each.model_hash)).size;
   fact("Model", found.rebuilt ? "comes back with the data" : models > 1 ? `none came along: these are of ${count(models)} models` : "none came along");
