@@ -106,13 +106,22 @@ class Access:
         """
         file, _ = self._now()
         token = self._token(file, text.strip(), _address(request))
-        return self._sessions.begin({"token": token.id, "mark": _mark(token)})
+        return self._sessions.begin(token.user, {"token": token.id, "mark": _mark(token)})
 
-    def login_oidc(self, claims: JSON) -> str:
-        """Begins a session for the user of whom an issuer's checked token has these claims."""
-        provider = self.provider()
-        provider.identity(claims)
-        return self._sessions.begin({"issuer": provider.issuer.issuer, "claims": claims})
+    def login_oidc(self, request: Request, code: str, verifier: str, nonce: str, back: str) -> str:
+        """Begins a session for the user who came back from the issuer with `code`; see `Provider.arrive`.
+
+        Codes that the issuer does not know count as wrong tokens do: who makes them up has to wait.
+        """
+        provider, address = self.provider(), _address(request)
+        self._tries.hold(address)
+        try:
+            claims = provider.arrive(code, verifier, nonce, back)
+        except Denied:
+            self._tries.note(address)
+            raise
+        user = provider.identity(claims).user
+        return self._sessions.begin(user, {"issuer": provider.issuer.issuer, "claims": claims})
 
     def logout(self, request: Request) -> None:
         """Ends the session of a browser."""

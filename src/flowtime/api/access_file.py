@@ -334,7 +334,7 @@ class _Table:
     def address(self, key: str, *, needed: bool = False) -> Any:
         """An https address; http is for this machine alone."""
         value = self.text(key, needed=needed)
-        if isinstance(value, str) and not _is_safe(value):
+        if isinstance(value, str) and not is_safe(value):
             self.wrong(f"has {key} = {value!r}", "allowed are https addresses, and http ones of this machine")
         return value
 
@@ -439,7 +439,8 @@ def _is_hash(text: str) -> bool:
         return False
 
 
-def _is_safe(address: str) -> bool:
+def is_safe(address: str) -> bool:
+    """Whether what is asked of the address stays between it and this machine: https, or http of this one."""
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import signal
 import threading
@@ -16,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from flowtime.api import artifacts, imports, login, models, openapi, problems, runs, system
 from flowtime.api.access import Access
 from flowtime.api.compression import Compression
+from flowtime.api.connections import SHORTAGE
 from flowtime.api.doors import Doors
 from flowtime.api.guard import Guard
 from flowtime.api.jobs import Jobs
@@ -50,6 +52,7 @@ def create(config: Config) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_exception_handler(SHORTAGE.handle)
         presence.enter()
         with _told_of_the_end(server):
             yield

@@ -68,7 +68,7 @@ async def list_artifacts(
     found = await attend(call, lambda _: call.service.find(**wanted), places=places)
     found["artifacts"] = [linked(call.request, item) for item in found["artifacts"]]
     links = paging(call.request, found["total"], found["page"], found["size"])
-    return answer(call.request, found, headers={"Link": links})
+    return answer(call.request, found, headers=links)
 
 
 @router.get("/artifacts/{id}", responses=schemas.ok(schemas.Artifact), summary="One artifact")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import secrets
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -11,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from flowtime.api.responses import base
+from flowtime.api.responses import base, local
 from flowtime.api.server import server_of
 from flowtime.api.session import COOKIE, LIFETIME
 from flowtime.errors import Denied, FlowtimeError
@@ -24,8 +23,6 @@ _UNDER_WAY = "flowtime_login"
 """The cookie of a browser that is at the issuer: what has to come back with it."""
 _PATIENCE = 600
 """Seconds that a login at the issuer may take."""
-_LOCAL = re.compile(r"/(?![/\\])[^\x00-\x20\\\x7f]{0,2000}")
-
 _Next = Annotated[str | None, Query(description="The path where the browser goes then")]
 _GOES_ON: dict[int | str, dict[str, Any]] = {303: {"description": "The browser goes on", "content": {}}}
 
@@ -84,9 +81,9 @@ def arrive(
             raise Denied("FT828", "the login was begun by another browser", hint="begin it again")
         if code is None:
             raise Denied("FT828", f'the issuer ended the login: "{error}"', hint="begin it again")
-        access = server_of(request).access
-        claims = access.provider().arrive(code, verifier, nonce, _callback(request))
-        answer = _begun(request, access.login_oidc(claims), _next(request, place))
+        access, back = server_of(request).access, _callback(request)
+        secret = access.login_oidc(request, code, verifier, nonce, back)
+        answer = _begun(request, secret, _next(request, place))
     except FlowtimeError as wrong:
         answer = _back(request, wrong, _next(request, place))
     answer.delete_cookie(_UNDER_WAY, path=base(request) or "/")
@@ -95,7 +92,7 @@ def arrive(
 
 def _next(request: Request, place: str | None) -> str:
     """A path of this server: elsewhere nobody is sent."""
-    return place if place and _LOCAL.fullmatch(place) else f"{base(request)}/"
+    return local(place) or f"{base(request)}/"
 
 
 def _callback(request: Request) -> str:

@@ -11,21 +11,26 @@ import base64
 import hashlib
 import json
 import secrets
+import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any, Generic, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import Request, urlopen
+from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 import jwt
 
-from flowtime.api.access_file import Issuer, Role
+from flowtime.api.access_file import Issuer, Role, is_safe
 from flowtime.errors import Denied, Unavailable
 
 JSON = dict[str, Any]
+T = TypeVar("T")
 
 _ALGORITHMS = {"RS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
 """What is accepted, with the type of key that each takes."""
@@ -35,10 +40,21 @@ _FRESH = 600.0
 """Seconds for which a key set is used without asking again."""
 _STALE = 3600.0
 """Seconds for which it is used where the issuer does not answer."""
-_PAUSE = 30.0
-"""Seconds between two looks for a key that is not known."""
+_PAUSE = 60.0
+"""Seconds between two questions of the same kind to an issuer that did not answer, or not with what was
+needed: strangers can make the server ask, and shall not make it ask often.
+"""
+_LASTS = 24 * 3600.0
+"""Seconds for which is believed what an issuer says of its addresses."""
 _TIMEOUT = 5.0
+"""Seconds for a whole answer."""
 _LARGEST = 1 << 20
+_REFUSED = (400, 401, 403)
+"""How an issuer says that it does not know a code, or the one who brings it."""
+_DOTS = 2
+"""In a JWT."""
+_WAITING = 8
+"""Threads that may wait for the issuer; the others are needed for callers whom it does not concern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +76,86 @@ class Departure:
     verifier: str
 
 
+class _Told(Generic[T]):
+    """Something that an issuer tells: asked once for all who need it, and no lock is held meanwhile."""
+
+    def __init__(self, ask: Callable[[], T], fresh: float, stale: float) -> None:
+        """`ask` raises Unavailable (FT837). What it returns is used for `fresh` seconds without asking again,
+        and for `stale` ones where the issuer does not answer.
+        """
+        self._ask, self._fresh, self._stale = ask, fresh, stale
+        self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(_WAITING)
+        self._value: T | None = None
+        self._fetched = self._failed = self._looked = -float("inf")
+        self._answer: Future[T] | None = None
+        """The last one, which may be under way."""
+
+    def get(self, holds: Callable[[T], bool] = lambda _: True) -> T:
+        """What the issuer tells; asked again, at most once a minute, where it is old or `holds` not what is
+        needed. Raises Unavailable (FT837).
+        """
+        with self._lock:
+            now = time.monotonic()
+            value, age = self._value, now - self._fetched
+            lacks = value is not None and not holds(value)
+            if value is not None and age < self._fresh and not lacks:
+                return value
+            answer = self._answer
+            waits = now - self._failed < _PAUSE or (age < self._fresh and now - self._looked < _PAUSE)
+            mine = answer is None or (answer.done() and not waits)
+            if mine:
+                answer = self._answer = Future()
+                if age < self._fresh:
+                    self._looked = now
+        assert answer is not None
+        if mine:
+            self._fetch(answer)
+        if value is not None and age < self._stale and not (mine or (lacks and not answer.done())):
+            return value
+        try:
+            return self._wait(answer)
+        except Unavailable:
+            if value is not None and age < self._stale:
+                return value
+            raise
+
+    def _wait(self, answer: Future[T]) -> T:
+        if not self._waiting.acquire(blocking=answer.done()):
+            raise Unavailable("FT837", "too many wait for the issuer", hint="try again soon")
+        try:
+            return answer.result(2 * _TIMEOUT)
+        except TimeoutError as error:
+            raise Unavailable("FT837", "the issuer does not answer", hint="try again soon") from error
+        except Unavailable as error:
+            # One of their own for each who asks: a traceback grows with every raise.
+            raise Unavailable("FT837", error.message, hint=error.hint) from error
+        finally:
+            self._waiting.release()
+
+    def _fetch(self, answer: Future[T]) -> None:
+        try:
+            value = self._ask()
+        except BaseException as error:
+            self._failed = time.monotonic()
+            answer.set_exception(error)
+            if not isinstance(error, Unavailable):
+                raise
+        else:
+            with self._lock:
+                self._value, self._fetched = value, time.monotonic()
+            answer.set_result(value)
+
+
 class Provider:
     """One issuer: its keys and its addresses, fetched when they are needed. Threads may share it."""
 
     def __init__(self, issuer: Issuer) -> None:
         self.issuer = issuer
-        self._lock = threading.Lock()
-        self._keys: Mapping[str | None, jwt.PyJWK] = {}
-        self._fetched = self._asked = self._looked = -float("inf")
-        self._found: JSON | None = None
+        self._keys = _Told(self._jwks, _FRESH, _STALE)
+        self._addresses = _Told(self._discover, _LASTS, 2 * _LASTS)
+        self._exchanging = threading.BoundedSemaphore(_WAITING)
+        self._fault: tuple[float, Unavailable] | None = None
 
     def identify(self, token: str) -> Identity:
         """Who bears the token; raises Denied (FT828) where it does not hold, Denied (FT829) where nothing
@@ -111,7 +198,8 @@ class Provider:
     def arrive(self, code: str, verifier: str, nonce: str, back: str) -> JSON:
         """The claims of the user who came back with `code`: those that say who it is and what they may do.
 
-        Raises Denied (FT828) where the issuer does not know the code, or its token does not hold.
+        Raises Denied (FT828) where the issuer does not know the code, or its token does not hold, Unavailable
+        (FT837) where it does not answer as an issuer does; then it is not asked again for a minute.
         """
         issuer = self.issuer
         form = {
@@ -123,19 +211,37 @@ class Provider:
         }
         if issuer.client_secret is not None:
             form["client_secret"] = issuer.client_secret
-        try:
-            answer = _fetch(str(self._discovered("token_endpoint")), urlencode(form).encode())
-        except HTTPError as error:
-            error.close()
-            raise Denied("FT828", f"the issuer refused the login with status {error.code}") from error
-        token = answer.get("id_token")
-        if not isinstance(token, str):
-            raise Denied("FT828", "the issuer sent no ID token")
+        token = self._exchange(urlencode(form).encode())
         claims = self._claims(token, (str(issuer.client_id),))
         if not secrets.compare_digest(str(claims.get("nonce")).encode(), nonce.encode()):
             raise Denied("FT828", "the issuer's token belongs to another login")
         wanted = (issuer.user_claim, issuer.teams_claim, issuer.role_claim, "email_verified")
         return {name: claims[name] for name in wanted if name in claims}
+
+    def _exchange(self, form: bytes) -> str:
+        """The ID token for a code."""
+        fault = self._fault
+        if fault is not None and time.monotonic() - fault[0] < _PAUSE:
+            raise Unavailable("FT837", fault[1].message, hint=fault[1].hint)
+        if not self._exchanging.acquire(blocking=False):
+            raise Unavailable("FT837", "too many logins wait for the issuer", hint="try again soon")
+        try:
+            address = self._discovered("token_endpoint")
+            try:
+                token = _fetch(address, form).get("id_token")
+            except HTTPError as error:
+                if error.code in _REFUSED:
+                    message = f"the issuer refused the login with status {error.code}"
+                    raise Denied("FT828", message) from error
+                raise _answered(address, error) from error
+            if not isinstance(token, str) or token.count(".") != _DOTS:
+                raise Unavailable("FT837", f"{address} sent no ID token", hint="try again soon")
+        except Unavailable as error:
+            self._fault = (time.monotonic(), error)
+            raise
+        finally:
+            self._exchanging.release()
+        return token
 
     def _claims(self, token: str, audience: tuple[str, ...]) -> JSON:
         try:
@@ -158,53 +264,91 @@ class Provider:
         return claims
 
     def _key(self, kid: str | None) -> jwt.PyJWK | None:
-        with self._lock:
-            now = time.monotonic()
-            age = now - self._fetched
-            old = age > _FRESH and now - self._asked > _PAUSE
-            unknown = kid not in self._keys and now - self._looked > _PAUSE
-            if old or unknown:
-                self._asked = now
-                if not old:
-                    self._looked = now
-                try:
-                    self._keys = _keys(self._jwks())
-                    self._fetched = now
-                except Unavailable:
-                    if age > _STALE:
-                        raise
-            elif age > _STALE:
-                raise Unavailable(
-                    "FT837", f"{self.issuer.issuer} did not send its keys", hint="try again soon"
-                )
-            return self._keys.get(kid)
+        return self._keys.get(lambda keys: kid in keys).get(kid)
 
-    def _jwks(self) -> JSON:
-        return self._ask(self.issuer.jwks_url or str(self._discovered("jwks_uri")))
+    def _jwks(self) -> Mapping[str | None, jwt.PyJWK]:
+        address = self.issuer.jwks_url or self._discovered("jwks_uri")
+        keys = _keys(_ask(address))
+        if not keys:
+            raise Unavailable("FT837", f"{address} sent no key for signatures", hint="try again soon")
+        return keys
 
-    def _discovered(self, name: str) -> Any:
-        """What the issuer says of itself (OpenID Connect Discovery section 4)."""
-        if self._found is None:
-            said = self._ask(f"{self.issuer.issuer.rstrip('/')}/.well-known/openid-configuration")
-            if said.get("issuer") != self.issuer.issuer:
-                raise Unavailable(
-                    "FT837",
-                    f"{self.issuer.issuer} calls itself {said.get('issuer')!r}",
-                    hint="mend [oidc] issuer",
-                )
-            self._found = said
-        if name not in self._found:
-            raise Unavailable("FT837", f"{self.issuer.issuer} names no {name}", hint="mend [oidc] issuer")
-        return self._found[name]
-
-    def _ask(self, address: str) -> JSON:
-        try:
-            return _fetch(address)
-        except HTTPError as error:
-            error.close()
+    def _discovered(self, name: str) -> str:
+        """An address that the issuer gives."""
+        address = self._addresses.get().get(name)
+        if not isinstance(address, str) or not is_safe(address):
             raise Unavailable(
-                "FT837", f"{address} answered with {error.code}", hint="try again soon"
-            ) from error
+                "FT837",
+                f"{self.issuer.issuer} names no {name} that is an https address",
+                hint="mend [oidc] issuer",
+            )
+        return address
+
+    def _discover(self) -> JSON:
+        """What the issuer says of itself (OpenID Connect Discovery section 4)."""
+        said = _ask(f"{self.issuer.issuer.rstrip('/')}/.well-known/openid-configuration")
+        if said.get("issuer") != self.issuer.issuer:
+            raise Unavailable(
+                "FT837",
+                f"{self.issuer.issuer} calls itself {str(said.get('issuer'))[:100]!r}",
+                hint="mend [oidc] issuer",
+            )
+        return said
+
+
+def _ask(address: str) -> JSON:
+    try:
+        return _fetch(address)
+    except HTTPError as error:
+        raise _answered(address, error) from error
+
+
+def _answered(address: str, error: HTTPError) -> Unavailable:
+    return Unavailable("FT837", f"{address} answered with {error.code}", hint="try again soon")
+
+
+class _Stays(HTTPRedirectHandler):
+    """Goes nowhere else: the addresses are those of the access file, and what the issuer names there."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """No request."""
+
+
+class _Http(HTTPHandler):
+    def http_open(self, request: Request) -> HTTPResponse:
+        return self.do_open(_HttpInTime, request)
+
+
+class _Https(HTTPSHandler):
+    def https_open(self, request: Request) -> HTTPResponse:
+        return self.do_open(_HttpsInTime, request)
+
+
+class _HttpInTime(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _end_in_time(self.sock)
+
+
+class _HttpsInTime(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        _end_in_time(self.sock)
+
+
+def _end_in_time(connection: socket.socket) -> None:
+    """Ends a connection on which the answer comes drop by drop: every drop would begin the time-out anew."""
+
+    def end() -> None:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(_TIMEOUT, end)
+    timer.daemon = True
+    timer.start()
+
+
+_OPENER = build_opener(_Stays, _Http, _Https)
 
 
 def _fetch(address: str, form: bytes | None = None) -> JSON:
@@ -212,13 +356,19 @@ def _fetch(address: str, form: bytes | None = None) -> JSON:
     # The address is one of the access file, or one that the issuer named there gives.
     request = Request(address, form, {"Accept": "application/json"})  # noqa: S310
     try:
-        with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-            value = json.loads(answer.read(_LARGEST))
-    except HTTPError:
+        with _OPENER.open(request, timeout=_TIMEOUT) as answer:
+            data = answer.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise Unavailable(
+                "FT837", f"{address} answers with over {_LARGEST:,} bytes", hint="try again soon"
+            )
+        value = json.loads(data)
+    except HTTPError as error:
+        error.close()
         raise
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise Unavailable("FT837", f"{address} does not answer: {error}", hint="try again soon") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unavailable(
             "FT837", f"{address} does not answer with JSON: {error}", hint="try again soon"
         ) from error
@@ -236,10 +386,12 @@ def _keys(document: Mapping[str, Any]) -> dict[str | None, jwt.PyJWK]:
             continue
         try:
             key = jwt.PyJWK(each)
-        except jwt.PyJWTError:
+            usable = _ALGORITHMS.get(key.algorithm_name) == each.get("kty")
+            id = key.key_id
+        except Exception:  # noqa: BLE001, S112 (whatever the libraries make of a damaged key, it is left out)
             continue
-        if _ALGORITHMS.get(key.algorithm_name) == each.get("kty"):
-            keys[key.key_id] = key
+        if usable and (id is None or isinstance(id, str)):
+            keys[id] = key
     return keys
 
 

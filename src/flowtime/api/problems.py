@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from flowtime.api.connections import SHORTAGE
 from flowtime.api.responses import asked, unheld
 from flowtime.errors import (
     CODES,
@@ -221,6 +222,7 @@ def _gone(_: Request, error: Exception) -> Response:
 def defect(request: Request, error: Exception) -> Response:
     """The response to a request in which flowtime itself failed."""
     # The server logs the traceback; the caller gets nothing that could tell of the inside.
-    _log.error("%s %s failed", request.method, asked(request.scope), exc_info=error)
+    if not SHORTAGE.is_met(error):
+        _log.error("%s %s failed", request.method, asked(request.scope), exc_info=error)
     hint = "the server's log has the details; please report it"
     return respond(InternalError("FT900", type(error).__name__, hint=hint), request)

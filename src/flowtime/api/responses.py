@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -11,6 +12,12 @@ import msgspec
 from fastapi import Request, Response
 
 JSON = dict[str, Any]
+
+LONGEST = 2_000
+"""Letters of what a header repeats of a request: proxies take headers of 4 or 8 KB."""
+_LOCAL = re.compile(r"/(?![/\\])[^\x00-\x20\\\x7f]*")
+_KEPT = "!#$%&'()*+,/:;=?@[]~"
+"""What stands in an address as it is; what was percent-encoded stays so."""
 
 SLASH = "\x1f"
 """Stands for a slash inside a name while an address is looked up; names have no control characters."""
@@ -96,14 +103,27 @@ def versioned(shown: JSON) -> str:
     return f"{shown['id']}@v{version}" if shown["kind"] == "model" and version else str(shown["id"])
 
 
-def paging(request: Request, total: int, page: int, size: int) -> str:
-    """The value of a Link header with the first, previous, next and last page (RFC 8288)."""
+def local(place: str | None) -> str | None:
+    """A path of this server as headers hold it; None where it leads elsewhere, or is longer than LONGEST."""
+    if place is None or not _LOCAL.fullmatch(place):
+        return None
+    path = quote(place, safe=_KEPT, errors="replace")
+    return path if len(path) <= LONGEST else None
+
+
+def paging(request: Request, total: int, page: int, size: int) -> Mapping[str, str]:
+    """The Link header with the first, previous, next and last page (RFC 8288); none where the query is so
+    long that the header would be longer than LONGEST.
+    """
+    if 4 * len(request.url.query) > LONGEST:
+        return {}
     last = max(1, -(-total // size))
     pages = {"first": 1, "prev": page - 1, "next": page + 1, "last": last}
     query = [(name, value) for name, value in request.query_params.multi_items() if name != "page"]
     here = f"{base(request)}{asked(request.scope).removeprefix(base(request))}"
-    return ", ".join(
+    links = ", ".join(
         f'<{here}?{urlencode([*query, ("page", number)])}>; rel="{name}"'
         for name, number in pages.items()
         if 1 <= number <= last
     )
+    return {"Link": links} if len(links) <= LONGEST else {}

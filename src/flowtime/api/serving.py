@@ -19,6 +19,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from flowtime.api import access_file
+from flowtime.api.connections import Connection
 from flowtime.api.metrics import SHARED
 from flowtime.api.server import Config
 from flowtime.errors import InvalidInput, Unavailable
@@ -58,6 +59,7 @@ def serve(
     settings = uvicorn.Config(
         application,
         factory=True,
+        http=Connection,
         workers=workers,
         log_level=logging.WARNING,
         access_log=False,

@@ -18,6 +18,7 @@ from flowtime.service import Flowtime
 _BLOCK = 1 << 20
 _FIELDS = 64
 _FIELD_BYTES = 1 << 16
+_NAME_BYTES = 200
 _FILES = ("file", "metadata")
 
 Fields = dict[str, list[str]]
@@ -124,7 +125,9 @@ class _Form:
         if self._name not in _FILES:
             if b"filename" in options:
                 raise InvalidInput(
-                    "FT822", f'the form has a file named "{self._name}"', hint="it may have file and metadata"
+                    "FT822",
+                    f'the form has a file named "{self._shown}"',
+                    hint="it may have file and metadata",
                 )
             return
         if self._name in self._files:
@@ -134,11 +137,15 @@ class _Form:
         self._files[self._name] = self._folder / f"{self._name}.part"
         self._open = self._files[self._name].open("wb")
 
+    @property
+    def _shown(self) -> str:
+        return self._name[:100]
+
     def _take(self, data: bytes) -> None:
         if self._open is not None:
             self._open.write(data)
         elif len(self._value) + len(data) > _FIELD_BYTES:
-            raise InvalidInput("FT822", f'the field "{self._name}" has more than {_FIELD_BYTES:,} bytes')
+            raise InvalidInput("FT822", f'the field "{self._shown}" has more than {_FIELD_BYTES:,} bytes')
         else:
             self._value += data
 
@@ -157,5 +164,6 @@ class _Form:
 
 def _safe(filename: str) -> str:
     """A file name that is safe here, and says to its user which file is meant."""
-    last = re.split(r"[/\\]", filename)[-1]
-    return re.sub(r"[^\w .+-]", "_", last)[-100:].strip(". ") or "data"
+    last = re.sub(r"[^\w .+-]", "_", re.split(r"[/\\]", filename)[-1])
+    # Disks count bytes, and the name of the metadata beside it is longer.
+    return last.encode()[-_NAME_BYTES:].decode(errors="ignore").strip(". ") or "data"

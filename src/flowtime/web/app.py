@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request, Response
 
 from flowtime.api import app as api
 from flowtime.api import problems
-from flowtime.api.responses import asked
+from flowtime.api.responses import asked, local
 from flowtime.api.server import Config
 from flowtime.api.serving import configured
 from flowtime.errors import FlowtimeError
@@ -35,5 +35,5 @@ def _show(error: FlowtimeError, request: Request) -> Response | None:
     status = problems.status_of(error)
     if error.code == "FT828":
         onward = asked(request.scope) + (f"?{request.url.query}" if request.url.query else "")
-        return Response(status_code=303, headers={"Location": address(request, "/login", next=onward)})
+        return Response(status_code=303, headers={"Location": address(request, "/login", next=local(onward))})
     return page(request, "error.html", status=status, error=problems.problem(error))

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from flowtime.api.responses import LONGEST
 from flowtime.api.schemas import words
 from flowtime.api.server import Reading
 from flowtime.api.work import attended
@@ -68,7 +69,8 @@ def artifacts(
         call,
         "artifacts.html",
         part="parts/artifact_list.html",
-        headers={"HX-Replace-Url" if typed else "HX-Push-Url": here},
+        # A page with a longer address can be looked at, and has none to come back to.
+        headers={"HX-Replace-Url" if typed else "HX-Push-Url": here} if len(here) <= LONGEST else {},
         wanted=wanted,
         filtered=any(value for name, value in wanted.items() if name not in ("sort", "view")),
         sort=sort if sort in SORTS else "created_desc",

@@ -12,7 +12,7 @@ from flowtime.api.server import Reading, server_of
 from flowtime.api.work import attended
 from flowtime.errors import CODES, NotFound
 from flowtime.web import viewing
-from flowtime.web.assets import assets
+from flowtime.web.assets import assets, fingerprint
 from flowtime.web.frame import frame
 from flowtime.web.rendering import address, page, picture
 
@@ -22,9 +22,9 @@ _FOR_GOOD = "public, max-age=31536000, immutable"
 
 
 @router.get("/static/{version}/{path:path}")
-def static(path: str) -> Response:
+def static(version: str, path: str) -> Response:
     """A file that pages load. Its address changes with its content, so browsers keep it."""
-    asset = assets().get(path)
+    asset = assets().get(path) if version == fingerprint() else None
     if asset is None:
         raise NotFound(
             "FT820",

@@ -59,6 +59,8 @@ def picture(svg: str) -> Response:
     headers = {
         "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
         "Cache-Control": "private, max-age=300",
+        # Of two who log in one after the other in a browser, the second may not see it.
+        "Vary": "Cookie, Authorization",
     }
     return Response(svg, headers=headers, media_type="image/svg+xml")
 

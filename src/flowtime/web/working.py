@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from flowtime.api.responses import local
 from flowtime.api.schemas import Named
 from flowtime.api.server import Reading
 from flowtime.web.rendering import page
@@ -41,7 +42,7 @@ def job(call: Reading, id: Named, follow: str = "") -> Response:
     made = (found["result"] or {}).get("id")
     onward = f"/artifacts/{made}" if made else ""
     if follow.startswith("/artifacts/"):
-        onward = follow
+        onward = local(follow) or onward
     headers = {}
     if found["status"] == "done" and follow and onward:
         headers["HX-Redirect"] = call.request.scope.get("root_path", "") + onward
