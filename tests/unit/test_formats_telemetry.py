@@ -670,6 +670,20 @@ def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert NDJSON.sidecar
 
 
+def test_a_bomb_that_says_its_size_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowtime.formats.opening.MAX_EXPANDED", 1 << 20)
+    bomb = bytearray(zstd.compress(b"x" * 30_000_000))
+    # What follows cannot be unpacked: who tried would tell of that.
+    bomb[len(bomb) // 2 :] = bytes(len(bomb) - len(bomb) // 2)
+    assert "which no table does" in str(refusal(bytes(bomb), "FT402"))
+
+
+def test_what_is_made_of_gaps_follows_what_came() -> None:
+    # 30,000 rows, and 900,000 bins between them.
+    far = "".join(f"{30 * i},a,m{i % 2},1\n" for i in range(30_000))
+    assert "would fill a table" in str(refusal(HEADER + far, "FT409", missing="null"))
+
+
 # Metadata that was forged, with seals of its own.
 
 

@@ -22,10 +22,10 @@ from flowtime.wording import option
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-FREE_CELLS = 10_000_000
-"""A matrix of up to so many values is made even where few rows fill it."""
-CELLS_PER_ROW = 100
-"""A larger matrix needs a row for every so many of its values."""
+FREE_CELLS = 1_000_000
+"""A matrix of up to so many values, stored some 64 MB, is made even where few rows fill it."""
+CELLS_PER_ROW = 10
+"""A larger matrix needs a row for every so many of its values: what is stored follows what came."""
 IN_MEMORY = 64 << 20
 """Rows beyond so many bytes wait on the disk."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import sys
 import tempfile
 import zlib
@@ -25,11 +26,13 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-MAX_EXPANDED = 1 << 30
-MAX_EXPANSION = 1_000
-"""A compressed file may expand to 1 GiB, and a larger one to so many times its size beyond that."""
+MAX_EXPANDED = 256 << 20
+MAX_EXPANSION = 100
+"""A compressed file may expand to 256 MiB and so many times its size, and to half of the room there is."""
 
 PIECE = 1 << 20
+_ZSTD_HEADER = 18
+"""Bytes of the longest frame header (RFC 8878)."""
 _GZIP, _ZSTD, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", (b"PK\x03\x04", b"PK\x05\x06")
 _FOREIGN = {
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
@@ -83,22 +86,44 @@ def _spooled(stack: ExitStack, pieces: Iterable[bytes]) -> BinaryIO:
 def _expanded(handle: BinaryIO, head: bytes, name: str) -> Iterator[bytes]:
     """The decompressed bytes; a small file that expands without end is refused."""
     size = handle.seek(0, 2)
-    handle.seek(0)
     limit = MAX_EXPANDED + size * MAX_EXPANSION
+    room = shutil.disk_usage(tempfile.gettempdir()).free // 2
+    said = _announced(handle, head)
+    handle.seek(0)
+    if said > min(limit, room):
+        raise _too_large(size, limit, room, name)
     plain = gzip.GzipFile(fileobj=handle) if head.startswith(_GZIP) else zstd.ZstdFile(handle)
     expanded = 0
     try:
         while piece := plain.read(PIECE):
             expanded += len(piece)
-            if expanded > limit:
-                raise InvalidInput(
-                    "FT402", f"{size:,} bytes expand to over {limit:,}, which no table does", where=name
-                )
+            if expanded > min(limit, room):
+                raise _too_large(size, limit, room, name)
             yield piece
     except (EOFError, zlib.error, gzip.BadGzipFile, zstd.ZstdError) as error:
         raise InvalidInput(
             "FT402", f"the compressed file is cut off or damaged: {error}", where=name
         ) from error
+
+
+def _announced(handle: BinaryIO, head: bytes) -> int:
+    """The size that a compressed file says it expands to, 0 where it does not say it at its beginning."""
+    if head.startswith(_GZIP):
+        # It says it in its last bytes, which are other ones where it was cut off.
+        return 0
+    handle.seek(0)
+    try:
+        return zstd.get_frame_info(handle.read(_ZSTD_HEADER)).decompressed_size or 0
+    except zstd.ZstdError:
+        return 0
+
+
+def _too_large(size: int, limit: int, room: int, name: str) -> InvalidInput:
+    if limit <= room:
+        what = f"{size:,} bytes expand to over {limit:,}, which no table does"
+        return InvalidInput("FT402", what, where=name, hint="decompress it yourself, and import that")
+    what = f"{size:,} bytes expand to over {room:,}, half of the room for temporary files"
+    return InvalidInput("FT402", what, where=name, hint="TMPDIR names a folder with more room")
 
 
 def _version(handle: BinaryIO) -> tuple[int, int] | None:
