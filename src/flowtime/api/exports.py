@@ -87,7 +87,7 @@ def _next(pieces: Iterator[bytes | memoryview]) -> bytes | None:
 async def _written(call: Call, id: str, format: str, options: dict[str, Any], push: Push) -> None:
     """A file that one thread writes; what of it does not change any more is sent meanwhile."""
     state, loop = _Writing(), asyncio.get_running_loop()
-    with tempfile.TemporaryFile() as file:
+    with call.server.threads.exports.one(_name(call)), tempfile.TemporaryFile() as file:
 
         def told(*_: object) -> None:
             if state.gone:
@@ -124,6 +124,12 @@ async def _written(call: Call, id: str, format: str, options: dict[str, Any], pu
                 state.gone = True
     if state.failed is not None:
         raise state.failed
+
+
+def _name(call: Call) -> str:
+    """Whose an export is: the caller's, on an open server that of the address."""
+    client = call.request.client
+    return f"user {call.caller.user}" if call.caller else f"address {client.host if client else ''}"
 
 
 @dataclass(slots=True)

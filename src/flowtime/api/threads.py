@@ -7,10 +7,14 @@ at the index waits for one of a few places here instead, first come, first serve
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
+
+from flowtime.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -26,6 +30,8 @@ class Threads:
         """Making the next piece of an export, and compressing one."""
         self.files = CapacityLimiter(max(1, cores // 2))
         """Writing a whole file before, or while, it is sent."""
+        self.exports = Turns(8)
+        """Exports that wait in temporary files: a slow reader keeps one on the disk."""
         self.imports = CapacityLimiter(max(1, cores // 2))
         self.questions = CapacityLimiter(8)
         """Searches of the index; so many read at once."""
@@ -33,6 +39,31 @@ class Threads:
         """Comparisons, pages, looks at whole series, models as they are made and checked."""
         self.work = CapacityLimiter(max(4, cores))
         """Runs and loops: who looks does not wait for them."""
+
+
+class Turns:
+    """How many long things each caller does at once, by a name of the caller. For one event loop."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._under_way: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, caller: str) -> Iterator[None]:
+        """One more within the block; raises Unavailable (FT838) where the caller has too many under way."""
+        if self._under_way[caller] >= self._most:
+            raise Unavailable(
+                "FT838",
+                f"{self._most} exports of yours are under way",
+                hint="wait until one has ended, and ask again",
+            )
+        self._under_way[caller] += 1
+        try:
+            yield
+        finally:
+            self._under_way[caller] -= 1
+            if not self._under_way[caller]:
+                del self._under_way[caller]
 
 
 async def run_in(places: CapacityLimiter, function: Callable[[], T]) -> T:
