@@ -346,6 +346,29 @@ def test_the_page_of_a_replay_says_what_it_took_kept_and_compared(
     ]
 
 
+def test_the_loop_bar_says_exported_only_of_what_was(own: Flowtime, serve: Servers, tmp_path: Path) -> None:
+    model = tmp_path / "small.yaml"
+    model.write_text("grid: {bins: 2}\nnodes: [{id: calls, kind: const, values: 4}]\n")
+    rows = "time_bin,component_id,measure,value\n0,calls,value,2\n1,calls,value,3\n"
+    telemetry = own.import_data(io.BytesIO(rows.encode()))
+    replay = own.run(str(model), telemetry=telemetry["id"])
+    url = serve()
+
+    def exported(id: str) -> bool:
+        (step,) = re.findall(
+            r'<li class="([^"]*)"[^>]*data-step="export"', httpx.get(f"{url}/artifacts/{id}").text
+        )
+        return "done" in step
+
+    assert not exported(replay["id"])
+    assert not exported(telemetry["id"])
+    own.export(replay["id"], "gold", str(tmp_path / "replay.csv"))
+    back = own.import_data(tmp_path / "replay.csv")
+    assert exported(replay["id"])
+    assert exported(back["id"])
+    assert not exported(telemetry["id"])
+
+
 def test_a_form_is_checked_while_it_is_filled_in(base: str, watched: Callable[..., Watched]) -> None:
     page = watched(base).open("/templates/support-desk")
     field = page.locator("#parameters input").first

@@ -368,6 +368,18 @@ def test_a_sampled_input_that_is_bound_needs_no_seed(service: Flowtime, tmp_path
     assert (run["seed"], "sampled" in run["capabilities"]) == (None, False)
 
 
+def test_capabilities_say_what_model_and_run_can_tell(service: Flowtime, model: str, tmp_path: Path) -> None:
+    run = service.run(model)
+    assert "feedback" in service.show(run["model_id"])["capabilities"]
+    path = tmp_path / "plain.yaml"
+    nodes = '[{id: x, kind: pmf, pmf: {"1": 0.5, "2": 0.5}, component: web, measure: latency_ms}]'
+    path.write_text(f"grid: {{bins: 2}}\nnodes: {nodes}\n", encoding="utf-8")
+    run = service.run(str(path), samples=3, seed=1)
+    assert service.show(run["model_id"])["capabilities"] == ["counts"]
+    assert {"latency.quantiles", "latency_ms.quantiles"} <= set(run["capabilities"])
+    assert "latency.quantiles" not in service.run(str(path))["capabilities"]
+
+
 # Conformance
 
 

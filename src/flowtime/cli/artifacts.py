@@ -59,7 +59,9 @@ def filters(function: F) -> F:
             click.option(
                 "--last", "last", type=Ago(), help="Made within this span back from now: 30m, 1h, 7d, 2w."
             ),
-            click.option("--from", "since", type=Moment(), help="Made at or after this."),
+            click.option(
+                "--from", "since", type=Moment(), help="Made at or after this; UTC, unless it has an offset."
+            ),
             click.option(
                 "--to", "until", type=Moment(end=True), help="Made up to this, a date's whole day included."
             ),

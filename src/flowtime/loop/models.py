@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowtime.core.canonical import JSON
+from flowtime.core.graph import components
 from flowtime.errors import InvalidInput, NotFound, Unavailable, did_you_mean
 from flowtime.model import from_parsed, load
 from flowtime.model.drawing import preview
@@ -168,13 +169,19 @@ def _catalog(model: Model, label: Label, parents: Sequence[Parent]) -> Catalog:
         graph_hash=graph_hash(model),
         grid=model.grid.to_json(),
         seed=model.seed,
-        capabilities=["counts"],
+        capabilities=["counts", "feedback"] if _has_feedback(model) else ["counts"],
         parents=list(parents),
         topology=topology(model),
         nodes=[node.id for node in model.nodes],
         warnings=[warning.to_json() for warning in model.warnings],
         provenance=dict(model.provenance),
     )
+
+
+def _has_feedback(model: Model) -> bool:
+    """Whether any nodes depend on each other: a checked model has a delay in every such cycle."""
+    reads = {id: refs.now | refs.delayed for id, refs in dependencies(model).items()}
+    return any(len(group) > 1 or group[0] in reads[group[0]] for group in components(reads))
 
 
 def read(registry: Registry, reference: str) -> StoredModel:

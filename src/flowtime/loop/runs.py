@@ -130,7 +130,10 @@ def capabilities(model: Model, plan: Plan, samples: int | None = None) -> list[s
     """What the run's data can tell."""
     words = ["counts"]
     if samples is not None:
-        words += dict.fromkeys(f"{key.measure}.quantiles" for key, _ in model.recorded())
+        names = list(dict.fromkeys(key.measure for key, _ in model.recorded()))
+        # Latencies have their unit in their name, and are asked for without it.
+        names += ["latency"] if any(name.startswith("latency_") for name in names) else []
+        words += [f"{name}.quantiles" for name in dict.fromkeys(names)]
     if plan.has_feedback:
         words.append("feedback")
     if samples is not None or _sampled(model, plan.inputs):

@@ -68,7 +68,9 @@ def _steps(call: Call, shown: JSON) -> list[JSON]:
     family = [*shown["lineage"]["parents"], *reversed(shown["lineage"]["children"])]
     model = shown if kind == "model" else _catalog(call, shown.get("model_id"))
     run = shown if kind == "run" else _newest(call, family, "run")
-    telemetry = shown if kind == "telemetry" else _newest(call, family, "telemetry")
+    # What a replay took came from elsewhere; only what came of a run was exported and imported.
+    came = [each for each in shown["lineage"]["children"] if each["kind"] == "telemetry"]
+    telemetry = shown if kind == "telemetry" else _newest(call, came, "telemetry")
     came_back = (
         run is not None
         and telemetry is not None
@@ -77,14 +79,15 @@ def _steps(call: Call, shown: JSON) -> list[JSON]:
     )
     formats = list((model or {}).get("loop") or {})
     verified = f"through {', '.join(formats)}" if formats else "values, digest, model" if came_back else ""
-    exported = telemetry is not None and run is not None
+    # Models are parents with a version; any other parent of telemetry is the artifact whose export it was.
+    exported = telemetry is not None and any(each["version"] is None for each in telemetry["parents"])
     return [
         _step("model", "Model", model, id),
         _step("run", "Run", run, id, todo="run" if model else ""),
         {
             **_step("export", "Export", None, id, todo="export" if run or telemetry else ""),
             "done": exported,
-            "text": "written" if exported else "",
+            "text": "exported" if exported else "",
             "id": run["id"] if run else None,
         },
         _step("import", "Import", telemetry, id, todo="import"),
