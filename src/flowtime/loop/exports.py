@@ -17,7 +17,7 @@ from flowtime.formats.metadata import describe, descriptor, table_resource, writ
 from flowtime.formats.stretches import Stored, Table
 from flowtime.formats.text import Writable, csv_pieces, ndjson_pieces
 from flowtime.loop.models import MODEL_FILE, PREVIEW_FILE, model_in, model_text
-from flowtime.loop.series import as_published, read_series, stored
+from flowtime.loop.series import as_published, read_series, stored, table_of
 from flowtime.model.drawing import preview
 from flowtime.model.writer import to_document
 from flowtime.registry import Registry
@@ -117,7 +117,7 @@ def sidecar(registry: Registry, id: str, format: Format) -> JSON:
     for piece in plain_pieces(registry, id, format):
         size += len(piece)
         whole.update(piece)
-    table_digest = registry.catalog(id)["data"]["digest"]
+    table_digest = table_of(registry, id)["data"]["digest"]
     described = describe(stored(registry, id), description(registry, id), table_digest)
     resource = table_resource(
         described, format, id + format.extension, size=size, sha256=f"sha256:{whole.hexdigest()}"
@@ -130,7 +130,7 @@ def _ready(registry: Registry, id: str, format: Format) -> tuple[Table, JSON, di
     """What is written: the table, read while it is written unless its format needs it whole, what the file
     says of it, and what else `formats.export` wants to know.
     """
-    catalog = registry.catalog(id)
+    catalog = table_of(registry, id)
     check_size(format, catalog["grid"]["bins"], len(catalog["measures"]))
     table = read_series(registry, id) if format is XLSX else stored(registry, id)
     described, files = described_with_files(registry, id, format)

@@ -14,7 +14,7 @@ from flowtime.core import canonical
 from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
 from flowtime.engine import SEMANTICS_VERSION
-from flowtime.errors import InvalidInput
+from flowtime.errors import Diagnostic, FlowtimeError, InvalidInput
 from flowtime.formats.telemetry import Imported, import_file
 from flowtime.loop import models
 from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
@@ -197,3 +197,18 @@ def _restore_model(registry: Registry, brought: Brought, rebuilt: Rebuilt, label
         tags=tuple(map(str, said.get("tags") or ())),
     )
     return models.restore(registry, rebuilt.text, rebuilt.model, own, rebuilt.model_id)
+
+
+def described(table: Path) -> JSON:
+    """What a catalog says of a table, read from the table alone: `{grid, data, measures}`, or `{warnings}`
+    where it cannot be read.
+    """
+    try:
+        found = import_file(table, ignore_metadata=True)
+    except FlowtimeError as error:
+        return {"warnings": [Diagnostic(error.code, f"{DATA_FILE}: {error.message}", "warning").to_json()]}
+    return {
+        "grid": found.series.grid.to_json(),
+        "data": {"rows": found.series.rows, "series": len(found.series.keys), "digest": found.digest},
+        "measures": [measure.to_json() for measure in measures(found.series)],
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
 from flowtime.core.series import FloatArray, SeriesKey, SeriesSet, sparkline
 from flowtime.errors import InvalidInput, Unavailable
@@ -49,6 +50,15 @@ def measures(series: SeriesSet) -> list[Measure]:
     return entries
 
 
+def table_of(registry: Registry, id: str) -> JSON:
+    """The catalog of a run or telemetry with a table; raises NotFound (FT501), Unavailable (FT805)."""
+    catalog = registry.catalog(id)
+    if catalog["grid"] and catalog["data"]:
+        return catalog
+    why = next((str(each.get("message")) for each in catalog["warnings"]), f"there is no {DATA_FILE}")
+    raise Unavailable("FT805", f"{id}: its table cannot be read: {why}", hint=_RESTORE)
+
+
 def _mean(values: FloatArray, largest: float) -> float:
     """The mean, also of values whose sum overflows; `largest` is their largest magnitude."""
     scale = max(largest / 1e300, 1.0)
@@ -70,7 +80,7 @@ def stored(registry: Registry, id: str) -> Stored:
     Raises NotFound (FT501) or Unavailable (FT805) where the catalog does not name them; who reads them says
     `as_published` around it.
     """
-    catalog = registry.catalog(id)
+    catalog = table_of(registry, id)
     content = next((entry for entry in catalog["contents"] if entry["name"] == DATA_FILE), None)
     if content is None:
         raise Unavailable("FT805", f"{id}: its catalog names no {DATA_FILE}", hint=_RESTORE)

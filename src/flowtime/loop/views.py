@@ -19,7 +19,7 @@ from flowtime.core.series import SeriesKey, SeriesSet
 from flowtime.core.statistics import keys
 from flowtime.errors import InvalidInput
 from flowtime.loop.models import KINDS, MODEL_FILE, PREVIEW_FILE, model_text
-from flowtime.loop.series import read_series
+from flowtime.loop.series import read_series, table_of
 from flowtime.model import load
 from flowtime.model.drawing import picture, preview
 from flowtime.model.identity import dependencies
@@ -150,7 +150,7 @@ def overlay_of(
 
 def _series(registry: Registry, id: str, recent: Recent) -> SeriesSet:
     """The series of an artifact, kept for the next look."""
-    digest = registry.catalog(id)["data"]["digest"]  # also the check that the reader may read it
+    digest = table_of(registry, id)["data"]["digest"]  # also the check that the reader may read it
     series: SeriesSet = recent.get(
         ("series", id, digest), lambda: read_series(registry, id), lambda held: int(held.values.nbytes)
     )

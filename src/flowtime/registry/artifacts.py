@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from flowtime.errors import FlowtimeError, NotFound, Unavailable
 from flowtime.registry import document as documents
 from flowtime.registry.document import CATALOG, DETAILS, FOLDERS, JSON, KINDS, Entry, Problem
+from flowtime.registry.plain import Describe, completed
 from flowtime.storage import Listing, Store
 
 FORMAT = 1
@@ -47,6 +48,7 @@ class Artifacts:
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         self.store = store
         self._clock = clock
+        self.describe: Describe | None = None
 
     def timestamp(self) -> str:
         """The time now, as catalogs write it."""
@@ -141,8 +143,12 @@ class Artifacts:
         return [slot for slot in slots if self._has_catalog(f"{path}/{slot}{first}")]
 
     def catalog(self, prefix: str) -> JSON:
-        """The catalog with what lies in `details.json`; raises NotFound (FT601), Unavailable (FT510)."""
-        return self.merged(prefix, self.parse(f"{prefix}/{CATALOG}", self.store.get(f"{prefix}/{CATALOG}")))
+        """The catalog with what lies in `details.json`, and with what it lacks; raises NotFound (FT601),
+        Unavailable (FT510).
+        """
+        key = f"{prefix}/{CATALOG}"
+        catalog = self.merged(prefix, self.parse(key, self.store.get(key)))
+        return completed(self.store, prefix, catalog, self.describe)
 
     def merged(self, prefix: str, catalog: JSON) -> JSON:
         """The catalog with what lies in `details.json`; raises NotFound (FT601), Unavailable (FT510)."""

@@ -43,6 +43,11 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     summary: Summary
     spark: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """The series as catalogs write it."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document
+
 
 class Abridged(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in a `catalog.json` beyond 8 KB for a list in `details.json`: its length and hash."""

@@ -30,7 +30,11 @@ class Opened:
     @cached_property
     def registry(self) -> Registry:
         """The registry that the settings name."""
-        return Registry.open(self.settings.artifacts, cache_dir=self.settings.cache, progress=self.progress)
+        registry = Registry.open(
+            self.settings.artifacts, cache_dir=self.settings.cache, progress=self.progress
+        )
+        registry.artifacts.describe = _described
+        return registry
 
     @property
     def place(self) -> str:
@@ -121,3 +125,9 @@ class Opened:
         return Label(
             name, **{**defaults, **{key: value for key, value in given.items() if value is not None}}
         )
+
+
+def _described(table: Path) -> JSON:
+    from flowtime.loop.imports import described
+
+    return described(table)

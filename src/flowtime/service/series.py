@@ -132,11 +132,11 @@ class Series(Models):
         """
         from flowtime.formats import GOLD, format_named
         from flowtime.formats.export import check_embed, check_size
-        from flowtime.loop.series import DATA_FILE
+        from flowtime.loop.series import DATA_FILE, table_of
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         check_embed(wanted, embed)
-        catalog = self.registry.catalog(id)
+        catalog = table_of(self.registry, id)
         check_size(wanted, catalog["grid"]["bins"], len(catalog["measures"]))
         # Plain tables hold the series alone; the others also what people say of the artifact.
         etag = catalog["data"]["digest"] + ("" if wanted.sidecar else f"-{self.registry.stamp(id)}")

@@ -74,7 +74,8 @@ def _steps(call: Call, shown: JSON) -> list[JSON]:
     came_back = (
         run is not None
         and telemetry is not None
-        and telemetry["data"]["digest"] == run["data"]["digest"]
+        and telemetry["data"] is not None
+        and telemetry["data"] == run["data"]
         and telemetry["model_hash"] == run["model_hash"]
     )
     formats = list((model or {}).get("loop") or {})

@@ -47,6 +47,8 @@ _FIGURES = (
 
 def run_page(call: Call, shown: JSON, frame: JSON) -> Response:
     """The page of a run, or of telemetry."""
+    if not shown["grid"]:
+        call.service.series(shown["id"])  # which says why there is nothing to draw
     held = {content["name"] for content in shown["contents"]}
     topology = bool((shown.get("topology") or {}).get("nodes"))
     view = {
