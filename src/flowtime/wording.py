@@ -73,6 +73,7 @@ Option = Literal[
     "samples",
     "scenario",
     "set",
+    "team",
     "telemetry",
     "threshold",
     "time_format",
@@ -110,6 +111,7 @@ OPTIONS: Mapping[Option, _Option] = {
     "samples": _Option("Samples"),
     "scenario": _Option("Scenario"),
     "set": _Option("Parameters", field="parameters", argument="changes"),
+    "team": _Option(),
     "telemetry": _Option(field="telemetry_id"),
     "threshold": _Option(),
     "time_format": _Option("Times"),
@@ -136,6 +138,7 @@ class _Action:
 
 Action = Literal[
     "described",
+    "export",
     "import",
     "list",
     "rebuild",
@@ -153,6 +156,13 @@ _OPERATOR = "whoever runs the server"
 
 ACTIONS: Mapping[Action, _Action] = {
     "described": _Action("", "see /openapi.json", ""),
+    "export": _Action(
+        "export --run ID --out {}",
+        "GET /v1/runs/{{id}}/export/{{format}}",
+        '"Export", on the page of the run,',
+        "Run.export()",
+        of_registry=False,
+    ),
     "import": _Action("import", "POST /v1/import", 'the page "Import"'),
     "list": _Action("list", "GET /v1/artifacts", 'the page "Artifacts"', "Registry.list()"),
     "rebuild": _Action("index rebuild", "POST /v1/artifacts/index", "a rebuild of the index"),

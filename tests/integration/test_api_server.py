@@ -247,7 +247,7 @@ def test_a_registry_in_a_bucket(servers: Servers, place: Callable[[str], str], t
         plain = {"Accept-Encoding": "identity"}
         data = client.get(f"/v1/runs/{run['id']}/export/gold", headers=plain)
         assert data.headers["content-length"] == str(len(data.content))
-        assert client.get(run["files"]["binned_v0.csv"]).content == data.content
+        assert client.get(run["files"]["data"]).content == data.content
         for format in ("ndjson", "parquet", "bundle"):
             assert client.get(f"/v1/runs/far-away/export/{format}").status_code == 200
         back = client.post("/v1/import?name=back", content=data.content).json()

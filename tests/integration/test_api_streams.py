@@ -199,7 +199,7 @@ def test_only_what_was_seen_is_changed(client: httpx.Client) -> None:
 
 def test_a_damaged_table_never_looks_complete(client: httpx.Client, site: Site) -> None:
     run = site.service.run("wide", name="damaged", tags=("x",))
-    path = Path(run["files"]["binned_v0.csv"])
+    path = Path(run["files"]["data"])
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.chmod(0o644)

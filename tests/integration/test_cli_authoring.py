@@ -145,7 +145,7 @@ def test_a_model_without_a_template_is_derived_by_its_nodes(flowtime: Command, t
     derived = read(flowtime, "sim", "derive", "--from", "own.yaml", *changes)
     assert derived["parents"][0]["id"] == read(flowtime, "show", "own")["id"]
     run = read(flowtime, "run", "--model", derived["id"])
-    assert run["measures"][-1]["summary"] == {"min": 7.0, "mean": 8.0, "max": 9.0, "missing": 0}
+    assert run["measures"][-1]["summary"] == {"min": 7.0, "mean": 8.0, "max": 9.0, "missing": 0, "max_bin": 1}
 
     wrong = read(flowtime, "sim", "derive", "--from", "own", "--set", "c=1", "--scenario", "x", code=2)[
         "error"
@@ -173,7 +173,7 @@ def test_an_edited_model_keeps_its_edits(flowtime: Command, tmp_path: Path) -> N
     error = read(flowtime, "sim", "derive", "--from", "shop.yaml", "--set", "tills=2", code=2)["error"]
     assert "no longer what the template" in error["message"]
     derived = read(flowtime, "sim", "derive", "--from", "shop.yaml", "--set", "waiting=0 * arrivals")
-    assert "MIN(40" in Path(derived["files"]["model.yaml"]).read_text(encoding="utf-8")
+    assert "MIN(40" in Path(derived["files"]["model"]).read_text(encoding="utf-8")
 
 
 def test_a_template_that_has_changed_since_is_not_filled_again(flowtime: Command, tmp_path: Path) -> None:

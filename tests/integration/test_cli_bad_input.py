@@ -241,10 +241,10 @@ def test_a_damaged_artifact_is_told_and_the_others_go_on(flowtime: Any, shop: Pa
     good = flowtime("run", "--model", shop, "--name", "good", "--json").json
     for number, damage in enumerate((b"", b"{", JUNK, b"[]", b"null")):
         run = flowtime("run", "--model", shop, "--name", f"bad-{number}", "--json").json
-        Path(run["files"]["catalog.json"]).write_bytes(damage)
+        Path(run["files"]["catalog"]).write_bytes(damage)
         flowtime("show", run["id"], "--json", code=6)
     data = flowtime("run", "--model", shop, "--name", "flipped", "--json").json
-    table = Path(data["files"]["binned_v0.csv"])
+    table = Path(data["files"]["data"])
     table.write_bytes(table.read_bytes().replace(b"4", b"5", 1))
     error = flowtime(
         "export", "--run", "flipped", "--format", "gold", "--out", "x.csv", "--json", code=6

@@ -105,9 +105,9 @@ def test_removal_and_return(flowtime: Any, shop: Path) -> None:
     assert error["code"] == "FT505"
     assert run_id in error["message"]
     assert "--force" in error["hint"]
-    error = flowtime("delete", "--id", "shop_run", "--confirm", "--json", code=3).error
-    assert error["code"] == "FT501"  # a name is not enough
-    assert error["hint"] == f"delete takes full ids only: {run_id}"
+    error = flowtime("delete", "--id", run_id[:-2], "--confirm", "--json", code=3).error
+    assert error["code"] == "FT501"  # the beginning of an id is not enough
+    assert error["hint"] == f"the full id is {run_id}"
     flowtime("delete", "--id", f"{model}@v1", "--confirm", code=2)
     assert len(ids(flowtime("list", "--json").json)) == 2
     removed = flowtime("delete", "--id", model, "--confirm", "--force", "--json").json

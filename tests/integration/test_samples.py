@@ -63,7 +63,7 @@ def test_processes_hash_seeds_and_locales_make_no_difference(flowtime: Command, 
     again = flowtime("run", *arguments, "--json", env=env).json
     assert again["data"] == run["data"]
     assert again["inputs_hash"] == run["inputs_hash"]
-    data = [Path(flowtime.folder, catalog["files"]["binned_v0.csv"]).read_bytes() for catalog in (run, again)]
+    data = [Path(flowtime.folder, catalog["files"]["data"]).read_bytes() for catalog in (run, again)]
     assert data[0] == data[1]
 
 

@@ -115,7 +115,7 @@ def test_what_the_table_names_is_there_on_every_face(tmp_path: Path) -> None:
         if action.command:
             assert action.command.split()[0] in cli.COMMANDS
         if " /v1/" in f" {action.http}":
-            path = action.http.split()[1].replace("{}", "{id}")
+            path = action.http.format("{id}").split()[1]
             assert f'"{path}": ' in described, path
 
 

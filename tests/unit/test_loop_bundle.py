@@ -70,7 +70,7 @@ def test_an_empty_registry_gets_series_and_model(here: Flowtime, there: Flowtime
     )
     for name in ("model.yaml", "preview.svg"):
         assert Path(model["files"][name]).read_bytes() == Path(original["files"][name]).read_bytes()
-    assert Path(telemetry["files"]["model.yaml"]).read_text() == MODEL
+    assert Path(telemetry["files"]["model"]).read_text() == MODEL
     again = there.run(run["model_id"])
     assert again["data"]["digest"] == run["data"]["digest"]
 

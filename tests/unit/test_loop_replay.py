@@ -63,7 +63,7 @@ def measured(start: str | None = "2025-03-01", **more: list[float | None]) -> io
 
 def rows(catalog: dict[str, Any]) -> Table:
     found: Table = {}
-    with Path(catalog["files"]["binned_v0.csv"]).open(encoding="utf-8", newline="") as file:
+    with Path(catalog["files"]["data"]).open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             value = float(row["value"]) if row["value"] else None
             found.setdefault((row["component_id"], row["measure"]), []).append(value)

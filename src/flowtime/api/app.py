@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi import params as parameters
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
@@ -23,7 +24,7 @@ from flowtime.api.guard import Guard
 from flowtime.api.jobs import Jobs
 from flowtime.api.metrics import Metrics
 from flowtime.api.presence import Presence
-from flowtime.api.server import Config, Server
+from flowtime.api.server import Config, Server, known_query
 from flowtime.service import Flowtime
 from flowtime.version import __version__
 
@@ -77,8 +78,9 @@ def create(config: Config) -> FastAPI:
     )
     app.state.server = server
     app.state.doors = Doors()
-    for part in (artifacts, models, runs, imports, system, login):
-        include(app, part.router)
+    for part in (artifacts, models, runs, imports, system):
+        include(app, part.router, dependencies=[Depends(known_query)])
+    include(app, login.router)  # issuers may send more back than they were asked for
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
     problems.install(app)
     app.add_middleware(Compression, places=server.threads.pieces)
@@ -86,12 +88,18 @@ def create(config: Config) -> FastAPI:
     return app
 
 
-def include(app: FastAPI, router: APIRouter, *, described: bool = True) -> None:
+def include(
+    app: FastAPI,
+    router: APIRouter,
+    *,
+    described: bool = True,
+    dependencies: Sequence[parameters.Depends] = (),
+) -> None:
     """Puts the addresses of a router into the application, answering HEAD wherever there is a GET."""
     for route in router.routes:
         if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")
-    app.include_router(router, include_in_schema=described)
+    app.include_router(router, include_in_schema=described, dependencies=list(dependencies))
     app.state.doors.add(router)
 
 

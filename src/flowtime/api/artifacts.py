@@ -126,7 +126,8 @@ def edit_artifact(
 @router.delete("/artifacts/{id}", responses=schemas.ok(schemas.Deleted), summary="Delete, into the trash")
 def delete_artifact(call: Writing, id: schemas.Named, confirm: bool = False, force: bool = False) -> Response:
     """Moves an artifact to the trash. Without `confirm` nothing happens and the answer, 409, says what
-    depends on it; where something does, `force` deletes it all the same. Takes full ids only.
+    depends on it; where something does, `force` deletes it all the same. Takes a full id,
+    or a name that only one artifact has.
     """
     return answer(call.request, call.service.delete(id, confirm=confirm, force=force))
 
@@ -135,7 +136,7 @@ def delete_artifact(call: Writing, id: schemas.Named, confirm: bool = False, for
     "/artifacts/{id}/restore", responses=schemas.ok(schemas.Artifact), summary="Bring back from the trash"
 )
 def restore_artifact(call: Writing, id: schemas.Named) -> Response:
-    """Brings an artifact back from the trash. Takes full ids only."""
+    """Brings an artifact back from the trash, by its full id or a name that means one."""
     return answer(call.request, linked(call.request, call.service.restore(id)))
 
 

@@ -90,7 +90,6 @@ def linked(request: Request, shown: JSON) -> JSON:
     if "files" not in shown:
         return shown
     place = address(request, versioned(shown))
-    # A list names files by role, a catalog by name; both end in the name.
     links = {
         role: f"{place}/files/{quote(str(path).rpartition('/')[2])}" for role, path in shown["files"].items()
     }

@@ -185,15 +185,15 @@ async def export_metadata(call: Reading, id: schemas.Named, format: str) -> Resp
 )
 @attended
 def export_newest(call: Reading, wanted: schemas.ExportRequest | None = None) -> Response:
-    """Where the files of the newest run, or of `runId`, are to be had. Kept for callers of the first export
-    milestone; `GET /v1/runs/{id}/export/{format}` is the address for new ones.
+    """Where the file of the newest run, or of `runId`, is to be had in a format, or in all of them. Kept for
+    callers of the first export milestone; `GET /v1/runs/{id}/export/{format}` is the address for new ones.
     """
     id = (wanted.run_id if wanted else None) or call.service.newest("run")
-    described = call.service.describe_export(id, "gold")
-    place = f"{base(call.request)}/v1/runs/{described['id']}/export"
-    links = {name: f"{place}/{name}" for name in FORMATS}
     chosen = wanted.format if wanted else None
-    headers = {"Location": links["gold" if chosen in (None, "csv") else chosen]}
+    described = call.service.describe_export(id, chosen or "gold")
+    place = f"{base(call.request)}/v1/runs/{described['id']}/export"
+    links = {name: f"{place}/{name}" for name in ([described["format"]] if chosen else FORMATS)}
+    headers = {"Location": f"{place}/{described['format']}"}
     return answer(call.request, {"runId": described["id"], "files": links}, headers=headers)
 
 

@@ -154,7 +154,9 @@ class ExportRequest(_Request):
     """Which run to export."""
 
     run_id: str | None = Field(None, alias="runId")
-    format: Literal["csv", "ndjson", "parquet"] | None = None
+    format: str | None = Field(
+        None, description="csv, ndjson, parquet, bundle or xlsx; all of them without it"
+    )
 
 
 class ImportOptions(_Request):

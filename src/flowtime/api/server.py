@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -14,6 +15,7 @@ from flowtime.api.jobs import Jobs
 from flowtime.api.metrics import Metrics
 from flowtime.api.presence import Presence
 from flowtime.api.threads import Threads
+from flowtime.errors import Diagnostic, InvalidInput, did_you_mean
 from flowtime.service import Flowtime
 from flowtime.settings import Settings
 
@@ -98,6 +100,39 @@ def server_of(request: Request) -> Server:
     """The server that a request is sent to."""
     server: Server = request.app.state.server
     return server
+
+
+def known_query(request: Request) -> None:
+    """Raises InvalidInput (FT822) where the query has a parameter that the address does not take."""
+    route = request.scope["route"]
+    known = tuple(dict.fromkeys(_query_of(route.dependant)))
+    errors = []
+    for name in dict.fromkeys(request.query_params):
+        if name not in known:
+            takes = f"known: {', '.join(known)}" if known else "this address takes no parameters"
+            hint = did_you_mean(name, known) or takes
+            errors.append(
+                Diagnostic("FT822", f'"{name}" is not known here', source=f"query.{name}", hint=hint)
+            )
+    if errors:
+        message = (
+            f"query: {errors[0].message}"
+            if len(errors) == 1
+            else f"the query has {len(errors)} unknown names"
+        )
+        raise InvalidInput("FT822", message, hint=errors[0].hint, errors=errors)
+
+
+def _query_of(dependant: Any) -> Iterator[str]:
+    """The names of the query parameters of a route and of all that it depends on; of a model its fields."""
+    for each in dependant.query_params:
+        fields = getattr(each.field_info.annotation, "model_fields", None)
+        if fields is None:
+            yield each.alias
+        else:
+            yield from (field.alias or name for name, field in fields.items())
+    for other in dependant.dependencies:
+        yield from _query_of(other)
 
 
 _BEARER = HTTPBearer(

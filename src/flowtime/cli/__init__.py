@@ -38,6 +38,7 @@ COMMANDS = {
     "index": "artifacts",
     "serve": "serve",
     "token": "token",
+    "completion": "completion",
 }
 """Each command and the module of this package that holds it, in the order of `flowtime --help`."""
 
@@ -46,7 +47,17 @@ INTERRUPTED, TERMINATED = 130, 143
 
 
 class _Commands(render.CommandGroup):
-    """Finds a command's module by its name."""
+    """Finds a command's module by its name, and what other programs' users type for `--help` and the like."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        match args:
+            case ["help", *words]:
+                args = [*words, "--help"]
+            case ["version"]:
+                args = ["--version"]
+            case ["validate", *words]:
+                args = ["sim", "validate", *words]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from flowtime import texts
-from flowtime.cli import render
+from flowtime.cli import completion, render
 from flowtime.cli.options import (
     Ago,
+    Command,
     Count,
     Moment,
     Operand,
@@ -74,6 +75,8 @@ def filters(function: F) -> F:
             ),
             click.option(
                 "--size",
+                "--limit",
+                "size",
                 type=Count(1, 1000),
                 default=20,
                 show_default=True,
@@ -107,7 +110,7 @@ def _print_page(page: dict[str, Any], what: str) -> None:
     click.echo(render.dim(shown + more))
 
 
-@click.command("list", epilog="Example: flowtime list --kind run --tag baseline --last 7d")
+@click.command("list", cls=Command, epilog="Example: flowtime list --kind run --tag baseline --last 7d")
 @filters
 @click.option(
     "--query",
@@ -176,7 +179,7 @@ def _narrowed(query: dict[str, Any], *spans: object) -> tuple[object, ...]:
     )
 
 
-@click.command("search", epilog="Example: flowtime search --query checkout")
+@click.command("search", cls=Command, epilog="Example: flowtime search --query checkout")
 @click.option(
     "--query",
     "text",
@@ -199,7 +202,7 @@ def search_command(
         _print_page(page, f' match "{asked}"')
 
 
-@click.command("show", epilog="Example: flowtime show baseline-v1")
+@click.command("show", cls=Command, epilog="Example: flowtime show baseline-v1")
 @reference
 @registry_command("--artifacts", "--out", reads=True)
 def show_command(service: Flowtime, as_json: bool, ref: str) -> None:
@@ -261,15 +264,16 @@ def measures_table(measures: list[dict[str, Any]]) -> str:
         for m in render.by_component(measures)
     ]
     header = ("component", "measure", "unit", "min", "mean", "max", "over time")
-    return render.table(header, render.grouped(rows), right=(3, 4, 5))
+    return render.table(header, render.grouped(rows), right=(3, 4, 5), whole=(0, 1))
 
 
 @click.command(
     "tag",
+    cls=Command,
     epilog="Example: flowtime tag baseline-v1 +weekly -draft",
     context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
 )
-@click.argument("ref", metavar="ID")
+@click.argument("ref", metavar="ID", shell_complete=completion.ids())
 @click.argument("changes", nargs=-1, required=True, metavar="+TAG|-TAG...", type=click.UNPROCESSED)
 @registry_command("--artifacts", "--out", reads=True)
 def tag_command(service: Flowtime, as_json: bool, ref: str, changes: tuple[str, ...]) -> None:
@@ -283,7 +287,7 @@ def tag_command(service: Flowtime, as_json: bool, ref: str, changes: tuple[str, 
     _changed(catalog, as_json, "tags: " + (", ".join(catalog["tags"]) or "none"))
 
 
-@click.command("star", epilog="Example: flowtime star baseline-v1")
+@click.command("star", cls=Command, epilog="Example: flowtime star baseline-v1")
 @reference
 @click.option("--off", is_flag=True, help="Take the star away.")
 @registry_command("--artifacts", "--out", reads=True)
@@ -292,23 +296,61 @@ def star_command(service: Flowtime, as_json: bool, ref: str, off: bool) -> None:
     _changed(service.edit(ref, star=not off), as_json, "no star" if off else "★")
 
 
-@click.command("edit", epilog='Example: flowtime edit baseline-v1 --description "before the sale"')
-@reference
+@click.command(
+    "edit", cls=Command, epilog='Example: flowtime edit baseline-v1 --description "before the sale"'
+)
+@click.option(
+    "--id",
+    "ref",
+    cls=Operand,
+    metavar="ID",
+    shell_complete=completion.ids(),
+    help="An id, a name or the beginning of an id.",
+)
+@click.option(
+    "--tag", "tags", type=Words(), multiple=True, help="All with these tags. a,b: any of them; repeated: all."
+)
+@click.option("--all-mine", is_flag=True, help="All that you own; with --tag those of them.")
 @click.option("--name", help="New name; the id stays.")
 @click.option("--description", help="New description.")
 @click.option("--owner", help="New owner.")
 @click.option("--team", help="The team that may read it where its visibility is team.")
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
 @registry_command("--artifacts", "--out", reads=True)
-def edit_command(service: Flowtime, as_json: bool, ref: str, **changes: str | None) -> None:
-    """Change an artifact's name, description, owner, team or visibility."""
+def edit_command(
+    service: Flowtime,
+    as_json: bool,
+    ref: str | None,
+    tags: tuple[tuple[str, ...], ...],
+    all_mine: bool,
+    **changes: str | None,
+) -> None:
+    """Change the name, description, owner, team or visibility of one artifact, or of many at once."""
     given = {key: value for key, value in changes.items() if value is not None}
+    many = bool(tags) or all_mine
+    if many == (ref is not None):
+        raise click.UsageError("say what to edit: an ID, or many with --tag or --all-mine")
     if not given:
         raise click.UsageError(
             "nothing to change; give --name, --description, --owner, --team or --visibility"
         )
-    catalog = service.edit(ref, **given)
-    _changed(catalog, as_json, ", ".join(f"{key}: {catalog[key]}" for key in given))
+    if many and "name" in given:
+        raise click.UsageError("--name goes with one ID; many artifacts do not get one name")
+    if ref is not None:
+        catalog = service.edit(ref, **given)
+        _changed(catalog, as_json, _said(catalog, given))
+        return
+    page = service.edit_all(tags=tags, owner=service.settings.owner if all_mine else None, **given)
+    if as_json:
+        render.echo_json(page)
+        return
+    for catalog in page["artifacts"]:
+        _changed(catalog, as_json, _said(catalog, given))
+    click.echo(render.dim(f"{texts.count(page['total'], 'artifact')} changed"))
+
+
+def _said(catalog: dict[str, Any], given: dict[str, str]) -> str:
+    return ", ".join(f"{key}: {catalog[key]}" for key in given)
 
 
 def _changed(catalog: dict[str, Any], as_json: bool, what: str) -> None:
@@ -318,8 +360,16 @@ def _changed(catalog: dict[str, Any], as_json: bool, what: str) -> None:
         click.echo(f"{catalog['id']}  {what}")
 
 
-@click.command("delete", epilog="Example: flowtime delete --id baseline-v1_91d0b76f --confirm")
-@click.option("--id", "ref", cls=Operand, required=True, metavar="ID", help="The full id.")
+@click.command("delete", cls=Command, epilog="Example: flowtime delete --id baseline-v1_91d0b76f --confirm")
+@click.option(
+    "--id",
+    "ref",
+    cls=Operand,
+    required=True,
+    metavar="ID",
+    shell_complete=completion.ids(),
+    help="The full id, or a name that only one artifact has.",
+)
 @click.option("--confirm", is_flag=True, help="Really delete; without it only what would go is said.")
 @click.option("--force", is_flag=True, help="Also when other artifacts were made from it.")
 @registry_command("--artifacts", "--out", reads=True)
@@ -332,15 +382,23 @@ def delete_command(service: Flowtime, as_json: bool, ref: str, confirm: bool, fo
         click.echo(f"deleted {report['id']}; bring it back: {command_line(service, 'restore', report['id'])}")
 
 
-@click.command("restore", epilog="Example: flowtime restore baseline-v1_91d0b76f")
-@click.option("--id", "ref", cls=Operand, required=True, metavar="ID", help="The full id.")
+@click.command("restore", cls=Command, epilog="Example: flowtime restore baseline-v1_91d0b76f")
+@click.option(
+    "--id",
+    "ref",
+    cls=Operand,
+    required=True,
+    metavar="ID",
+    shell_complete=completion.ids(),
+    help="The full id, or a name that only one artifact has.",
+)
 @registry_command("--artifacts", "--out", reads=True)
 def restore_command(service: Flowtime, as_json: bool, ref: str) -> None:
     """Bring an artifact back from the trash."""
     _changed(service.restore(ref), as_json, "restored")
 
 
-@click.command("purge", epilog="Example: flowtime purge --confirm")
+@click.command("purge", cls=Command, epilog="Example: flowtime purge --confirm")
 @click.option("--id", "ref", cls=Operand, metavar="ID", help="Only this one, by its full id.")
 @click.option("--confirm", is_flag=True, help="Really remove; this cannot be undone.")
 @registry_command("--artifacts", "--out", reads=True)

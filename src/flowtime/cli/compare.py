@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from flowtime import texts
-from flowtime.cli import render
-from flowtime.cli.options import Bound, Operand, registry_command
+from flowtime.cli import completion, render
+from flowtime.cli.options import Bound, Command, Operand, registry_command
 from flowtime.service import Flowtime
 
 _TEXT = 60
@@ -22,6 +22,7 @@ _HEADER = (
 
 @click.command(
     "compare",
+    cls=Command,
     epilog="\b\nFor a script: flowtime compare monday tuesday --threshold 5% --threshold 'web.*=abs:3'\n"
     "Example: flowtime compare --baseline monday --comparison tuesday",
 )
@@ -30,6 +31,7 @@ _HEADER = (
     cls=Operand,
     required=True,
     metavar="BASELINE",
+    shell_complete=completion.ids(files=True),
     help="A run, telemetry or model, by id or name, or a model file.",
 )
 @click.option(
@@ -37,6 +39,7 @@ _HEADER = (
     cls=Operand,
     required=True,
     metavar="COMPARISON",
+    shell_complete=completion.ids(files=True),
     help="Another one; ID@v2 is a version of a model.",
 )
 @click.option(
@@ -113,7 +116,7 @@ def _print_comparison(report: dict[str, Any], show_all: bool) -> None:
         for entry in shown
     ]
     if rows:
-        click.echo(render.table(_HEADER, render.grouped(rows), right=(3, 4, 5, 6, 7, 8)))
+        click.echo(render.table(_HEADER, render.grouped(rows), right=(3, 4, 5, 6, 7, 8), whole=(0, 1)))
     for line in _remarks(shown):
         click.echo(line)
     equal = sum(entry["equal"] for entry in series)

@@ -14,14 +14,14 @@ import click
 from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.loop import portraits, run_facts, verdict
-from flowtime.cli.options import registry_command
+from flowtime.cli.options import Command, registry_command
 from flowtime.service import Flowtime
 from flowtime.wording import command
 
 FORMATS = ("gold", "ndjson", "parquet")
 
 
-@click.command("demo", epilog="Example: flowtime demo")
+@click.command("demo", cls=Command, epilog="Example: flowtime demo")
 @click.option(
     "--folder", default="flowtime-demo", show_default=True, metavar="PATH", help="A new folder to work in."
 )

@@ -9,9 +9,18 @@ from typing import Any
 import click
 
 from flowtime import texts
-from flowtime.cli import render
+from flowtime.cli import completion, render
 from flowtime.cli.artifacts import measures_table
-from flowtime.cli.options import Count, Operand, Words, command_line, joined, registry_command, tags_option
+from flowtime.cli.options import (
+    Command,
+    Count,
+    Operand,
+    Words,
+    command_line,
+    joined,
+    registry_command,
+    tags_option,
+)
 from flowtime.service import Flowtime
 
 FORMATS = ("gold", "csv", "ndjson", "parquet", "bundle")
@@ -25,16 +34,24 @@ _model = click.option(
     cls=Operand,
     required=True,
     metavar="MODEL",
+    shell_complete=completion.ids("model", files=True),
     help="A model's id, name, or a .yaml/.json file.",
 )
 
 
-@click.command("run", epilog="Example: flowtime run --model baseline-v1 --name baseline-run")
+@click.command("run", cls=Command, epilog="Example: flowtime run --model baseline-v1 --name baseline-run")
 @click.option(
-    "--model", cls=Operand, metavar="MODEL", help="A model's id, ID@v2, name, or a .yaml/.json file."
+    "--model",
+    cls=Operand,
+    metavar="MODEL",
+    shell_complete=completion.ids("model", files=True),
+    help="A model's id, ID@v2, name, or a .yaml/.json file.",
 )
 @click.option(
-    "--telemetry", metavar="ID", help="Replay: the inputs that this telemetry measures take its values."
+    "--telemetry",
+    metavar="ID",
+    shell_complete=completion.ids("telemetry"),
+    help="Replay: the inputs that this telemetry measures take its values.",
 )
 @click.option(
     "--bind",
@@ -84,6 +101,11 @@ def run_command(
     With --telemetry the inputs that it measures are replayed, and all others keep the model's values;
     --telemetry alone runs the model that came back with it.
     """
+    if options["workers"] is not None and options["samples"] is None:
+        raise click.UsageError(
+            "--workers shares samples out among processes, and none are asked for; "
+            "say how many with --samples N"
+        )
     with render.progress("running", "sample") as tell:
         progress = None if tell is None else lambda done, total: tell(done, done / total)
         catalog = service.run(model, tags=joined(tags), require=joined(require), progress=progress, **options)
@@ -123,7 +145,7 @@ def _replay(catalog: dict[str, Any], *, show_all: bool) -> str:
     )
     limit = None if show_all else _SHOWN
     rows = [row for group in groups for row in group[:limit]]
-    lines = [render.table(("replay", "series", "node", ""), rows)]
+    lines = [render.table(("replay", "series", "node", ""), rows, whole=(1, 2))]
     lines += [
         f"... and {len(group) - limit:,} more {group[0][0]}; --all shows them"
         for group in groups
@@ -187,7 +209,9 @@ def _file_name(catalog: dict[str, Any]) -> str:
 
 
 @click.command(
-    "export", epilog="Example: flowtime export --run baseline-run --format gold --out baseline.csv"
+    "export",
+    cls=Command,
+    epilog="Example: flowtime export --run baseline-run --format gold --out baseline.csv",
 )
 @click.option(
     "--run",
@@ -195,6 +219,7 @@ def _file_name(catalog: dict[str, Any]) -> str:
     cls=Operand,
     required=True,
     metavar="ID",
+    shell_complete=completion.ids("run", "telemetry"),
     help="An id, a name or the beginning of an id, of a run or telemetry.",
 )
 @click.option(
@@ -207,6 +232,7 @@ def _file_name(catalog: dict[str, Any]) -> str:
     "--out",
     "path",
     required=True,
+    type=click.Path(),
     metavar="PATH",
     help="A file, a folder with / at its end, or - for stdout.",
 )
@@ -237,11 +263,14 @@ def export_command(
         print_next(service, ("import", "--data", report["path"]))
 
 
-@click.command("import", epilog="Example: flowtime import --data baseline.csv --name baseline-reimport")
+@click.command(
+    "import", cls=Command, epilog="Example: flowtime import --data baseline.csv --name baseline-reimport"
+)
 @click.option(
     "--data",
     cls=Operand,
     required=True,
+    type=click.Path(allow_dash=True),
     metavar="PATH",
     help="A file (.gz and .zst are read), or - for stdin.",
 )
@@ -249,7 +278,10 @@ def export_command(
 @click.option("--name", help="Name of the telemetry.")
 @tags_option
 @click.option(
-    "--model", metavar="MODEL", help="The model that the data belongs to; it is checked against it."
+    "--model",
+    metavar="MODEL",
+    shell_complete=completion.ids("model", files=True),
+    help="The model that the data belongs to; it is checked against it.",
 )
 @click.option("--run", metavar="ID", help="The run whose export it is, where several have its series.")
 @click.option("--grid", metavar="bins=N,size=N,unit=U[,start=T]", help="The grid, instead of inferring it.")
@@ -422,7 +454,7 @@ def _conformance(report: dict[str, Any] | None) -> list[str]:
     return lines + [f"    {warning}; values are not converted" for warning in report["units"]]
 
 
-@click.command("test-loop", epilog="Example: flowtime test-loop --model baseline-v1")
+@click.command("test-loop", cls=Command, epilog="Example: flowtime test-loop --model baseline-v1")
 @_model
 @click.option("--format", "formats", type=Words(), default="all", show_default=True, help="Formats, or all.")
 @click.option(
@@ -469,7 +501,7 @@ def verdict(report: dict[str, Any]) -> str:
     return "\n".join([*lines, *note, f"{render.tick(report['ok'])} the loop is {closed}: {subject}"])
 
 
-@click.command("explain", epilog="Example: flowtime explain baseline-v1")
+@click.command("explain", cls=Command, epilog="Example: flowtime explain baseline-v1")
 @_model
 @registry_command("--artifacts", "--out")
 def explain_command(service: Flowtime, as_json: bool, model: str) -> None:

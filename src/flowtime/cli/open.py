@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from flowtime.cli import render
-from flowtime.cli.options import command_line, reference, registry_command
+from flowtime.cli.options import Command, command_line, reference, registry_command
 from flowtime.errors import Unavailable
 from flowtime.service import Flowtime
 
@@ -22,7 +22,7 @@ _PATIENCE = 3.0
 """Seconds that a server on this machine, or near it, gets to say which registry it has."""
 
 
-@click.command("open", epilog="Example: flowtime open --id baseline-v1 --print")
+@click.command("open", cls=Command, epilog="Example: flowtime open --id baseline-v1 --print")
 @reference
 @click.option("--print", "only_print", is_flag=True, help="Only print the link; start and open nothing.")
 @registry_command("--artifacts", "--out", reads=True)

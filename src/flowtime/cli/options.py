@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
-from flowtime.cli import render
+from flowtime.cli import completion, render
 from flowtime.errors import FlowtimeError, InvalidInput
 from flowtime.service import Flowtime, moment
 from flowtime.settings import load
@@ -76,6 +77,18 @@ def _named(service: Flowtime) -> str | None:
     """The registry that the next command has to name; None where that is the default."""
     settings = service.settings
     return None if settings.origins["artifacts"] == "default" else settings.artifacts
+
+
+class Command(click.Command):
+    """A command of which a shell also completes the operand where no option is begun."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What could come next."""
+        found = super().shell_complete(ctx, incomplete)
+        free = [
+            each for each in self.params if isinstance(each, Operand) and not ctx.params.get(str(each.name))
+        ]
+        return [*free[0].shell_complete(ctx, incomplete), *found] if free and incomplete[:1] != "-" else found
 
 
 class Operand(click.Option):
@@ -199,6 +212,7 @@ def reference(function: F) -> F:
         cls=Operand,
         required=True,
         metavar="ID",
+        shell_complete=completion.ids(),
         help="An id, a name or the beginning of an id.",
     )
     return option(function)

@@ -24,6 +24,8 @@ SHOWN = 20
 """How many problems the terminal lists; JSON has them all, up to the cap of what raised them."""
 
 
+_LEAST = 4
+"""The fewest columns of a terminal to which a column of a table gives way."""
 LONG = 40
 """The most rows of a table that a terminal shows unasked."""
 
@@ -98,18 +100,25 @@ def width(text: str) -> int:
 
 
 def table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), wrap: bool = False
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    whole: Sequence[int] = (0,),
+    wrap: bool = False,
 ) -> str:
     """Rows under a header, `right` naming the right-aligned columns.
 
     On a terminal the widest column gives way until the lines fit; it is cut, or with `wrap` goes on in the
-    next line. Elsewhere nothing is cut.
+    next line. The `whole` ones, ids and names that other commands take, never give way: rather the terminal
+    breaks the line. Elsewhere nothing is cut.
     """
     widths = [max(width(row[i]) for row in (header, *rows)) for i in range(len(header))]
     if sys.stdout.isatty():
         spare = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
-        while sum(widths) > spare and max(widths) > 4:
-            widths[widths.index(max(widths))] -= 1
+        giving = [i for i in range(len(widths)) if i not in whole]
+        while sum(widths) > spare and giving and max(widths[i] for i in giving) > _LEAST:
+            widths[max(giving, key=lambda i: widths[i])] -= 1
     lines = []
     for row in (header, *rows):
         split = [_wrapped(cell, w) if wrap else [cell] for cell, w in zip(row, widths, strict=True)]

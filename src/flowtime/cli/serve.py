@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
+from flowtime import texts
 from flowtime.cli import render
-from flowtime.cli.options import Count, registry_command
+from flowtime.cli.options import Command, Count, command_line, registry_command
 from flowtime.service import Flowtime
 
 
-@click.command("serve", epilog="Example: flowtime serve --port 8765")
+@click.command("serve", cls=Command, epilog="Example: flowtime serve --port 8765")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option(
     "--port",
@@ -59,11 +60,19 @@ def serve_command(
 ) -> None:
     """Serve the HTTP API and the pages, for this machine alone unless --host and --auth say otherwise."""
 
+    # On an open server everybody works as its user, and sees all.
+    alone, total = (0, 0) if auth is None else service.hidden()
+
     def ready(url: str) -> None:
         if as_json:
-            render.echo_json({"url": url})
+            render.echo_json({"url": url, "only_owner_sees": alone})
         else:
-            click.echo(f"flowtime is at {url}  (Ctrl-C stops it)")
+            lines = [f"flowtime is at {url}  (Ctrl-C stops it)"]
+            if alone:
+                seen = f"only their owners can see {alone:,} of {texts.count(total, 'artifact')}"
+                share = command_line(service, "edit", "--all-mine", "--visibility", "public")
+                lines += [f"{seen}; share yours:", f"  {share}"]
+            click.echo("\n".join(lines))
         if not service.exists():
             click.echo(
                 f"there is no registry at {service.location} yet; the first model, run or import makes it",

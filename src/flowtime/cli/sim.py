@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from flowtime import texts
-from flowtime.cli import render
+from flowtime.cli import completion, render
 from flowtime.cli.loop import print_next, print_warnings
-from flowtime.cli.options import Operand, joined, registry_command, tags_option, words_of
+from flowtime.cli.options import Command, Operand, joined, registry_command, tags_option, words_of
 from flowtime.errors import InvalidInput
 from flowtime.service import Flowtime
 
@@ -20,7 +20,7 @@ def sim_command() -> None:
     """Make models from templates."""
 
 
-@sim_command.command("list", epilog="Example: flowtime sim list")
+@sim_command.command("list", cls=Command, epilog="Example: flowtime sim list")
 @registry_command("--artifacts")
 def list_command(service: Flowtime, as_json: bool) -> None:
     """List the templates."""
@@ -29,12 +29,14 @@ def list_command(service: Flowtime, as_json: bool) -> None:
         render.echo_json({"templates": templates})
         return
     rows = [(t["category"], t["id"], t["question"]) for t in templates]
-    click.echo(render.table(("category", "template", "the question it answers"), render.grouped(rows)))
+    click.echo(
+        render.table(("category", "template", "the question it answers"), render.grouped(rows), whole=(0, 1))
+    )
     print_next(service, ("sim", "show", templates[0]["id"]))
 
 
-@sim_command.command("show", epilog="Example: flowtime sim show checkout")
-@click.argument("template")
+@sim_command.command("show", cls=Command, epilog="Example: flowtime sim show checkout")
+@click.argument("template", shell_complete=completion.templates)
 @registry_command("--artifacts")
 def show_command(service: Flowtime, as_json: bool, template: str) -> None:
     """Show a template: what it answers, its parameters, scenarios and components."""
@@ -80,13 +82,16 @@ def _flow(layers: list[list[dict[str, Any]]]) -> str:
 
 
 @sim_command.command(
-    "new", epilog="\b\nExample: flowtime sim new --template checkout --name baseline-v1 --set retry_share=0.3"
+    "new",
+    cls=Command,
+    epilog="\b\nExample: flowtime sim new --template checkout --name baseline-v1 --set retry_share=0.3",
 )
 @click.option(
     "--template",
     cls=Operand,
     required=True,
     metavar="TEMPLATE",
+    shell_complete=completion.templates,
     help="Id of a template; flowtime sim list shows them.",
 )
 @click.option("--name", help="Name of the model (default: the template's id).")
@@ -97,7 +102,12 @@ def _flow(layers: list[list[dict[str, Any]]]) -> str:
 @click.option("--description", help="What the model is about.")
 @click.option("--owner", help="Owner (default: FLOWTIME_OWNER, else the login name).")
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
-@click.option("--update", metavar="ID", help="Publish as the next version of this model.")
+@click.option(
+    "--update",
+    metavar="ID",
+    shell_complete=completion.ids("model"),
+    help="Publish as the next version of this model.",
+)
 @click.option("--out", metavar="ROOT|FILE.yaml", help="Registry, or a .yaml file to write instead.")
 @registry_command("--artifacts")
 def new_command(
@@ -139,7 +149,9 @@ def new_command(
 
 
 @sim_command.command(
-    "derive", epilog="\b\nExample: flowtime sim derive --from baseline-v1 --name faster --set payment_ms=1900"
+    "derive",
+    cls=Command,
+    epilog="\b\nExample: flowtime sim derive --from baseline-v1 --name faster --set payment_ms=1900",
 )
 @click.option(
     "--from",
@@ -147,6 +159,7 @@ def new_command(
     cls=Operand,
     required=True,
     metavar="MODEL",
+    shell_complete=completion.ids("model", files=True),
     help="A model's id, ID@v2, name, or a file.",
 )
 @click.option("--name", help="Name of the new model (default: the model's and -derived, or the scenario).")
@@ -194,7 +207,7 @@ def _print_model(catalog: dict[str, Any]) -> None:
     print_warnings(catalog["warnings"])
 
 
-@sim_command.command("validate", epilog="Example: flowtime sim validate shop.yaml")
+@sim_command.command("validate", cls=Command, epilog="Example: flowtime sim validate shop.yaml")
 @click.argument("file", type=click.Path(path_type=Path))
 @registry_command("--artifacts")
 def validate_command(service: Flowtime, as_json: bool, file: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flowtime.errors import InvalidInput, did_you_mean
+from flowtime.wording import option
 
 Progress = Callable[[int, float | None], object]
 """Is told from time to time how many rows are done, and which share of the whole that is, if known."""
@@ -61,6 +62,18 @@ def format_of(path: str) -> Format:
     raise InvalidInput(
         "FT401", f'the name "{path}" tells no format', hint=f"name a format, or end the name with {endings}"
     )
+
+
+def check_name(path: str, format: Format) -> None:
+    """Raises InvalidInput (FT418) where the end of a file's name says another format."""
+    said = next((each for each in EXPORTS.values() if path.lower().endswith(each.extension)), format)
+    if said is not format:
+        raise InvalidInput(
+            "FT418",
+            f'"{path}" is the name of a file in {said.title}, and {option("format", format.name)} asks for '
+            f"{format.title}",
+            hint=f"say which is meant: {option('format', said.name)}, or a name with {format.extension}",
+        )
 
 
 def format_named(text: str, among: Mapping[str, Format] = EXPORTS) -> Format:

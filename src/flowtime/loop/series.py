@@ -29,7 +29,7 @@ def write_series(series: SeriesSet, path: Path) -> str:
 
 
 def measures(series: SeriesSet) -> list[Measure]:
-    """Each series in a line: unit, min, mean, max, missing bins, sparkline."""
+    """Each series in a line: unit, min, mean, max, missing bins, the bin of the largest value, sparkline."""
     entries = []
     for key, unit, values in series:
         absent = np.isnan(values)
@@ -37,7 +37,8 @@ def measures(series: SeriesSet) -> list[Measure]:
         present = values[~absent] if missing else values
         low, high = (float(present.min()), float(present.max())) if present.size else (None, None)
         mean = None if low is None or high is None else _mean(present, max(-low, high))
-        summary = Summary(min=low, mean=mean, max=high, missing=missing)
+        at = None if high is None else int(np.nanargmax(values))
+        summary = Summary(min=low, mean=mean, max=high, missing=missing, max_bin=at)
         entries.append(
             Measure(
                 component=key.component,

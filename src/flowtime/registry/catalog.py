@@ -26,12 +26,16 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A series in four numbers; the first three are None where every bin is missing."""
+    """A series in five numbers; all but `missing` are None where every bin is missing.
+
+    `max_bin` is the first bin that holds the largest value, counted from 0; None also in older catalogs.
+    """
 
     min: float | None
     mean: float | None
     max: float | None
     missing: int = 0
+    max_bin: int | None = None
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):

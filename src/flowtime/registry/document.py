@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from flowtime.core.labels import MAX_NAME, MAX_TAGS, description_rule, name_rule, normal, tag_rule
 from flowtime.errors import InvalidInput
+from flowtime.wording import option
 
 JSON = dict[str, Any]
 Kind = Literal["model", "run", "telemetry"]
@@ -23,6 +24,15 @@ DETAILS = "details.json"
 FOLDERS: dict[str, str] = {"model": "models", "run": "runs", "telemetry": "telemetry"}
 KINDS: dict[str, str] = {folder: kind for kind, folder in FOLDERS.items()}
 VISIBILITIES: tuple[str, ...] = get_args(Visibility)
+
+ROLES = {
+    "catalog": CATALOG,
+    "data": "binned_v0.csv",
+    "model": "model.yaml",
+    "preview": "preview.svg",
+    "details": DETAILS,
+}
+"""What the files of an artifact are there for, in every list of them."""
 
 INLINE = 8 * 1024
 """Size in bytes past which a catalog moves its long parts to `details.json`."""
@@ -61,6 +71,14 @@ def dump(document: Mapping[str, Any]) -> bytes:
     """
     lines = (f"  {_compact(key)}: {_compact(value)}" for key, value in document.items())
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def by_role(folder: str, names: Iterable[str]) -> dict[str, str]:
+    """The paths of files in a folder by what they are there for; a file that has no role by its name."""
+    there = set(names)
+    known = {role: name for role, name in ROLES.items() if name in there}
+    others = {name: name for name in sorted(there.difference(known.values()))}
+    return {role: f"{folder}/{name}" for role, name in {**known, **others}.items()}
 
 
 def load(data: bytes) -> JSON:
@@ -125,9 +143,17 @@ _SHAPES: dict[tuple[type, ...], tuple[str, ...]] = {
 }
 
 
+def check_editable(fields: Iterable[str]) -> None:
+    """Raises InvalidInput (FT508) where a person cannot change one of the fields."""
+    takes = [field for field in EDITABLE if field != "loop"]
+    if fixed := [field for field in fields if field not in takes]:
+        message = f"{', '.join(fixed)} cannot be changed after publication"
+        raise InvalidInput("FT508", message, hint=f"can be changed: {', '.join(takes)}")
+
+
 def check(document: Mapping[str, Any]) -> None:
-    """Raises InvalidInput (FT508) where a name, description, owner, visibility, star or tag is not allowed;
-    fields that are absent are not looked at.
+    """Raises InvalidInput (FT508) where a name, description, owner, visibility, star or tag is not allowed,
+    or the visibility is that of a team and there is none; fields that are absent are not looked at.
     """
     for field, rule in _RULES.items():
         if field in document and not (field == "team" and document[field] is None):
@@ -136,6 +162,9 @@ def check(document: Mapping[str, Any]) -> None:
         if field in document and document[field] not in allowed:
             hint = f"allowed: {', '.join(map(str, allowed))}"
             raise InvalidInput("FT508", f"{field} is {document[field]!r}", hint=hint)
+    if document.get("visibility") == "team" and "team" in document and not document["team"]:
+        hint = f"name the team with {option('team', 'NAME')}; without one only the owner could read it"
+        raise InvalidInput("FT508", "the visibility is team, and no team is named", hint=hint)
     tags = document.get("tags") or []
     if len(tags) > MAX_TAGS:
         raise InvalidInput("FT508", f"{len(tags)} tags; an artifact takes {MAX_TAGS}")

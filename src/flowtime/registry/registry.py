@@ -6,7 +6,7 @@ import copy
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 from flowtime.core.labels import normal
 from flowtime.errors import Conflict, Denied, InvalidInput, NotFound, did_you_mean
 from flowtime.registry import document as documents
+from flowtime.registry import removal
 from flowtime.registry.artifacts import FORMAT, OURS, TRASH, Artifacts, artifact_of, split_version, versioned
 from flowtime.registry.document import CATALOG, FOLDERS, JSON, Kind, Problem, a_kind
 from flowtime.registry.follower import Follower, Progress, is_like_an_id, suggestions, unknown
@@ -34,8 +35,6 @@ _T = TypeVar("_T")
 _ABANDONED = 24 * 3600.0
 """Seconds after which an unfinished publication counts as abandoned."""
 _LISTED = 10
-_EDITABLE = ("name", "description", "owner", "team", "visibility", "star", "tags")
-_FILES = {"catalog": CATALOG, "data": "binned_v0.csv", "model": "model.yaml", "preview": "preview.svg"}
 _SHOWN = ("id", "kind", "name", "created_utc", "tags", "owner", "visibility", "description", "star")
 
 
@@ -188,9 +187,22 @@ class Registry:
             )
         return f"{id}@v{version}"
 
+    def the_one(self, reference: str) -> str:
+        """The full id of what is to go: the id itself, or that of the only artifact with exactly this name.
+
+        Raises NotFound (FT501), InvalidInput: FT502 for one version of a model, FT503 with the candidates
+        where several have the name.
+        """
+        id = self._follower.ask(lambda view: removal.meant(view, reference))
+        return removal.refuse(reference, self.resolve(reference)) if id is None else id
+
     def is_named(self, name: str) -> bool:
         """Whether an artifact has exactly this name."""
         return self._follower.ask(lambda view: view.named(name, tuple(FOLDERS))) is not None
+
+    def ids(self, prefix: str, kinds: Sequence[str], limit: int) -> list[str]:
+        """The ids of the kinds that begin with `prefix`, in order."""
+        return self._follower.ask(lambda view: view.beginning(prefix, kinds, limit))
 
     def find_digest(self, digest: str) -> list[str]:
         """The ids of the runs, or else of the telemetry, whose table has this digest, newest first."""
@@ -273,15 +285,7 @@ class Registry:
         Raises InvalidInput (FT508) on any other field or a value that is not allowed, NotFound (FT501),
         Denied (FT829), Conflict (FT823) where the artifact's stamp is not `seen` any more.
         """
-        fixed = [field for field in fields if field not in _EDITABLE]
-        if fixed:
-            raise InvalidInput(
-                "FT508",
-                f"{', '.join(fixed)} cannot be changed after publication",
-                hint=f"can be changed: {', '.join(_EDITABLE)}",
-            )
-        self._hold(id, fields)
-        documents.check(fields)
+        self.check_edit(id, fields)
         documents.normalise(fields)
         if "name" in fields:
             self._follower.hold_name(fields["name"], id)
@@ -297,6 +301,16 @@ class Registry:
                 catalog.update(tags)
 
         return self._change(id, "edit", change, seen)
+
+    def check_edit(self, id: str, fields: Mapping[str, Any]) -> None:
+        """Raises what `edit` raises where these fields cannot be set so."""
+        documents.check_editable(fields)
+        self._hold(id, fields)
+        wanted = dict(fields)
+        if fields.keys() & {"team", "visibility"}:
+            catalog = self.catalog(id)
+            wanted = {name: catalog.get(name) for name in ("visibility", "team")} | wanted
+        documents.check(wanted)
 
     def tag(self, id: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> JSON:
         """Adds and removes tags, keeping the order of the others, and returns the catalog."""
@@ -378,12 +392,16 @@ class Registry:
         found.sort(key=lambda item: str(item.get("created_utc", "")), reverse=True)
         return found
 
-    def restore(self, id: str) -> str:
-        """Brings back what was last deleted under a full id, and returns the id.
+    def restore(self, reference: str) -> str:
+        """Brings back what was last deleted under a full id, or the only thing in the trash with exactly this
+        name, and returns the id.
 
-        Raises NotFound (FT501) where the trash has no such id, Denied (FT829), Conflict (FT506) where the id
-        is in use.
+        Raises NotFound (FT501) where the trash has neither, InvalidInput (FT503) where it has several of the
+        name, Denied (FT829), Conflict (FT506) where the id is in use.
         """
+        waiting = {item["id"]: item.get("name") for item in self.trash()}
+        named = [id for id, name in waiting.items() if name == normal(reference)]
+        id = removal.only(reference, named) if named and reference not in waiting else reference
         for folder in FOLDERS.values():
             trashed = self._trashed(folder, documents.check_id(id))
             if trashed is None:
@@ -481,6 +499,10 @@ class Registry:
             **_by_origin([*problems, *(self._strangers() if everything else ())]),
         }
 
+    def hidden(self) -> tuple[int, int]:
+        """How many artifacts only their owners may read, and how many there are."""
+        return self._follower.ask(View.hidden)
+
     def _strangers(self) -> Iterator[Problem]:
         """What lies at the root and is not flowtime's."""
         listing = self.store.list("")
@@ -543,7 +565,7 @@ class Registry:
         item = {field: row[field] for field in _SHOWN}
         if row["version"] is not None:
             item["model_version"] = row["version"]
-        item["files"] = {role: f"{folder}/{name}" for role, name in _FILES.items() if name in row["files"]}
+        item["files"] = documents.by_role(folder, row["files"])
         return item
 
 

@@ -64,6 +64,13 @@ class View:
         rows = self._select(f"SELECT kind, count(*) FROM artifacts AS a WHERE {where} GROUP BY kind", values)
         return {row[0]: row[1] for row in rows}
 
+    def hidden(self) -> tuple[int, int]:
+        """How many artifacts only their owners may read, and how many there are."""
+        where, values = _all_of([self._readable])
+        alone = "a.visibility = 'private' OR (a.visibility = 'team' AND a.team = '')"
+        [row] = self._select(f"SELECT total({alone}), count(*) FROM artifacts AS a WHERE {where}", values)
+        return int(row[0]), int(row[1])
+
     def get(self, id: str) -> JSON | None:
         """The row with this id."""
         return next(iter(self._rows(("a.id = ?", [id]), limit=1)), None)
@@ -71,6 +78,10 @@ class View:
     def named(self, name: str, kinds: Sequence[str]) -> JSON | None:
         """The newest row with exactly this name, of one of the kinds."""
         return next(iter(self._rows(_named(name), _one_of("a.kind", kinds), limit=1)), None)
+
+    def all_named(self, name: str) -> list[str]:
+        """The ids of what has exactly this name, newest first."""
+        return [str(row["id"]) for row in self._rows(_named(name), limit=-1)]
 
     def published(self, kind: str, name: str, column: str, digest: str) -> list[JSON]:
         """The rows of a kind and name with this `model_hash` or `inputs_hash`, newest first."""

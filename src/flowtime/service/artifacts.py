@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
-from flowtime.errors import Conflict, InvalidInput, NotFound
+from flowtime.errors import Conflict, NotFound
 from flowtime.registry import Query
-from flowtime.registry.document import JSON
+from flowtime.registry.document import FOLDERS, JSON
+from flowtime.registry.query import MAX_SIZE
 from flowtime.service.opened import Opened
 from flowtime.wording import action, option
 
@@ -18,6 +20,10 @@ class Artifacts(Opened):
     def find(self, **query: Any) -> JSON:
         """A page of artifacts: `{artifacts, total, page, size}`. Takes the fields of a Query."""
         return self.registry.find(Query(**query)).to_json()
+
+    def ids(self, prefix: str, kinds: tuple[str, ...] = (), limit: int = 200) -> list[str]:
+        """The ids of the kinds, all of them without one, that begin with `prefix`, in order."""
+        return self.registry.ids(prefix, kinds or tuple(FOLDERS), limit)
 
     def trash(self) -> JSON:
         """What is in the trash, newest first: `{artifacts, total, page, size}`, all on one page."""
@@ -80,13 +86,40 @@ class Artifacts(Opened):
         self.registry.edit(id, add, remove, seen=seen, **fields)
         return self.show(id)
 
-    def delete(self, id: str, *, confirm: bool, force: bool = False) -> JSON:
-        """Moves an artifact to the trash: `{id, deleted, dependants}`. Takes full ids only.
+    def edit_all(
+        self, *, tags: tuple[tuple[str, ...], ...] = (), owner: str | None = None, **fields: Any
+    ) -> JSON:
+        """Changes every artifact with these tags, of this owner: `{artifacts, total, page, size}`, all on one
+        page. Nothing changes where one of them cannot be changed so.
 
-        Raises NotFound (FT501) on a name or the beginning of an id, and Conflict: FT802 without `confirm`,
-        FT505 where others were made from it and not `force`.
+        Raises NotFound (FT501) where there is none, Denied (FT829), InvalidInput (FT508).
         """
-        self._check_full(id)
+        ids: list[str] = []
+        for page in itertools.count(1):
+            found = self.find(tags=tags, owner=owner, size=MAX_SIZE, page=page)["artifacts"]
+            ids += [item["id"] for item in found]
+            if len(found) < MAX_SIZE:
+                break
+        if not ids:
+            raise NotFound("FT501", "no artifact is meant", hint=f"{action('list')} shows what is there")
+        for id in ids:
+            self.registry.check_edit(id, fields)
+        shown = [self.edit(id, **fields) for id in ids]
+        return {"artifacts": shown, "total": len(shown), "page": 1, "size": len(shown)}
+
+    def hidden(self) -> tuple[int, int]:
+        """How many artifacts only their owners may read, and how many there are."""
+        return self.registry.hidden()
+
+    def delete(self, reference: str, *, confirm: bool, force: bool = False) -> JSON:
+        """Moves an artifact to the trash: `{id, deleted, dependants}`. Takes a full id, or a name that only
+        one artifact has.
+
+        Raises NotFound (FT501) on the beginning of an id, InvalidInput (FT503) where several have the name,
+        (FT502) for one version of a model, and Conflict: FT802 without `confirm`, FT505 where others were
+        made from it and not `force`.
+        """
+        id = self.registry.the_one(reference)
         dependants = [child["id"] for child in self.registry.dependants(id)]
         if not confirm:
             used = f"; made from it: {', '.join(dependants)}" if dependants else ""
@@ -97,22 +130,11 @@ class Artifacts(Opened):
         self.registry.delete(id, force=force)
         return {"id": id, "deleted": True, "dependants": dependants}
 
-    def _check_full(self, id: str) -> None:
-        try:
-            found = self.registry.catalog(id)["id"]
-        except NotFound:
-            full = self.registry.resolve(id)
-            raise NotFound(
-                "FT501", f'no artifact has the full id "{id}"', hint=f"delete takes full ids only: {full}"
-            ) from None
-        if found != id:
-            raise InvalidInput(
-                "FT502", f"{id} is one version of a model", hint="only all of them can be deleted"
-            )
-
-    def restore(self, id: str) -> JSON:
-        """Brings an artifact back from the trash; returns its catalog."""
-        return self._shown(self.registry.restore(id))
+    def restore(self, reference: str) -> JSON:
+        """Brings an artifact back from the trash, by its full id or a name that means one; returns its
+        catalog.
+        """
+        return self._shown(self.registry.restore(reference))
 
     def purge(self, id: str | None, *, confirm: bool) -> JSON:
         """Removes one artifact, or everything, from the trash for good: `{purged}`.

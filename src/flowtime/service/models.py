@@ -19,6 +19,12 @@ class Models(Opened):
 
         return [template.to_json() for template in templates.templates(self.settings.templates)]
 
+    def template_ids(self) -> list[str]:
+        """The ids of all templates."""
+        from flowtime.sim import templates
+
+        return templates.template_ids(self.settings.templates)
+
     def template_preview(self, id: str) -> str:
         """The picture of the model that a template's defaults give, as an SVG document."""
         from flowtime.model.drawing import preview

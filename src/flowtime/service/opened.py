@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from flowtime.registry import Progress, Reader, Registry
-from flowtime.registry.document import JSON
+from flowtime.registry.document import CATALOG, JSON, by_role
 from flowtime.settings import Settings
 
 
@@ -87,8 +87,8 @@ class Opened:
 
     def _shown(self, id: str) -> JSON:
         catalog, folder = self.registry.catalog(id), self.registry.folder(id)
-        names = ("catalog.json", *(content["name"] for content in catalog["contents"]))
-        files = {name: f"{folder}/{name}" for name in names}
+        names = [CATALOG, *(content["name"] for content in catalog["contents"])]
+        files = by_role(folder, names)
         return {**catalog, "lineage": self.registry.lineage(id), "folder": folder, "files": files}
 
     def _model(self, reference: str, *, publish: bool = False) -> Any:

@@ -76,11 +76,12 @@ class Series(Models):
         gets a file named after the artifact.
         `options` are `embed` and `progress` of `formats.export.export_file`.
         """
-        from flowtime.formats import format_named, format_of
+        from flowtime.formats import check_name, format_named, format_of
         from flowtime.formats.files import translated
         from flowtime.loop import exports
 
         wanted = format_of(path) if format is None else format_named(format)
+        check_name(path, wanted)
         id = self.registry.resolve(reference, ("run", "telemetry"))
         target = Path(path)
         with translated(path):
@@ -307,7 +308,10 @@ class Series(Models):
 
 
 def _check_run(
-    model: str | None, telemetry: str | None, of_telemetry: tuple[str, ...], samples: int | None
+    model: str | None,
+    telemetry: str | None,
+    of_telemetry: tuple[str, ...],
+    samples: int | None,
 ) -> None:
     if telemetry is None and (model is None or of_telemetry):
         raise InvalidInput(

@@ -202,6 +202,11 @@ def templates(folder: Path | None = None) -> tuple[Template, ...]:
     return tuple(sorted(found, key=lambda template: (template.category, template.id)))
 
 
+def template_ids(folder: Path | None = None) -> list[str]:
+    """The ids of all templates, which no file is read for; raises NotFound FT105 without the folder."""
+    return sorted(_files(folder))
+
+
 def template(id: str, folder: Path | None = None) -> Template:
     """The template of this id. Raises NotFound FT701, and what `templates` raises."""
     known = _files(folder)
