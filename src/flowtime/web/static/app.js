@@ -22,6 +22,26 @@ export class Problem extends Error {
   }
 }
 
+/** The server does not answer. */
+export class Absent extends Error {
+  constructor() {
+    super("The server does not answer.");
+  }
+}
+
+/**
+ * Fetches, and tells an absent server from everything else that may go wrong; rejects with Absent.
+ * @param {string} url
+ * @param {RequestInit} [options]
+ */
+export async function request(url, options) {
+  try {
+    return await fetch(url, options);
+  } catch (error) {
+    throw error instanceof TypeError ? new Absent() : error;
+  }
+}
+
 /**
  * Asks the API, or a page's own address, and gives the JSON of the answer.
  * @param {string} path without the prefix, such as "/v1/artifacts/x"
@@ -36,7 +56,7 @@ export async function api(path, options = {}) {
     headers["Content-Type"] = "application/json";
     body = JSON.stringify(options.json);
   }
-  const answer = await fetch(root + path, { method: options.method ?? "GET", headers, body, signal: options.signal });
+  const answer = await request(root + path, { method: options.method ?? "GET", headers, body, signal: options.signal });
   const value = answer.status === 204 ? null : await answer.json();
   if (!answer.ok) throw new Problem(value);
   return value;
@@ -98,7 +118,7 @@ if (waiting) {
 /** Tells of an error of a request. @param {unknown} error */
 export function complain(error) {
   if (error instanceof DOMException && error.name === "AbortError") return;
-  if (error instanceof TypeError) watch();
+  if (error instanceof Absent) watch();
   else notify(error instanceof Error ? error.message : String(error), { kind: "bad" });
 }
 

@@ -1,7 +1,7 @@
 // @ts-check
 /** What the pages of all artifacts can do: edit, delete, run, export, verify. */
 
-import { api, complain, notify, root, tell } from "./app.js";
+import { api, complain, notify, request, root, tell } from "./app.js";
 
 const head = /** @type {HTMLElement} */ (document.getElementById("artifact"));
 const { id = "", stamp = "" } = head.dataset;
@@ -70,7 +70,7 @@ async function remove() {
   const box = dialog("delete-dialog");
   if (!box) return;
   try {
-    const answer = await fetch(`${root}/deletion?id=${encodeURIComponent(id)}`);
+    const answer = await request(`${root}/deletion?id=${encodeURIComponent(id)}`);
     if (!answer.ok) throw new Error("It is not there any more; reload the page.");
     box.innerHTML = await answer.text();
   } catch (error) {

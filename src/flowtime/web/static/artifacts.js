@@ -1,7 +1,7 @@
 // @ts-check
 /** The list of artifacts: what is selected, and what is done with all of it; the trash. */
 
-import { api, complain, notify, root } from "./app.js";
+import { api, complain, notify, request, root } from "./app.js";
 
 /** Ids of the ticked artifacts. @returns {string[]} */
 function picked() {
@@ -22,7 +22,7 @@ function show() {
 
 /** Fetches the list anew, as the address has it. */
 async function refresh() {
-  const answer = await fetch(location.href, { headers: { "HX-Request": "true" } });
+  const answer = await request(location.href, { headers: { "HX-Request": "true" } });
   const list = document.getElementById("list");
   if (!list || !answer.ok) return location.reload();
   list.outerHTML = await answer.text();
@@ -65,7 +65,7 @@ async function remove() {
   const dialog = /** @type {HTMLDialogElement} */ (document.getElementById("delete-dialog"));
   const query = new URLSearchParams(ids.map((id) => ["id", id]));
   try {
-    const answer = await fetch(`${root}/deletion?${query}`);
+    const answer = await request(`${root}/deletion?${query}`);
     if (!answer.ok) throw new Error("The artifacts cannot be shown; reload the page.");
     dialog.innerHTML = await answer.text();
   } catch (error) {

@@ -1,6 +1,7 @@
 // @ts-check
 /** Line charts, one for each unit, over one axis of time: a marker at the bin, a window to zoom. */
 
+import { Absent } from "./app.js";
 import { counted, element, nameOf, place, short, step, unitOf } from "./views.js";
 
 /** @typedef {import("./views.js").Chart} Chart */
@@ -33,12 +34,22 @@ export const line = (at) => ({ colour: (at % COLOURS) + 1, dash: Math.floor(at /
 /** @type {Promise<typeof import("uplot")> | null} */
 let library = null;
 
+/** Gives the browser a language that there is, where its own is none, as `en-US@posix`: the library takes it as it is. */
+function speakable() {
+  try {
+    new Intl.NumberFormat(navigator.language);
+  } catch {
+    Object.defineProperty(navigator, "language", { value: "en-GB", configurable: true });
+  }
+}
+
 /** The charting library, fetched with the first chart. */
 function load() {
+  speakable();
   library ??= new Promise((resolve, reject) => {
     const script = element("script", { src: new URL("./vendor/uplot.js", import.meta.url).href });
     script.addEventListener("load", () => resolve(/** @type {{uPlot: typeof import("uplot")}} */ (/** @type {unknown} */ (window)).uPlot));
-    script.addEventListener("error", () => reject(new TypeError("The server does not answer.")));
+    script.addEventListener("error", () => reject(new Absent()));
     document.head.append(script);
   });
   return library;

@@ -1,7 +1,7 @@
 // @ts-check
 /** A graph as the server laid it out: boxes to pick by mouse or keyboard, coloured by values. */
 
-import { complain } from "./app.js";
+import { Absent, complain } from "./app.js";
 import { counted, element, TELLING } from "./views.js";
 
 /** @typedef {{id: string, kind: string, title: string, notes: string[], x: number, y: number, width: number, height: number,
@@ -151,7 +151,7 @@ export class Graph {
   /** Says in place of the picture why there is none. @param {unknown} error */
   fail(error) {
     this.host.replaceChildren(element("p", { class: "quiet waiting" }, error instanceof Error ? error.message : String(error)));
-    if (error instanceof TypeError) complain(error);
+    if (error instanceof Absent) complain(error);
   }
 
   /** How large the picture is on the screen where all of it is shown. */

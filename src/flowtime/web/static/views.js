@@ -1,7 +1,7 @@
 // @ts-check
 /** What the views of series and graphs share: charts from the server, times of bins, numbers as text. */
 
-import { ours, Problem, root } from "./app.js";
+import { ours, Problem, request, root } from "./app.js";
 
 /** @typedef {{bins: number, binSize: number, binUnit: string, start?: string}} Grid */
 /** @typedef {{index: number, component: string, measure: string, unit: string | null}} Series */
@@ -32,7 +32,7 @@ const COUNT = new Intl.NumberFormat("en-GB");
  * @returns {Promise<Chart>}
  */
 export async function askChart(url, signal) {
-  const response = await fetch(root + url, { headers: { Accept: PACKED, ...ours }, signal });
+  const response = await request(root + url, { headers: { Accept: PACKED, ...ours }, signal });
   if (!response.ok) throw new Problem(await response.json());
   const bytes = await response.arrayBuffer();
   const length = new DataView(bytes).getUint32(0, true);
