@@ -19,7 +19,10 @@ import pytest
 from tests.issuer import Issuer
 from tests.servers import Servers, bearer, new_token, problem
 
+from flowtime.api.jobs import Jobs
+from flowtime.api.presence import Presence
 from flowtime.api.session import Sessions
+from flowtime.registry import Query, Registry
 
 CSV = b"time_bin,component_id,measure,value\n0,a,b,1\n1,a,b,2\n"
 OIDC = """\
@@ -235,6 +238,21 @@ def test_logins_at_once_take_places_of_their_own(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(10)
     assert [sessions.get(cookie) for cookie in cookies] == [{}] * 8
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no modes of files")
+def test_what_the_cache_holds_is_for_its_user_alone(tmp_path: Path) -> None:
+    presence = Presence(tmp_path / "processes")
+    presence.enter()
+    jobs = Jobs(tmp_path / "jobs", presence)
+    jobs.begin("run", "ada", lambda _: {})
+    jobs.stop(10)
+    presence.leave()
+    with Registry.open(tmp_path / "artifacts", cache_dir=tmp_path / "cache") as registry:
+        assert registry.find(Query()).total == 0
+        files = [*(tmp_path / "jobs").iterdir(), *(tmp_path / "cache").glob("index-*")]
+        assert len(files) >= 3
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
 
 # Issuers

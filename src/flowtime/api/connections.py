@@ -8,7 +8,6 @@ import logging
 import time
 from typing import Any
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _HEAD = 10.0
@@ -37,7 +36,9 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Takes what came; what is not yet a whole head has so long to become one."""
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE or not self.conn.trailing_data[0]:
+        # There is none before the first request.
+        answering = self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
+        if answering or not self.conn.trailing_data[0]:
             self._be_patient()
         elif self._late is None:
             self._late = self.loop.call_later(_HEAD, self.transport.close)

@@ -8,6 +8,7 @@ in threads of the process that took the request; a job whose process has gone is
 from __future__ import annotations
 
 import logging
+import os
 import re
 import secrets
 import threading
@@ -205,7 +206,9 @@ class Jobs:
     def _write(self, job: JSON) -> None:
         path = self._path(job["id"], "json")
         beside = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
-        beside.write_bytes(msgspec.json.encode(job))
+        # For this user alone: a result shows what may be private.
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(job))
         beside.replace(path)
 
 

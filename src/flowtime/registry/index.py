@@ -422,6 +422,8 @@ def _connect(path: Path | None, pages: int = _PAGES) -> sqlite3.Connection:
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # For this user alone, as are the files that SQLite puts beside it: what it holds is private, too.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise sqlite3.DatabaseError(str(error)) from error
     connection = sqlite3.connect(
