@@ -70,7 +70,9 @@ def test_a_server_says_what_only_owners_see(flowtime: Any, run: dict[str, Any], 
         assert process.stdout is not None
         first = process.stdout.readline()
         process.terminate()
-        return [first, *process.communicate(timeout=60)[0].splitlines()]
+        rest = process.stdout.read()
+        process.wait()
+        return [first, *rest.splitlines()]
 
     said = started()
     assert said[1] == "only their owners can see 2 of 2 artifacts; share yours:"
