@@ -71,6 +71,7 @@ def test_a_server_says_what_only_owners_see(flowtime: Any, run: dict[str, Any], 
         first = process.stdout.readline()
         process.terminate()
         rest = process.stdout.read()
+        process.stdout.close()
         process.wait()
         return [first, *rest.splitlines()]
 
