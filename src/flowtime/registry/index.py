@@ -470,7 +470,11 @@ def _state(connection: sqlite3.Connection) -> State | None:
     row = connection.execute("SELECT state FROM state").fetchone()
     if row is None:
         return None
-    generation, registry, position, marks, stamps, pending = json.loads(row[0])
+    try:
+        generation, registry, position, marks, stamps, pending = json.loads(row[0])
+    except (TypeError, ValueError) as error:
+        # Of a file that was cut off, the database may read a page of zeros as a row.
+        raise sqlite3.DatabaseError(str(error)) from error
     return State(
         generation,
         registry,
