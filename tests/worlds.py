@@ -39,3 +39,9 @@ def publish(
             (staging.path / name).write_bytes(data)
         catalog = Catalog(kind=kind, **given)
         return str(staging.publish(catalog, update=update, deterministic=deterministic)["id"])
+
+
+def stored_bytes(registry: Registry, id: str, name: str) -> bytes:
+    """The bytes of a file of an artifact."""
+    with registry.stream(id, name) as stream:
+        return stream.read()

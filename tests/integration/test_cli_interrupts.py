@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from tests.worlds import stored_bytes
 
 from flowtime.service import Flowtime
 from flowtime.settings import load
@@ -94,7 +95,7 @@ def assert_whole(folder: Path) -> None:
     service = Flowtime(load({"artifacts": str(folder / "artifacts")}))
     for item in service.find(size=1000)["artifacts"]:
         for content in service.show(item["id"])["contents"]:
-            data = service.registry.path(item["id"], content["name"]).read_bytes()
+            data = stored_bytes(service.registry, item["id"], content["name"])
             assert "sha256:" + hashlib.sha256(data).hexdigest() == content["sha256"]
     status = service.rebuild_index()
     assert (status["broken"], status["foreign"]) == ([], [])

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 from tests.commands import ended, started, together
-from tests.worlds import publish
+from tests.worlds import publish, stored_bytes
 
 from flowtime.errors import Unavailable
 from flowtime.registry import Query, Registry
@@ -137,7 +137,7 @@ def assert_whole(registry: Registry, root: Path, *, deep: bool = True) -> None:
             contents = registry.catalog(id)["contents"]
             assert contents
             for content in contents:
-                data = registry.path(id, content["name"]).read_bytes()
+                data = stored_bytes(registry, id, content["name"])
                 assert "sha256:" + hashlib.sha256(data).hexdigest() == content["sha256"]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from tests.commands import together
-from tests.worlds import publish
+from tests.worlds import publish, stored_bytes
 
 from flowtime.cli import main
 from flowtime.registry import Query, Registry
@@ -67,7 +67,8 @@ while time.monotonic() < end:
     found = {item["id"] for item in page.artifacts}
     assert found >= seen and page.total == len(found), seen - found
     for id in list(found - seen)[:2]:
-        assert registry.path(id, "model.yaml").stat().st_size == 1
+        with registry.stream(id, "model.yaml") as stream:
+            assert len(stream.read()) == 1
     seen = found
 """
 
@@ -104,7 +105,7 @@ def assert_whole(registry: Registry) -> set[str]:
         for version in versions:
             full = id if version is None else f"{id}@v{version}"
             for content in registry.catalog(full)["contents"]:
-                data = registry.path(full, content["name"]).read_bytes()
+                data = stored_bytes(registry, full, content["name"])
                 assert "sha256:" + hashlib.sha256(data).hexdigest() == content["sha256"]
     there = {
         id

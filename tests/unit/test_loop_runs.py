@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.worlds import publish
+from tests.worlds import publish, stored_bytes
 
 from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, SeriesSet
@@ -39,14 +39,14 @@ def test_every_file_has_the_hash_that_its_catalog_says(registry: Registry) -> No
     model = load(TEXT)
     published = models.publish(registry, TEXT, model, LABEL)
     run = runs.run(registry, StoredModel(published["id"], 1, "wide", TEXT, model), LABEL)
-    table = registry.path(run["id"], "binned_v0.csv")
+    table = Path(registry.folder(run["id"]), "binned_v0.csv")
     brought = bring(registry, table, None, {})
     telemetry = publish_telemetry(registry, brought, LABEL)
     for catalog in (published, run, telemetry):
         names = [content["name"] for content in catalog["contents"]]
         assert "details.json" in names and names == sorted(names)
         for content in catalog["contents"]:
-            data = registry.path(catalog["id"], content["name"]).read_bytes()
+            data = stored_bytes(registry, catalog["id"], content["name"])
             assert content["bytes"] == len(data)
             assert content["sha256"] == "sha256:" + hashlib.sha256(data).hexdigest()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from tests.worlds import stored_bytes
 
 from flowtime.errors import Unavailable
 from flowtime.loop import models, runs
@@ -32,7 +33,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 def catalogs(registry: Registry) -> Iterator[bytes]:
     for item in registry.find(Query(size=100)).artifacts:
-        yield registry.path(item["id"], "catalog.json").read_bytes()
+        yield stored_bytes(registry, item["id"], "catalog.json")
 
 
 def assert_small_and_valid(registry: Registry, count: int) -> None:
@@ -100,7 +101,7 @@ def test_a_thousand_nodes_with_a_thousand_series_are_small_and_valid(registry: R
 
 def test_every_edit_keeps_the_fields_of_a_newer_flowtime(registry: Registry) -> None:
     id = run(registry, dump(templates.template("checkout", None).fill({}, None)), "checkout")["id"]
-    path = registry.path(id, "catalog.json")
+    path = Path(registry.folder(id), "catalog.json")
     newer = {"carbon": {"grams": 1.25, "of": [1, 2, {"x": None}]}, "count": 12345678901234567890123}
     catalog = {**json.loads(path.read_text("utf-8")), **newer}
     catalog["data"]["columns"] = 4
@@ -111,7 +112,7 @@ def test_every_edit_keeps_the_fields_of_a_newer_flowtime(registry: Registry) -> 
     registry.delete(id, force=True)
     registry.restore(id)
     registry.rebuild()
-    stored = json.loads(registry.path(id, "catalog.json").read_text("utf-8"))
+    stored = json.loads(stored_bytes(registry, id, "catalog.json").decode())
     assert {field: stored[field] for field in newer} == newer
     assert stored["data"]["columns"] == 4
     assert (stored["name"], stored["tags"], stored["star"]) == ("b", ["baseline", "a"], True)

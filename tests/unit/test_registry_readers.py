@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.worlds import publish
+from tests.worlds import publish, stored_bytes
 
 from flowtime.errors import Denied, NotFound
 from flowtime.registry import Query, Reader, Registry
@@ -73,8 +73,8 @@ def test_lists_counts_searches_and_names_hold_what_may_be_read(
             partial(reading.resolve, id),
             partial(reading.item, id),
             partial(reading.folder, id),
-            partial(reading.path, id, "binned_v0.csv"),
-            partial(reading.path, id, "catalog.json"),
+            partial(stored_bytes, reading, id, "binned_v0.csv"),
+            partial(stored_bytes, reading, id, "catalog.json"),
             partial(reading.resolve, f"{visibility}-run"),
             partial(reading.resolve, id[:-4]),
         ]
@@ -240,7 +240,7 @@ def test_a_version_leaves_the_model_whose_it_is(registry: Registry) -> None:
     assert (newest["model_version"], newest["owner"], newest["team"]) == (2, "ada", "ops")
     assert newest["visibility"] == "team"
     publish(registry.seen_by(ADA), "model", id, owner="ada", model_hash="sha256:33", visibility="public")
-    assert registry.catalog(id)["visibility"] == "public"
+    assert registry.catalog(id)["visibility"] == "team"
 
 
 def test_the_trash_is_changed_by_who_may_change_what_is_in_it(registry: Registry) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.worlds import stored_bytes
 
 from flowtime.errors import Conflict, FlowtimeError, InvalidInput, NotFound, Unavailable
 from flowtime.registry import Query, Registry
@@ -103,10 +104,9 @@ def test_layout(registry: Registry, tmp_path: Path) -> None:
     telemetry = publish(registry, "telemetry", name="prod")
     root = tmp_path / "artifacts"
     files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
-    assert files == {
+    assert {file for file in files if not file.startswith(".staging/")} == {
         "flowtime.json",
         ".log/changes",
-        ".staging/.lock",
         "models/baseline_c2c6abcd/v1/model.yaml",
         "models/baseline_c2c6abcd/v1/preview.svg",
         "models/baseline_c2c6abcd/v1/catalog.json",
@@ -143,7 +143,7 @@ def test_catalog_is_complete(registry: Registry) -> None:
         files={"binned_v0.csv": "time_bin\n"},
     )
     stored = registry.catalog(published["id"])
-    assert stored == published == json.loads(registry.path(published["id"], "catalog.json").read_bytes())
+    assert stored == published == json.loads(stored_bytes(registry, published["id"], "catalog.json"))
     assert list(stored) == list(Catalog.__struct_fields__)
     assert stored["created_utc"] == "2025-09-19T10:22:30Z"
     assert stored["schema_version"] == "treehouse.binned.v0"
@@ -163,8 +163,8 @@ def test_a_large_catalog_keeps_counts_and_moves_its_lists(registry: Registry) ->
             Measure(component=node, measure="value", summary=Summary(min=0, mean=0, max=0)) for node in nodes
         ],
     )
-    raw = json.loads(registry.path(published["id"], "catalog.json").read_bytes())
-    assert registry.path(published["id"], "catalog.json").stat().st_size < 8 * 1024
+    raw = json.loads(stored_bytes(registry, published["id"], "catalog.json"))
+    assert len(stored_bytes(registry, published["id"], "catalog.json")) < 8 * 1024
     assert raw["measures"]["count"] == 1000
     assert raw["topology"] | {"sha256": ""} == {"nodes": 1000, "edges": 1, "sha256": ""}
     assert "details.json" in [content["name"] for content in raw["contents"]]
@@ -175,13 +175,13 @@ def test_a_large_catalog_keeps_counts_and_moves_its_lists(registry: Registry) ->
 
 def test_files_of_an_artifact(registry: Registry) -> None:
     id = publish(registry, files={"binned_v0.csv": "1,2\n"})["id"]
-    assert registry.path(id, "binned_v0.csv").read_text() == "1,2\n"
+    assert stored_bytes(registry, id, "binned_v0.csv").decode() == "1,2\n"
     with registry.stream(id, "binned_v0.csv") as stream:
         assert stream.read() == b"1,2\n"
-    assert registry.folder(id) == str(registry.path(id, "binned_v0.csv").parent)
+    assert registry.folder(id) == str(Path(registry.folder(id), "binned_v0.csv").parent)
     for name in ("nothing.csv", "../../flowtime.json", "/etc/passwd", ""):
         with pytest.raises(NotFound) as caught:
-            registry.path(id, name)
+            registry.stream(id, name)
         assert caught.value.code == "FT509"
 
 
@@ -261,8 +261,8 @@ def test_versions(registry: Registry) -> None:
     assert (second["id"], second["model_version"]) == (id, 2)
     assert publish(registry, "model", model_hash="sha256:22", update=id) == second
     assert registry.versions(id) == [1, 2]
-    assert registry.path(id, "model.yaml").read_text() == "two"
-    assert registry.path(f"{id}@v1", "model.yaml").read_text() == "one"
+    assert stored_bytes(registry, id, "model.yaml").decode() == "two"
+    assert stored_bytes(registry, f"{id}@v1", "model.yaml").decode() == "one"
     assert registry.resolve("baseline@v1") == f"{id}@v1"
     [item] = registry.find(Query()).artifacts
     assert item["model_version"] == 2
@@ -532,7 +532,7 @@ def test_what_is_immutable_or_wrong_is_refused(registry: Registry, fields: dict[
 
 def test_fields_of_a_newer_flowtime_survive_an_edit(registry: Registry) -> None:
     id = publish(registry)["id"]
-    path = registry.path(id, "catalog.json")
+    path = Path(registry.folder(id), "catalog.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "carbon": {"grams": 1.25}}))
     assert registry.tag(id, ["a"])["carbon"] == {"grams": 1.25}
     assert json.loads(path.read_text())["carbon"] == {"grams": 1.25}
@@ -564,7 +564,7 @@ def test_lineage_goes_both_ways(family: tuple[Registry, str, str, str]) -> None:
 
 def test_lineage_that_runs_in_a_circle_ends(registry: Registry) -> None:
     first = publish(registry, parents=[Parent(id="later")])["id"]
-    path = registry.path(first, "catalog.json")
+    path = Path(registry.folder(first), "catalog.json")
     second = publish(registry, parents=[Parent(id=first)])["id"]
     path.write_text(path.read_text().replace('"later"', f'"{second}"'))
     registry.rebuild()
@@ -856,7 +856,7 @@ def test_abandoned_staging_goes_to_the_trash(registry: Registry, tmp_path: Path)
     assert not abandoned.exists()
     assert (tmp_path / "artifacts/.trash/staging/abandoned").is_dir()
     registry.purge()
-    assert not (tmp_path / "artifacts/.trash").exists()
+    assert not (tmp_path / "artifacts/.trash/staging/abandoned").exists()
 
 
 def test_what_is_published_is_what_the_schema_describes(registry: Registry) -> None:
@@ -865,7 +865,7 @@ def test_what_is_published_is_what_the_schema_describes(registry: Registry) -> N
         Measure(component=node, measure="value", summary=Summary(min=0, mean=0, max=0)) for node in nodes
     ]
     for published in (publish(registry), publish(registry, nodes=nodes, measures=measures)):
-        data = registry.path(published["id"], "catalog.json").read_bytes()
+        data = stored_bytes(registry, published["id"], "catalog.json")
         assert set(json.loads(data)) == set(schema()["$defs"]["Catalog"]["properties"])
         assert msgspec.json.decode(data, type=Catalog).id == published["id"]
 

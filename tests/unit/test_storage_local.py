@@ -88,7 +88,7 @@ def test_a_line_cut_off_by_a_full_disk_does_not_swallow_the_next(tmp_path: Path)
     with (tmp_path / "log").open("ab") as stream:
         stream.write(b"cut o")
     store.append("log", "next")
-    found = store.records("log", 0)
+    found = store.records("log", "")
     assert found is not None
     assert list(found[0]) == ["whole", "cut o", "next"]
 

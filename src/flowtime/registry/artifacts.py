@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from flowtime.errors import FlowtimeError, NotFound, Unavailable
 from flowtime.registry import document as documents
-from flowtime.registry.document import CATALOG, DETAILS, FOLDERS, JSON, KINDS, Entry, Problem
+from flowtime.registry.document import ACCESS, CATALOG, DETAILS, FOLDERS, JSON, KINDS, Entry, Problem
 from flowtime.registry.plain import Describe, completed
 from flowtime.storage import Listing, Store
 
@@ -119,11 +119,16 @@ class Artifacts:
     def prefix(self, id: str) -> str | None:
         """The prefix of the files of `ID` or `ID@v2`, or None; raises InvalidInput (FT502)."""
         base, version = split_version(id)
-        path = self.path(base)
-        if path is None or not path.startswith("models/"):
-            return path if version is None else None
-        versions = self.versions(path)
-        return f"{path}/v{version or versions[-1]}" if version is None or version in versions else None
+        documents.check_id(base)
+        for folder in FOLDERS.values():
+            path = f"{folder}/{base}"
+            if folder != FOLDERS["model"]:
+                if self._has_catalog(path):
+                    return path if version is None else None
+            elif versions := self.versions(path):
+                number = version or versions[-1]
+                return versioned(path, number) if number in versions else None
+        return None
 
     def exists(self, path: str) -> bool:
         """Whether there is an artifact; one without a catalog does not exist."""
@@ -131,24 +136,35 @@ class Artifacts:
 
     def versions(self, path: str) -> list[int]:
         """The versions of a model, ascending; none without the first, which deletion takes away first."""
-        numbers = self._numbers(self.store.list(path))
-        found = [number for number in numbers if self._has_catalog(f"{path}/v{number}")]
+        found = self.published(path)
         return found if found[:1] == [1] else []
 
-    def deleted(self, folder: str, id: str) -> list[int]:
-        """The numbers of the copies in the trash, oldest first."""
-        path = f"{TRASH}/{folder}/{id}"
-        slots = sorted(int(name) for name in self.store.list(path).folders if name.isdecimal())
-        first = "/v1" if folder == "models" else ""
-        return [slot for slot in slots if self._has_catalog(f"{path}/{slot}{first}")]
+    def published(self, path: str) -> list[int]:
+        """The versions at a path that have a catalog, ascending, also where the first is not among them."""
+        numbers = self._numbers(self.store.list(path))
+        return [number for number in numbers if self._has_catalog(versioned(path, number))]
+
+    def without_first(self, id: str) -> str | None:
+        """The path of a model of which there are versions, but not the first, so that it does not exist."""
+        path = f"models/{documents.check_id(id)}"
+        return path if self.published(path)[:1] not in ([], [1]) else None
 
     def catalog(self, prefix: str) -> JSON:
-        """The catalog with what lies in `details.json`, and with what it lacks; raises NotFound (FT601),
-        Unavailable (FT510).
+        """The catalog with what lies in `details.json`, with what it lacks, and of a model whose it is by its first version.
+
+        Raises NotFound (FT601), Unavailable (FT510).
         """
         key = f"{prefix}/{CATALOG}"
         catalog = self.merged(prefix, self.parse(key, self.store.get(key)))
-        return completed(self.store, prefix, catalog, self.describe)
+        catalog = completed(self.store, prefix, catalog, self.describe)
+        first = first_of(prefix)
+        return catalog if first == prefix else {**catalog, **self.access(first)}
+
+    def access(self, prefix: str) -> JSON:
+        """Whose an artifact is and who may read it; raises NotFound (FT601), Unavailable (FT510)."""
+        key = f"{first_of(prefix)}/{CATALOG}"
+        catalog = self.parse(key, self.store.get(key))
+        return {field: catalog[field] for field in ACCESS if field in catalog}
 
     def merged(self, prefix: str, catalog: JSON) -> JSON:
         """The catalog with what lies in `details.json`; raises NotFound (FT601), Unavailable (FT510)."""
@@ -157,7 +173,12 @@ class Artifacts:
         if not any(isinstance(each, dict) and each.get("name") == DETAILS for each in named):
             return catalog
         key = f"{prefix}/{DETAILS}"
-        return {**catalog, **self.parse(key, self.store.get(key))}
+        try:
+            return {**catalog, **self.parse(key, self.store.get(key))}
+        except NotFound:
+            if self._has_catalog(prefix):
+                raise self.unreadable(key, "it is missing") from None
+            raise
 
     def parse(self, key: str, data: bytes) -> JSON:
         """The object in these bytes of the key; raises Unavailable (FT510)."""
@@ -200,7 +221,7 @@ class Artifacts:
                 read.append(problems[path])
             elif path in found and found[path][0][0] in (None, 1):
                 read.append(_entry(path, found[path]))
-            elif self._anything(path):
+            elif self.anything(path):
                 read.append(Problem(path, f"it has no {CATALOG}, so it is no artifact", ours=False))
         return read
 
@@ -226,7 +247,8 @@ class Artifacts:
     def _has_catalog(self, prefix: str) -> bool:
         return self.store.size(f"{prefix}/{CATALOG}") is not None
 
-    def _anything(self, path: str) -> bool:
+    def anything(self, path: str) -> bool:
+        """Whether there is a file at or under a path."""
         # Empty folders are what interruptions leave, and what some services keep of deleted objects.
         below = self.store.list(path)
         inner = self.store.list_many(f"{path}/{name}" for name in below.folders)
@@ -236,6 +258,12 @@ class Artifacts:
 def versioned(path: str, version: int | None) -> str:
     """The prefix of an artifact's files."""
     return path if version is None else f"{path}/v{version}"
+
+
+def first_of(prefix: str) -> str:
+    """The prefix of the first version of the model with this one; of anything else, the prefix itself."""
+    above = prefix.rpartition("/")[0]
+    return f"{above}/v1" if above.startswith("models/") else prefix
 
 
 def artifact_of(prefix: str) -> str:

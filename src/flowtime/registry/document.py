@@ -40,6 +40,9 @@ INLINE = 8 * 1024
 EDITABLE = ("name", "description", "tags", "owner", "team", "visibility", "star", "loop")
 """Fields that change after publication."""
 
+ACCESS = ("owner", "team", "visibility")
+"""Fields that say whose an artifact is and who may read it; of a model, those of version 1 hold for all."""
+
 _RULES = {"name": name_rule, "owner": name_rule, "team": name_rule, "description": description_rule}
 _MOVABLE = (
     "measures",
@@ -281,6 +284,7 @@ def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
         _fits(catalog, KINDS[folder], id)
         parents |= dict.fromkeys(_parents(catalog))
     version, catalog = versions[-1]
+    access = versions[0][1]
     for no_parent in (id, ""):
         parents.pop(no_parent, None)
     provenance = catalog.get("provenance")
@@ -293,9 +297,9 @@ def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
         name=normal(catalog["name"]),
         created=microseconds(datetime.fromisoformat(catalog["created_utc"])),
         created_utc=catalog["created_utc"],
-        owner=normal(_text(catalog, "owner")),
-        team=normal(_text(catalog, "team")),
-        visibility=_text(catalog, "visibility") or "private",
+        owner=normal(_text(access, "owner")),
+        team=normal(_text(access, "team")),
+        visibility=_text(access, "visibility") or "private",
         description=_text(catalog, "description"),
         star=catalog.get("star") is True,
         tags=tuple(dict.fromkeys(map(normal, catalog.get("tags") or ()))),

@@ -136,7 +136,7 @@ class State:
 
     generation: str
     registry: str
-    position: int
+    position: str
     marks: tuple[str, ...] = ()
     stamps: tuple[tuple[str, int], ...] = ()
     pending: tuple[Pending, ...] = ()
@@ -205,7 +205,7 @@ class Index:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
 
-    def begin(self, after: State | None, registry: str, position: int, pending: Sequence[Pending]) -> State:
+    def begin(self, after: State | None, registry: str, position: str, pending: Sequence[Pending]) -> State:
         """Empties the index for what is to be read anew, unless another process has done so since `after`.
 
         Returns the state to go on from; its marks are empty: all is still to be looked at.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -45,7 +46,7 @@ class Staging:
 
         A model whose name and model hash are there already is returned as it is, not made again. `update`
         publishes the next version of that model, unless its newest version has the model hash already;
-        it keeps its owner, team and, unless the reader is the owner or an admin, its visibility.
+        owner, team and visibility are those of the model.
         `deterministic` takes the end of the id from the inputs hash, and returns the artifact that did so
         before where there is one. Raises InvalidInput (FT508) on values that are not allowed, NotFound
         (FT501) where there is no model to update, Denied (FT829) where the reader may not change it.
@@ -82,7 +83,7 @@ class Staging:
             return None
         document |= {"id": id, "model_id": id, "model_version": 1}
         document["created_utc"] = document.get("created_utc") or self._artifacts.timestamp()
-        return document if self._put(document, f"models/{id}/v1") else None
+        return document if self._put_new(document, f"models/{id}/v1") else None
 
     def _publish_data(self, document: JSON, *, deterministic: bool) -> JSON:
         digits = self._digits(document.get("inputs_hash")) if deterministic else None
@@ -94,7 +95,7 @@ class Staging:
         day = document["created_utc"][:10]
         while True:
             document["id"] = f"{stem}_{day}_{digits or os.urandom(4).hex()}"
-            if self._put(document, f"{FOLDERS[self._kind]}/{document['id']}"):
+            if self._put_new(document, f"{FOLDERS[self._kind]}/{document['id']}"):
                 return document
             digits = None
 
@@ -107,7 +108,7 @@ class Staging:
         document["model_version"] = 1
         while True:
             document["id"] = document["model_id"] = f"{stem}_{digits or os.urandom(4).hex()}"
-            if self._put(document, f"models/{document['id']}/v1"):
+            if self._put_new(document, f"models/{document['id']}/v1"):
                 return document
             found = self._first_version(document["id"], document)
             if found is not None:
@@ -117,22 +118,26 @@ class Staging:
     def _publish_version(self, document: JSON, id: str) -> JSON:
         path = f"models/{documents.check_id(id)}"
         document["id"] = document["model_id"] = id
-        taken = 0
-        while True:
-            versions = self._artifacts.versions(path)
-            if not versions or not self._is_readable(id):
-                raise self._follower.unknown(id)
-            newest = self._artifacts.catalog(f"{path}/v{versions[-1]}")
-            if self._reader is not None:
-                self._reader.hold(id, newest)
-                kept = {"owner", "team"} if self._reader.owns(newest) else {"owner", "team", "visibility"}
-                document |= {field: newest[field] for field in kept if field in newest}
-            if newest.get("model_hash") == document.get("model_hash") is not None:
-                return newest
-            # A number that was lost to a writer who then died shows no version.
-            taken = document["model_version"] = max(versions[-1], taken) + 1
-            if self._put(document, f"{path}/v{taken}"):
-                return document
+        if not self._is_readable(id):
+            raise self._follower.unknown(id)
+        with self._artifacts.store.turn(path):
+            taken = 0
+            while True:
+                versions = self._artifacts.versions(path)
+                if not versions:
+                    raise self._follower.unknown(id)
+                newest = self._artifacts.catalog(f"{path}/v{versions[-1]}")
+                if self._reader is not None:
+                    if not self._reader.may_read(newest):
+                        raise self._follower.unknown(id)
+                    self._reader.hold(id, newest)
+                document |= {field: newest[field] for field in documents.ACCESS if field in newest}
+                if newest.get("model_hash") == document.get("model_hash") is not None:
+                    return newest
+                # A number that was lost to a writer who then died shows no version.
+                taken = document["model_version"] = max(versions[-1], taken) + 1
+                if self._put(document, f"{path}/v{taken}"):
+                    return document
 
     def _same(self, column: str, document: JSON, endings: tuple[str, ...]) -> JSON | None:
         """The newest artifact of this kind and name with the same hash and an id that ends so."""
@@ -142,8 +147,14 @@ class Staging:
         rows = self._follower.ask(lambda view: view.published(self._kind, document["name"], column, digest))
         for row in rows:
             prefix = self._artifacts.prefix(row["id"]) if row["id"].endswith(endings) else None
-            if prefix is not None:
-                return self._artifacts.catalog(prefix)
+            if prefix is None:
+                continue
+            with suppress(NotFound):
+                catalog = self._artifacts.catalog(prefix)
+                # It may have got another version since it was looked up, or another reader.
+                readable = self._reader is None or self._reader.may_read(catalog)
+                if readable and catalog.get(column) == digest:
+                    return catalog
         return None
 
     def _digits(self, digest: str | None) -> str | None:
@@ -169,8 +180,17 @@ class Staging:
     def _is_readable(self, id: str) -> bool:
         return self._reader is None or self._follower.ask(lambda view: view.get(id)) is not None
 
+    def _put_new(self, document: JSON, prefix: str) -> bool:
+        """Publishes a new artifact under the prefix; False where it is taken."""
+        with self._artifacts.store.turn(artifact_of(prefix)):
+            if self._kind == "model" and self._artifacts.without_first(document["id"]) is not None:
+                return False
+            return self._put(document, prefix)
+
     def _put(self, document: JSON, prefix: str) -> bool:
-        """Publishes under the prefix; False where it is taken. `document` gets its contents."""
+        """Publishes under the prefix; False where it is taken. `document` gets its contents. The caller has
+        the turn of the artifact.
+        """
         for name in (CATALOG, DETAILS):
             (self.path / name).unlink(missing_ok=True)
             self.hashes.pop(name, None)

@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +15,27 @@ from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
 from flowtime.core.labels import normal
-from flowtime.errors import Conflict, Denied, InvalidInput, NotFound, did_you_mean
+from flowtime.errors import Conflict, Denied, InvalidInput, NotFound
 from flowtime.registry import document as documents
 from flowtime.registry import removal
-from flowtime.registry.artifacts import FORMAT, OURS, TRASH, Artifacts, artifact_of, split_version, versioned
-from flowtime.registry.document import CATALOG, FOLDERS, JSON, Kind, Problem, a_kind
-from flowtime.registry.follower import Follower, Progress, is_like_an_id, suggestions, unknown
+from flowtime.registry.artifacts import (
+    FORMAT,
+    OURS,
+    TRASH,
+    Artifacts,
+    artifact_of,
+    first_of,
+    split_version,
+    versioned,
+)
+from flowtime.registry.document import ACCESS, CATALOG, FOLDERS, JSON, KINDS, Kind, Problem
+from flowtime.registry.follower import Follower, Progress, is_like_an_id
 from flowtime.registry.index import Index
 from flowtime.registry.publication import Staging
 from flowtime.registry.query import Page, Query
 from flowtime.registry.reader import Reader
+from flowtime.registry.resolution import LISTED, resolve
+from flowtime.registry.trash import Trash
 from flowtime.registry.view import View
 from flowtime.settings import cache_folder
 from flowtime.storage import Store, open_store
@@ -34,7 +45,6 @@ _T = TypeVar("_T")
 
 _ABANDONED = 24 * 3600.0
 """Seconds after which an unfinished publication counts as abandoned."""
-_LISTED = 10
 _SHOWN = ("id", "kind", "name", "created_utc", "tags", "owner", "visibility", "description", "star")
 
 
@@ -169,7 +179,7 @@ class Registry:
         """
         try:
             id, version = self._follower.ask(
-                lambda view: _resolve(view, reference, kinds), closely=not is_like_an_id(reference)
+                lambda view: resolve(view, reference, kinds), closely=not is_like_an_id(reference)
             )
         except NotFound:
             self._tell_why_not(split_version(reference)[0])
@@ -216,7 +226,10 @@ class Registry:
         Raises NotFound (FT501), InvalidInput (FT502), Unavailable (FT510) where it cannot be read.
         """
         prefix = self._prefix(id)
-        catalog = self.artifacts.catalog(prefix)
+        try:
+            catalog = self.artifacts.catalog(prefix)
+        except NotFound as error:
+            raise self._unknown(id) from error
         try:
             documents.hold(catalog)
         except ValueError as error:
@@ -227,18 +240,15 @@ class Registry:
         """Where the artifact's files lie, as a path or URL; raises NotFound (FT501)."""
         return self.store.location(self._prefix(id))
 
-    def path(self, id: str, name: str) -> Path:
-        """A local file with what the artifact has under `name`; raises NotFound (FT501, FT509)."""
-        return self._file(id, name, self.store.file)
-
     def stream(self, id: str, name: str) -> BinaryIO:
         """A stream of what the artifact has under `name`; raises NotFound (FT501, FT509)."""
         return self._file(id, name, self.store.open)
 
     def versions(self, id: str) -> list[int]:
         """The versions of a model, ascending; raises NotFound (FT501)."""
-        versions = self.artifacts.versions(f"models/{documents.check_id(id)}")
-        if not versions or not self._is_readable(id):
+        found = artifact_of(self._prefix(id))
+        versions = self.artifacts.versions(found)
+        if not versions:
             raise self._unknown(id)
         return versions
 
@@ -263,11 +273,19 @@ class Registry:
 
     def may_change(self, id: str) -> bool:
         """Whether the reader may change or delete the artifact; raises NotFound (FT501)."""
-        return self._reader is None or self._reader.may_change(self.catalog(split_version(id)[0]))
+        return self._reader is None or self._reader.may_change(self.catalog(id))
 
     def stamp(self, id: str) -> str:
         """A text that is another one after every change of the artifact; raises NotFound (FT501)."""
-        return _stamp(self._file(id, CATALOG, self.store.get))
+        return self._stamp(self._prefix(id))
+
+    def _stamp(self, prefix: str) -> str:
+        places = dict.fromkeys((first_of(prefix), prefix))
+        try:
+            catalogs = [self.store.get(f"{place}/{CATALOG}") for place in places]
+        except NotFound as error:
+            raise self._unknown(artifact_of(prefix).partition("/")[2]) from error
+        return hashlib.sha256(b"".join(catalogs)).hexdigest()[:24]
 
     def edit(
         self,
@@ -280,19 +298,21 @@ class Registry:
         **fields: Any,
     ) -> JSON:
         """Sets `name`, `description`, `owner`, `team`, `visibility`, `star` or `tags`, then adds and removes
-        tags, keeping the order of the others; returns the catalog.
+        tags, keeping the order of the others; returns the catalog. Owner, team and visibility of a model are
+        those of all its versions.
 
-        Raises InvalidInput (FT508) on any other field or a value that is not allowed, NotFound (FT501),
-        Denied (FT829), Conflict (FT823) where the artifact's stamp is not `seen` any more.
+        Raises InvalidInput (FT508) on any other field, on these of one version, or a value that is not
+        allowed, NotFound (FT501), Denied (FT829), Conflict (FT823) where the artifact's stamp is not `seen`
+        any more.
         """
         self.check_edit(id, fields)
         documents.normalise(fields)
-        if "name" in fields:
-            self._follower.hold_name(fields["name"], id)
+        shared = {field: value for field, value in fields.items() if field in ACCESS}
+        own = {field: value for field, value in fields.items() if field not in ACCESS}
         added, removed = tuple(add), frozenset(map(normal, remove))
 
         def change(catalog: JSON) -> None:
-            catalog.update(fields)
+            catalog.update(own)
             if added or removed:
                 kept = [tag for tag in catalog.get("tags") or [] if normal(tag) not in removed]
                 tags: JSON = {"tags": [*kept, *added]}
@@ -300,12 +320,32 @@ class Registry:
                 documents.normalise(tags)
                 catalog.update(tags)
 
-        return self._change(id, "edit", change, seen)
+        with self._turn(id, fields) as prefix:
+            if "name" in fields:
+                self._follower.hold_name(fields["name"], id)
+            if seen not in (None, self._stamp(prefix)):
+                raise Conflict(
+                    "FT823",
+                    f'"{id}" was changed by somebody else meanwhile',
+                    hint="read it again and repeat the change",
+                )
+            self._change(id, prefix, "edit", change)
+            if shared:
+                self._change(id, first_of(prefix), "edit", lambda catalog: catalog.update(shared))
+            return self.artifacts.catalog(prefix)
 
     def check_edit(self, id: str, fields: Mapping[str, Any]) -> None:
         """Raises what `edit` raises where these fields cannot be set so."""
         documents.check_editable(fields)
-        self._hold(id, fields)
+        base, version = split_version(id)
+        access = [field for field in fields if field in ACCESS]
+        if access and version is not None:
+            raise InvalidInput(
+                "FT508",
+                f"{', '.join(access)} cannot be changed for one version: a model has one for all",
+                hint=f"change {base}, without @v{version}",
+            )
+        self._hold(id, self._prefix(id), fields)
         wanted = dict(fields)
         if fields.keys() & {"team", "visibility"}:
             catalog = self.catalog(id)
@@ -321,23 +361,30 @@ class Registry:
 
         Raises NotFound (FT501), Denied (FT829).
         """
-        self._hold(id)
         seen = {format: {"digest": digest, "verified_utc": time}}
-        return self._change(
-            id, "loop", lambda catalog: catalog.update(loop={**(catalog.get("loop") or {}), **seen})
-        )
 
-    def _change(self, id: str, action: str, change: Callable[[JSON], None], seen: str | None = None) -> JSON:
-        prefix = self._prefix(id)
+        def change(catalog: JSON) -> None:
+            catalog["loop"] = {**(catalog.get("loop") or {}), **seen}
+
+        with self._turn(id) as prefix:
+            self._change(id, prefix, "loop", change)
+            return self.artifacts.catalog(prefix)
+
+    @contextmanager
+    def _turn(self, id: str, fields: Iterable[str] = ()) -> Iterator[str]:
+        """The prefix of an artifact that nobody else changes or deletes while the block lasts.
+
+        Raises NotFound (FT501), Denied (FT829) where the reader may not change these fields of it.
+        """
+        with self.store.turn(artifact_of(self._prefix(id))):
+            prefix = self._prefix(id)
+            self._hold(split_version(id)[0], prefix, fields)
+            yield prefix
+
+    def _change(self, id: str, prefix: str, action: str, change: Callable[[JSON], None]) -> None:
         key = f"{prefix}/{CATALOG}"
 
         def changed(data: bytes) -> bytes:
-            if seen not in (None, _stamp(data)):
-                raise Conflict(
-                    "FT823",
-                    f'"{id}" was changed by somebody else meanwhile',
-                    hint="read it again and repeat the change",
-                )
             catalog = self.artifacts.parse(key, data)
             before = dict(catalog)
             change(catalog)
@@ -347,10 +394,9 @@ class Registry:
 
         try:
             with self.artifacts.changing(action, artifact_of(prefix), hint=False):
-                data = self.store.update(key, changed)
+                self.store.update(key, changed)
         except NotFound as error:
             raise self._unknown(id) from error
-        return self.artifacts.merged(prefix, self.artifacts.parse(key, data))
 
     # Deleting
 
@@ -358,42 +404,71 @@ class Registry:
         """Moves an artifact, a model with all its versions, to the trash; returns what depends on it.
 
         Raises NotFound (FT501) on anything but a full id, Denied (FT829), Conflict (FT505) where others were
-        made from it and `force` is not given.
+        made from it and `force` is not given. What somebody else says to be made from it does not count.
         """
-        path = self.artifacts.path(id)
-        if path is None or not self._is_readable(id):
-            raise self._unknown(id)
-        self._hold(id)
-        dependants = self.dependants(id)
-        if dependants and not force:
-            names = ", ".join(str(child["id"]) for child in dependants[:_LISTED])
-            more = f" and {len(dependants) - _LISTED} more" if len(dependants) > _LISTED else ""
-            raise Conflict(
-                "FT505",
-                f'"{id}" has others made from it: {names}{more}',
-                hint=f"{option('force', True)} deletes it all the same",
-            )
-        slot = 1
-        with self.artifacts.changing("delete", path, hint=True):
-            while not self.store.move(path, f"{TRASH}/{path}/{slot}", CATALOG):
-                slot += 1
+        with self.store.turn(self._deletable(id)):
+            path = self._deletable(id)
+            dependants = self.dependants(id)
+            holding = [child for child in dependants if self._holds_back(path, child)]
+            if holding and not force:
+                names = ", ".join(str(child["id"]) for child in holding[:LISTED])
+                more = f" and {len(holding) - LISTED} more" if len(holding) > LISTED else ""
+                raise Conflict(
+                    "FT505",
+                    f'"{id}" has others made from it: {names}{more}',
+                    hint=f"{option('force', True)} deletes it all the same",
+                )
+            with self.artifacts.changing("delete", path, hint=True):
+                self._trash.take(path)
         return dependants
 
+    def _deletable(self, id: str) -> str:
+        """The path of what can be deleted under an id, also a model that lost its first version."""
+        try:
+            prefix = self._prefix(documents.check_id(id))
+        except NotFound:
+            path = self.artifacts.without_first(id) if self._sees_all() else None
+            if path is None:
+                raise
+            return path
+        self._hold(id, prefix)
+        return artifact_of(prefix)
+
+    def _holds_back(self, path: str, child: JSON) -> bool:
+        """Whether a child keeps its parent from being deleted: on a server, where the parent's owner or
+        team made it. Anybody may say of a file that it came from here.
+        """
+        if self._reader is None:
+            return True
+        try:
+            of_child = self.artifacts.access(self._prefix(child["id"]))
+            of_parent = self.artifacts.access(first_of(f"{path}/v1") if path.startswith("models/") else path)
+        except NotFound:
+            return False
+        team = of_parent.get("team") if of_parent.get("visibility") == "team" else None
+        return of_child.get("owner") == of_parent.get("owner") or (
+            team is not None and of_child.get("team") == team
+        )
+
+    @property
+    def _trash(self) -> Trash:
+        return Trash(self.artifacts, self._reader)
+
     def trash(self) -> list[JSON]:
-        """What is in the trash, newest first: the fields of a list; of a broken catalog only id and kind."""
-        found = []
-        for kind, folder in FOLDERS.items():
-            for id in self.store.list(f"{TRASH}/{folder}").folders:
-                catalog = self._trashed(folder, id)
-                if catalog is not None:
-                    shown = {field: catalog[field] for field in _SHOWN if field in catalog}
-                    found.append({**shown, "id": id, "kind": kind})
-        found.sort(key=lambda item: str(item["id"]))
-        found.sort(key=lambda item: str(item.get("created_utc", "")), reverse=True)
-        return found
+        """What is in the trash, newest first: the fields of a list; of what has no readable catalog only
+        id and kind.
+        """
+        return [
+            {
+                **{field: value for field, value in (copy.catalog or {}).items() if field in _SHOWN},
+                "id": copy.id,
+                "kind": KINDS[copy.path.partition("/")[0]],
+            }
+            for copy in self._trash.newest()
+        ]
 
     def restore(self, reference: str) -> str:
-        """Brings back what was last deleted under a full id, or the only thing in the trash with exactly this
+        """Brings back what of the reader's was last deleted under a full id, or the only thing in the trash with exactly this
         name, and returns the id.
 
         Raises NotFound (FT501) where the trash has neither, InvalidInput (FT503) where it has several of the
@@ -402,67 +477,23 @@ class Registry:
         waiting = {item["id"]: item.get("name") for item in self.trash()}
         named = [id for id, name in waiting.items() if name == normal(reference)]
         id = removal.only(reference, named) if named and reference not in waiting else reference
-        for folder in FOLDERS.values():
-            trashed = self._trashed(folder, documents.check_id(id))
-            if trashed is None:
-                continue
-            if self._reader is not None:
-                self._reader.hold(id, trashed)
-            path, slot = f"{folder}/{id}", self.artifacts.deleted(folder, id)[-1]
-            with self.artifacts.changing("restore", path, hint=True):
-                if self.artifacts.path(id) or not self.store.move(f"{TRASH}/{path}/{slot}", path, CATALOG):
-                    raise Conflict("FT506", f'"{id}" is in use', hint="delete that one first")
-            return id
-        raise self._not_in_trash(id)
+        try:
+            return self._trash.restore(id)
+        except NotFound:
+            self.hold_existing()
+            raise
 
     def purge(self, id: str | None = None) -> list[str]:
-        """Removes one full id, or everything that the reader may change, from the trash for good; returns
-        the ids.
+        """Removes one full id, or everything, as far as the reader may change it, from the trash for good;
+        returns the ids. What is deleted meanwhile stays.
 
         Raises NotFound (FT501) where the trash has no such id, Denied (FT829).
         """
-        if id is None and self._sees_all():
-            ids = sorted(item["id"] for item in self.trash())
-            self.store.remove(TRASH, CATALOG)
-            return ids
-        there = sorted({item["id"] for item in self.trash()})
-        if id is not None and documents.check_id(id) not in there:
-            raise self._not_in_trash(id)
-        purged = set()
-        for folder in FOLDERS.values():
-            for each in there if id is None else [id]:
-                catalog = self._trashed(folder, each)
-                if catalog is None:
-                    continue
-                if self._reader is not None and not self._reader.may_change(catalog):
-                    if id is None:
-                        continue
-                    self._reader.hold(id, catalog)
-                self.store.remove(f"{TRASH}/{folder}/{each}", CATALOG)
-                purged.add(each)
-        return sorted(purged)
-
-    def _trashed(self, folder: str, id: str) -> JSON | None:
-        """The catalog of what was last deleted under an id, empty where it is broken; None where there is
-        none, or the reader may not read it.
-        """
-        slots = self.artifacts.deleted(folder, id)
-        if not slots:
-            return None
-        prefix = f"{TRASH}/{folder}/{id}/{slots[-1]}"
-        if folder == FOLDERS["model"]:
-            prefix = f"{prefix}/v{max(self.artifacts.versions(prefix), default=1)}"
         try:
-            catalog = documents.load(self.store.get(f"{prefix}/{CATALOG}"))
-        except (ValueError, NotFound):
-            return {} if self._sees_all() else None
-        return catalog if self._reader is None or self._reader.may_read(catalog) else None
-
-    def _not_in_trash(self, id: str) -> NotFound:
-        self.hold_existing()
-        ids = [item["id"] for item in self.trash()]
-        hint = did_you_mean(id, ids) or f"{action('trash')} shows what is there"
-        return NotFound("FT501", f'"{id}" is not in the trash', hint=hint)
+            return self._trash.purge(id)
+        except NotFound:
+            self.hold_existing()
+            raise
 
     # The index
 
@@ -513,27 +544,22 @@ class Registry:
     def _sees_all(self) -> bool:
         return self._reader is None or self._reader.admin
 
-    def _hold(self, id: str, fields: Iterable[str] = ()) -> None:
-        """Raises Denied (FT829) where the reader may not change these fields of the artifact, whose newest
-        version says whose it is; NotFound (FT501).
-        """
-        if not self._sees_all() and self._reader is not None:
-            self._reader.hold(id, self.catalog(split_version(id)[0]), fields)
-
-    def _is_readable(self, id: str) -> bool:
-        """Whether the reader may read the artifact; who sees all need not ask the index."""
-        return self._sees_all() or self._follower.ask(lambda view: view.get(id)) is not None
+    def _hold(self, id: str, prefix: str, fields: Iterable[str] = ()) -> None:
+        """Raises Denied (FT829) where the reader may not change these fields of the artifact."""
+        if self._reader is not None and not self._sees_all():
+            self._reader.hold(id, self.artifacts.access(prefix), fields)
 
     def _tell_why_not(self, id: str) -> None:
-        """Raises NotFound (FT501) where the artifact is in the trash, (FT513) where there is no registry,
-        Unavailable (FT510) where its catalog is there and cannot be read.
+        """Raises NotFound (FT501) where the artifact is in the trash, Unavailable (FT510) where its catalog
+        is there and cannot be read: only for who sees everything, for to others the time would tell of ids.
+        Raises NotFound (FT513) where there is no registry.
         """
         self.hold_existing()
-        if not documents.is_id(id):
+        if not documents.is_id(id) or not self._sees_all():
             return
-        if any(self._trashed(folder, id) is not None for folder in FOLDERS.values()):
+        if self._trash.holds(id):
             raise NotFound("FT501", f'"{id}" is in the trash', hint=f"{action('restore', id)} brings it back")
-        path = self.artifacts.path(id) if self._sees_all() else None
+        path = self.artifacts.path(id)
         for problem in self._follower.problems() if path is not None else ():
             if problem.path == path:
                 raise self.artifacts.unreadable(path, problem.reason)
@@ -543,20 +569,37 @@ class Registry:
         return self._follower.unknown(id)
 
     def _prefix(self, id: str) -> str:
-        prefix = self.artifacts.prefix(id)
-        base = split_version(id)[0]
-        if prefix is not None and self._is_readable(base):
-            return prefix
-        if self._follower.ask(lambda view: view.get(base)) is not None and not self.artifacts.path(base):
+        """Where the files of `ID` or `ID@v2` are, for a reader who may read them; raises NotFound (FT501).
+
+        The index comes first, so that a hidden id is no more work than one that nobody has; then the
+        catalog, for the index of a server may be older than that.
+        """
+        base = documents.check_id(split_version(id)[0])
+        if self._sees_all():
+            prefix = self.artifacts.prefix(id)
+            if prefix is not None:
+                return prefix
+        listed = self._follower.ask(lambda view: view.get(base)) is not None
+        if listed and not self._sees_all():
+            prefix = self.artifacts.prefix(id)
+            with suppress(NotFound):
+                if prefix is not None and self._may_read(prefix):
+                    return prefix
+        elif listed and not self.artifacts.path(base):
             hint = f"restore them from a backup; {action('rebuild')} forgets it"
             raise NotFound("FT501", f'"{base}" is listed, but its files are gone', hint=hint)
         raise self._unknown(id)
+
+    def _may_read(self, prefix: str) -> bool:
+        return self._reader is None or self._reader.may_read(self.artifacts.access(prefix))
 
     def _file(self, id: str, name: str, get: Callable[[str], _T]) -> _T:
         prefix = self._prefix(id)
         try:
             return get(f"{prefix}/{name}")
         except (NotFound, InvalidInput) as error:
+            if self.artifacts.prefix(id) != prefix:
+                raise self._unknown(id) from error
             hint = f"{action('show', id)} lists its files"
             raise NotFound("FT509", f'"{id}" has no file {name!r}', hint=hint) from error
 
@@ -569,50 +612,8 @@ class Registry:
         return item
 
 
-def _stamp(catalog: bytes) -> str:
-    return hashlib.sha256(catalog).hexdigest()[:24]
-
-
 def _by_origin(problems: Iterable[Problem]) -> dict[str, list[JSON]]:
     origins: dict[str, list[JSON]] = {"broken": [], "foreign": []}
     for problem in problems:
         origins["broken" if problem.ours else "foreign"].append(problem.to_json())
     return origins
-
-
-def _resolve(view: View, reference: str, kinds: Sequence[str]) -> tuple[str, int | None]:
-    """The id that is meant, and the version where one is named."""
-    base, version = split_version(reference)
-    # A version of an id is never anything else; a name may end as versions do.
-    if version is not None and view.get(base) is None and view.named(reference, tuple(FOLDERS)) is not None:
-        base, version = reference, None
-    if version is not None and "model" in kinds:
-        kinds = ("model",)  # which alone has versions
-    return _one(view, base, kinds), version
-
-
-def _one(view: View, reference: str, kinds: Sequence[str]) -> str:
-    row = view.get(reference)
-    if row is not None and row["kind"] in kinds:
-        return reference
-    named = view.named(reference, kinds)
-    if named is not None:
-        return str(named["id"])
-    if row is not None:
-        raise _of_another_kind(reference, row, kinds)
-    candidates = view.beginning(reference, kinds, _LISTED + 1) if reference else []
-    if len(candidates) == 1:
-        return candidates[0]
-    if candidates:
-        more = ", ..." if len(candidates) > _LISTED else ""
-        listed = ", ".join(candidates[:_LISTED])
-        raise InvalidInput("FT503", f'several ids begin with "{reference}"', hint=f"one of: {listed}{more}")
-    other = view.named(reference, tuple(FOLDERS))
-    if other is not None:
-        raise _of_another_kind(reference, other, kinds)
-    raise unknown(reference, suggestions(view, kinds))
-
-
-def _of_another_kind(reference: str, row: JSON, kinds: Sequence[str]) -> InvalidInput:
-    hint = f"wanted: {' or '.join(kinds)}"
-    return InvalidInput("FT507", f'"{reference}" is {a_kind(row["kind"])}', hint=hint)

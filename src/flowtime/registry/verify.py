@@ -184,8 +184,8 @@ class _Reading:
             return
         key = f"{prefix}/{DATA_FILE}"
         try:
-            table = self._store.file(key)
-            found = import_file(table, grid=Grid.from_json(grid), ignore_metadata=True).digest
+            with self._store.file(key) as table:
+                found = import_file(table, grid=Grid.from_json(grid), ignore_metadata=True).digest
         except FlowtimeError as error:
             yield Finding(key, "changed", error.message)
             return

@@ -8,14 +8,15 @@ import os
 import shutil
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
 
 from flowtime.errors import NotFound, Unavailable
-from flowtime.storage.store import Bytes, Listing, Store, check_key
+from flowtime.storage.store import Bytes, Listing, Store, check_key, number_in, position_after
 
 if sys.platform == "win32":
     import msvcrt
@@ -28,6 +29,14 @@ STAGING = ".staging"
 _SETTLE_NS = 100_000_000
 """File systems stamp changes by a clock that ticks every 1 to 10 ms; two changes in one tick look alike."""
 _SWEEP_AT_MOST = 16
+_LOG_LONGEST = 4 * 1024 * 1024
+_LOG_KEPT = 1024 * 1024
+"""Bytes of a log at which its oldest lines go, and that are kept: those of about 5,000 changes."""
+_LINE_LONGEST = 64 * 1024
+_HEAD = b"#cleared %016d\n"
+"""First line of a log that was shortened: how many bytes of the whole went."""
+_TURNS = ".turns"
+_TURN_FILES = 256
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -72,10 +81,11 @@ class LocalStore(Store):
         with self._reading(key):
             return path.open("rb")
 
-    def file(self, key: str) -> Path:
+    @contextmanager
+    def file(self, key: str) -> Iterator[Path]:
         if self.size(key) is None:
             raise missing(self.location(key))
-        return self._path(key)
+        yield self._path(key)
 
     def size(self, key: str) -> int | None:
         path = self._path(key)
@@ -158,26 +168,56 @@ class LocalStore(Store):
                 if durable:
                     stream.flush()
                     os.fsync(stream.fileno())
+                long = stream.tell() > _LOG_LONGEST
+            if long:
+                with suppress(OSError):
+                    self._shorten(path)
 
-    def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
+    def _shorten(self, path: Path) -> None:
+        """Replaces a log by its newest lines, under a head that says how many bytes went before them."""
+        with path.open("rb") as stream:
+            shift, _ = _head(stream)
+            stream.seek(-_LOG_KEPT, os.SEEK_END)
+            stream.readline()
+            cut = stream.tell()
+            self._write(path, _HEAD % (cut + shift) + stream.read())
+
+    def records(self, log: str, after: str) -> tuple[Sequence[str], str] | None:
         path = self._path(log)
         with translated(path):
             try:
                 with path.open("rb") as stream:
-                    if after > stream.seek(0, os.SEEK_END):
+                    shift, head = _head(stream)
+                    start = number_in(after) - shift if after else head
+                    if (not after and head) or not head <= start <= stream.seek(0, os.SEEK_END):
                         return None
-                    stream.seek(after)
-                    whole, _, _ = stream.read().rpartition(b"\n")
+                    back = max(start - _LINE_LONGEST, 0)
+                    stream.seek(back)
+                    before = stream.read(start - back)
+                    if after and position_after(start + shift, _last_line(before)) != after:
+                        return None
+                    whole, end, _ = stream.read().rpartition(b"\n")
             except _ABSENT:
-                return ((), 0) if after == 0 else None
-        if not whole:
+                return None if after else ((), "")
+        if not end:
             return (), after
         lines = whole.decode("utf-8", "replace").split("\n")
-        return [line for line in lines if line], after + len(whole) + 1
+        position = position_after(start + shift + len(whole) + 1, _last_line(before + whole + end))
+        return [line for line in lines if line], position
 
-    def tail(self, log: str, count: int) -> tuple[Sequence[str], int]:
-        lines, position = self.records(log, 0) or ((), 0)
-        return lines[-count:], position
+    def tail(self, log: str, count: int) -> tuple[Sequence[str], str]:
+        path = self._path(log)
+        with translated(path):
+            try:
+                with path.open("rb") as stream:
+                    shift, head = _head(stream)
+                    whole, end, _ = stream.read().rpartition(b"\n")
+            except _ABSENT:
+                return (), ""
+        if not end:
+            return (), ""
+        lines = [line for line in whole.decode("utf-8", "replace").split("\n") if line]
+        return lines[-count:], position_after(head + len(whole) + 1 + shift, _last_line(whole + end))
 
     def marks(self, keys: Sequence[str], logs: Sequence[str], prefixes: Sequence[str]) -> tuple[str, ...]:
         now = time.time_ns()
@@ -206,6 +246,11 @@ class LocalStore(Store):
         with translated(self.root):
             return [_stamped(f"{root}/{key}", now) for key in keys]
 
+    def turn(self, prefix: str) -> AbstractContextManager[None]:
+        # Two prefixes may share a file, and then wait for each other: turns are short.
+        name = f"{zlib.crc32(check_key(prefix).encode()) % _TURN_FILES:02x}"
+        return self._locked(self._staging / _TURNS / name)
+
     def stage(self) -> AbstractContextManager[Path]:
         return scratch(self._staging)
 
@@ -231,21 +276,18 @@ class LocalStore(Store):
         with translated(path):
             if not path.is_dir():
                 return
-            # Renamed first: an interruption then leaves a remnant in the staging folder, not half a prefix.
-            remnant = self._staging / os.urandom(16).hex()
-            _make_folder(self._staging)
-            try:
-                path.rename(remnant)
-            except FileNotFoundError:
-                return
+            for folder, _, names in os.walk(path):
+                if last in names:
+                    Path(folder, last).unlink()
+                    _sync_folder(Path(folder))
+            shutil.rmtree(path)
             _sync_folder(path.parent)
-            shutil.rmtree(remnant)
 
     def sweep(self, older: float, into: str) -> Sequence[str]:
         swept: list[str] = []
         with translated(self._staging):
             try:
-                found = [path for path in sorted(self._staging.iterdir()) if path.name != _LOCK]
+                found = [path for path in sorted(self._staging.iterdir()) if path.name not in (_LOCK, _TURNS)]
             except _ABSENT:
                 return ()
             for path in found:
@@ -300,11 +342,16 @@ class LocalStore(Store):
             except _ABSENT:
                 raise missing(self.location(key)) from None
 
+    def _lock(self) -> AbstractContextManager[None]:
+        return self._locked(self._staging / _LOCK)
+
     @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Excludes every other process and thread that takes it; a process that dies lets go of it."""
-        _make_folder(self._staging)
-        with (self._staging / _LOCK).open("ab") as handle:
+    def _locked(self, path: Path) -> Iterator[None]:
+        """Excludes every other process and thread that locks it; a process that dies lets go of it."""
+        with translated(path):
+            _make_folder(path.parent)
+            handle = path.open("ab")
+        with handle:
             if sys.platform == "win32":
                 handle.seek(0)
                 msvcrt.locking(handle.fileno(), msvcrt.LK_LOCK, 1)
@@ -371,6 +418,23 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _head(stream: BinaryIO) -> tuple[int, int]:
+    """What to add to a place in this log file to get the place in the whole log, and the length of its head;
+    the stream is left after that.
+    """
+    size = len(_HEAD % 0)
+    start = stream.read(size)
+    if start.startswith(_HEAD[:9]) and len(start) == size:
+        return int(start[9:]) - size, size
+    stream.seek(0)
+    return 0, 0
+
+
+def _last_line(data: bytes) -> str:
+    """The last line of what ends with the end of a line."""
+    return data[:-1].rpartition(b"\n")[2].decode("utf-8", "replace")
 
 
 def _ends_line(path: Path) -> bool:

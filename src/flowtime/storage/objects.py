@@ -1,8 +1,9 @@
 """A store in a bucket of S3, Azure Blob, ADLS Gen2 or memory, on obstore.
 
-Nothing here locks: what decides is that a create succeeds once and that an update needs the etag it read.
+What decides is that a create succeeds once and that an update needs the etag it read.
 Under `.staging/` lies what is under way:
 
+    turn/{prefix}         who may change what is under this prefix now; `turns` says how it ends
     publish/{prefix}      the claim of the one writer that may publish under this prefix
     move/{id}/{prefix}    the note of a move from this prefix that has begun
 
@@ -16,18 +17,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
-import shutil
 import tempfile
 import threading
 import time
-import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property, partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -43,8 +39,11 @@ from obstore.store import AzureStore, MemoryStore, S3Store
 
 from flowtime.errors import NotFound, Unavailable
 from flowtime.storage.answers import is_final, is_without_bucket, unavailable
+from flowtime.storage.download_cache import DownloadCache
 from flowtime.storage.local import STAGING, missing, scratch, translated
+from flowtime.storage.object_log import ObjectLog
 from flowtime.storage.store import Bytes, Listing, Store, check_key
+from flowtime.storage.turns import Turn, Version
 
 Objects = AzureStore | MemoryStore | S3Store
 
@@ -56,13 +55,13 @@ _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 _PATIENCE = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1, 1, 1, 1)
 """Seconds between looks at a rival's publication, which is given five seconds to end."""
 _SWEEP_AT_MOST = 16
-_KEPT_FILES = 64
+_ROOM = 1 << 29
+"""Bytes of downloaded files that are kept for the next reader."""
 _LARGE = 8 * 1024 * 1024
 """Size in bytes beyond which the service copies where it can, instead of this machine."""
-_BATCH = 256
-_FAR = 10_000
 _CLAIMS = f"{STAGING}/publish/"
 _MOVES = f"{STAGING}/move/"
+_TURNS = f"{STAGING}/turn/"
 _CLOCK = f"{STAGING}/clock"
 
 _opened_in = os.getpid()
@@ -93,9 +92,8 @@ class ObjectStore(Store):
         self._address = f"{place}/{prefix}".rstrip("/")
         self._service = service
         self._copies = copies
-        self._ends: dict[str, int] = {}
-        self._files: OrderedDict[str, tuple[str, Path]] = OrderedDict()
-        self._turn = threading.Lock()
+        self._log = ObjectLog(self)
+        self._downloads = DownloadCache(self._download, _ROOM)
         self._open = threading.local()
 
     @property
@@ -124,33 +122,25 @@ class ObjectStore(Store):
         return self._each(self._got, keys)
 
     def open(self, key: str) -> BinaryIO:
-        path = self.file(key)
-        with translated(path):
-            return path.open("rb")
+        return self._downloads.open(check_key(key))
 
-    def file(self, key: str) -> Path:
-        path = self._path(key)
-        with self._turn:
-            etag, known = self._files.get(key, ("", Path()))
-            etag = etag if known.is_file() else ""
+    def file(self, key: str) -> AbstractContextManager[Path]:
+        return self._downloads.file(check_key(key))
+
+    def _download(self, key: str, etag: str, target: Path) -> str | None:
+        """Writes the object to the target and returns its etag; None where it still has the given one."""
+
+        def save(found: obstore.GetResult) -> str:
+            with translated(target), target.open("wb") as stream:
+                for chunk in found.stream():
+                    stream.write(chunk)
+            return found.meta["e_tag"] or ""
+
         with self._reading(key):
             try:
-                found = obstore.get(self._objects, path, options={"if_none_match": etag} if etag else None)
+                return self._body(key, save, {"if_none_match": etag} if etag else None)
             except NotModifiedError:
-                return known
-            target = self._folder / os.urandom(8).hex() / key.rpartition("/")[2]
-            with translated(target):
-                target.parent.mkdir()
-                with target.open("xb") as stream:
-                    for chunk in found.stream():
-                        stream.write(chunk)
-        with self._turn:
-            self._files[key] = (found.meta["e_tag"] or "", target)
-            self._files.move_to_end(key)
-            if len(self._files) > _KEPT_FILES:
-                _, (_, oldest) = self._files.popitem(last=False)
-                shutil.rmtree(oldest.parent, ignore_errors=True)
-        return target
+                return None
 
     def size(self, key: str) -> int | None:
         with self._translated(key):
@@ -196,74 +186,24 @@ class ObjectStore(Store):
             time.sleep(random.uniform(0, 0.02))
 
     def delete(self, key: str) -> None:
-        path = self._path(key)
         with self._translated(key):
-            lines = [name for name in self._under(key) if re.fullmatch(r"end|[0-9]{12}", name)]
-            # The pointer to the end goes first: without its line it would lead nowhere.
-            self._delete([path, *(f"{path}/{name}" for name in sorted(lines, reverse=True))])
-            self._ends.pop(key, None)
+            # The pointer to the end of a log goes first: without its line it would lead nowhere.
+            self.drop([key, *self._log.lines(key)])
+            self._log.forget(key)
 
-    # The log: an object a line, numbered from 1 without a gap. `end` holds the number of a late line, from
-    # which the last one is found in a few steps.
+    # Logs
 
     def append(self, log: str, record: str) -> None:
         with self._translated(log):
-            number = self._end(log) + 1
-            while not self._create(_line(log, number), record.encode()):
-                time.sleep(random.uniform(0, 0.02))
-                number = self._end(log) + 1
-            self._ends[log] = max(number, self._ends.get(log, 0))
-            obstore.put(self._objects, self._path(f"{log}/end"), b"%d" % number)
-            self._delete([self._path(key) for key in self._under_way()])
+            self._log.append(log, record)
+            self.drop(self._under_way())
             self._under_way().clear()
 
-    def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
-        check_key(log)
-        if after and self.size(_line(log, after)) is None:
-            self._ends.pop(log, None)
-            return None
-        lines: list[str] = []
-        size = 1
-        while True:
-            start = after + len(lines) + 1
-            found = list(self.get_many(_line(log, number) for number in range(start, start + size)))
-            for each in found:
-                if isinstance(each, Unavailable):
-                    raise each
-            # Of two lines added while these were asked for, only the later one may have been seen.
-            new = list(takewhile(lambda each: isinstance(each, bytes), found))
-            lines += [line.decode("utf-8", "replace") for line in new if isinstance(line, bytes)]
-            if len(new) < size:
-                return tuple(lines), after + len(lines)
-            if len(lines) > _FAR:
-                return None
-            size = min(2 * size, _BATCH)
+    def records(self, log: str, after: str) -> tuple[Sequence[str], str] | None:
+        return self._log.records(check_key(log), after)
 
-    def _end(self, log: str) -> int:
-        number = self._ends.get(log, 0)
-        if not number:
-            hint = self._got(f"{log}/end")
-            if isinstance(hint, Unavailable):
-                raise hint
-            number = int(hint) if isinstance(hint, bytes) and hint.isdigit() else 0
-            if number and self.size(_line(log, number)) is None:
-                number = 0
-        # Strides that double find a line that is not there, halved ones the last that is.
-        step = 1
-        while self.size(_line(log, number + step)) is not None:
-            number += step
-            step *= 2
-        while step > 1:
-            step //= 2
-            if self.size(_line(log, number + step)) is not None:
-                number += step
-        self._ends[log] = number
-        return number
-
-    def tail(self, log: str, count: int) -> tuple[Sequence[str], int]:
-        end = self._end(log)
-        found = self.records(log, max(end - count, 0))
-        return found or ((), end)
+    def tail(self, log: str, count: int) -> tuple[Sequence[str], str]:
+        return self._log.tail(check_key(log), count)
 
     def marks(self, keys: Sequence[str], logs: Sequence[str], prefixes: Sequence[str]) -> tuple[str, ...]:
         # To tell a change of names by them, all would have to be listed.
@@ -281,9 +221,31 @@ class ObjectStore(Store):
                 return "absent"
 
     def _end_mark(self, log: str) -> str:
-        return f"line {self._end(log)}"
+        return f"line {self._log.end(log)}"
 
-    # Publication and what lies under a prefix
+    # Turns, publication and what lies under a prefix
+
+    @contextmanager
+    def turn(self, prefix: str) -> Iterator[None]:
+        turn = Turn(self, f"{_TURNS}{check_key(prefix)}", self.location(prefix))
+        with turn.taken():
+            self._turns().append(turn)
+            try:
+                yield
+            finally:
+                self._turns().remove(turn)
+
+    def write_once(self, key: str, data: bytes, version: Version | None) -> bool:
+        """Writes where the object has this version, or is not there for None; False where that is not so."""
+        with self._translated(key):
+            return self._put_once(key, data, version)
+
+    def read_version(self, key: str) -> tuple[bytes, Version] | None:
+        """The bytes of an object and the version of them, None where there is none."""
+        try:
+            return self._get(key)
+        except NotFound:
+            return None
 
     def stage(self) -> AbstractContextManager[Path]:
         return scratch(Path(tempfile.gettempdir()))
@@ -313,13 +275,13 @@ class ObjectStore(Store):
             if len(made) == len(names):
                 self._under_way().append(claim)
                 return True
-            self._delete([*(self._path(f"{prefix}/{name}") for name in made), self._path(claim)])
+            self.drop([*(f"{prefix}/{name}" for name in made), claim])
             return False
 
     def move(self, prefix: str, target: str, last: str) -> bool:
         check_key(target)
         with self._translated(prefix):
-            names = _ordered(self._under(prefix), last)
+            names = _ordered(self.names(prefix), last)
             if not names or names[0].rpartition("/")[2] != last:
                 raise missing(self.location(prefix))
             if self.size(f"{target}/{names[0]}") is not None and not self._same(
@@ -332,9 +294,9 @@ class ObjectStore(Store):
             # What an interrupted move left at the target is the same, and is taken as it is.
             for name in reversed(names):
                 if not self._copy(f"{prefix}/{name}", f"{target}/{name}"):
-                    self._delete([self._path(move)])
+                    self.drop([move])
                     return False
-            lost = set(names) - set(self._under(target))
+            lost = set(names) - set(self.names(target))
             if lost:
                 raise Unavailable(
                     "FT606",
@@ -349,7 +311,7 @@ class ObjectStore(Store):
     def remove(self, prefix: str, last: str) -> None:
         check_key(prefix)
         with self._translated(prefix):
-            self._delete_under(prefix, _ordered(self._under(prefix), last))
+            self._delete_under(prefix, _ordered(self.names(prefix), last))
 
     def sweep(self, older: float, into: str) -> Sequence[str]:
         check_key(into)
@@ -411,10 +373,13 @@ class ObjectStore(Store):
 
     def _under_way(self) -> MutableSequence[str]:
         """The claims and moves of this thread that no line of a log has told of yet."""
-        if not hasattr(self._open, "keys"):
-            self._open.keys = []
-        keys: MutableSequence[str] = self._open.keys
+        keys: MutableSequence[str] = vars(self._open).setdefault("keys", [])
         return keys
+
+    def _turns(self) -> MutableSequence[Turn]:
+        """The turns that this thread holds."""
+        turns: MutableSequence[Turn] = vars(self._open).setdefault("turns", [])
+        return turns
 
     def _staged(self) -> dict[str, float]:
         """The claims and moves under way, or left by the dead, with the time of each."""
@@ -424,13 +389,26 @@ class ObjectStore(Store):
 
     # Objects
 
-    def _get(self, key: str) -> tuple[bytes, dict[str, str]]:
+    def _get(self, key: str) -> tuple[bytes, Version]:
         """The bytes, and the version of them that a conditional write names."""
+
+        def take(found: obstore.GetResult) -> tuple[bytes, Version]:
+            return bytes(found.bytes()), _version(found.meta)
+
         with self._reading(key):
-            found = obstore.get(self._objects, self._path(key))
-            meta = found.meta
-            given = (("e_tag", meta["e_tag"]), ("version", meta["version"]))
-            return bytes(found.bytes()), {name: value for name, value in given if value is not None}
+            return self._body(key, take)
+
+    def _body(self, key: str, take: Callable[[obstore.GetResult], _T], options: Any = None) -> _T:
+        """What `take` makes of an answer whose body it reads, asked for again where that is torn off."""
+        for pause in (*_PAUSES, None):
+            found = obstore.get(self._objects, self._path(key), options=options)
+            try:
+                return take(found)
+            except GenericError:
+                if pause is None:
+                    raise
+                time.sleep(pause * random.uniform(0.5, 1))
+        raise AssertionError("the last attempt returns or raises")
 
     def _got(self, key: str) -> Bytes:
         try:
@@ -442,7 +420,7 @@ class ObjectStore(Store):
         """Makes the object; False where it is there already. Exactly one of several callers made it."""
         return self._put_once(key, data, None)
 
-    def _put_once(self, key: str, data: bytes | Path, version: dict[str, str] | None) -> bool:
+    def _put_once(self, key: str, data: bytes | Path, version: Version | None) -> bool:
         """Writes on the condition that the object has this version, or is not there for None."""
         path, unsure = self._path(key), False
         mode: Any = "create" if version is None else version
@@ -478,11 +456,15 @@ class ObjectStore(Store):
             except AlreadyExistsError:
                 return self._same(source, target)
             return True
-        data: bytes | Path = self.get(source) if found <= _LARGE else self.file(source)
-        return self._create(target, data) or self._holds(target, data)
+        if found <= _LARGE:
+            data = self.get(source)
+            return self._create(target, data) or self._holds(target, data)
+        with self.file(source) as path:
+            return self._create(target, path) or self._holds(target, path)
 
     def _same(self, one: str, other: str) -> bool:
-        return self._holds(other, self.file(one))
+        with self.file(one) as path:
+            return self._holds(other, path)
 
     def _holds(self, key: str, data: bytes | Path) -> bool:
         """Whether the object has exactly these bytes."""
@@ -492,15 +474,35 @@ class ObjectStore(Store):
         with translated(data), data.open("rb") as stream:
             if found is None or found != os.fstat(stream.fileno()).st_size:
                 return False
-            with self._reading(key):
-                chunks = obstore.get(self._objects, self._path(key)).stream()
-                return all(stream.read(len(chunk)) == chunk for chunk in chunks)
 
-    def _under(self, prefix: str) -> Sequence[str]:
+            def equal(answer: obstore.GetResult) -> bool:
+                stream.seek(0)
+                return all(stream.read(len(chunk)) == chunk for chunk in answer.stream())
+
+            with self._reading(key):
+                return self._body(key, equal)
+
+    def names(self, prefix: str) -> Sequence[str]:
         """The names of all objects under the prefix, relative to it."""
         path = self._path(prefix)
-        found = obstore.list(self._objects, prefix=path).collect()
+        with self._translated(prefix):
+            found = obstore.list(self._objects, prefix=path).collect()
         return [each["path"].removeprefix(f"{path}/") for each in found if each["path"] != path]
+
+    def drop(self, keys: Sequence[str]) -> None:
+        """Deletes objects, of which some may have gone: Azure calls that an error, S3 does not."""
+        paths = [self._path(key) for key in keys]
+        if not paths:
+            return
+        for turn in self._turns():
+            turn.hold()
+        with self._translated(keys[0]):
+            try:
+                obstore.delete(self._objects, paths)
+            except FileNotFoundError:
+                for path in paths:
+                    with suppress(FileNotFoundError):
+                        obstore.delete(self._objects, path)
 
     def _delete_under(self, prefix: str, names: Sequence[str]) -> None:
         """Deletes what decides one after the other, in this order, and then the rest at once."""
@@ -509,23 +511,8 @@ class ObjectStore(Store):
         deciding = names[0].rpartition("/")[2]
         for name in names:
             if name.rpartition("/")[2] == deciding:
-                self._delete([self._path(f"{prefix}/{name}")])
-        self._delete(
-            [self._path(f"{prefix}/{name}") for name in names if name.rpartition("/")[2] != deciding]
-        )
-
-    def _delete(self, paths: Sequence[str]) -> None:
-        """Deletes objects, of which some may have gone: Azure calls that an error, S3 does not."""
-        if not paths:
-            return
-        try:
-            obstore.delete(self._objects, paths)
-        except FileNotFoundError:
-            for path in paths:
-                try:
-                    obstore.delete(self._objects, path)
-                except FileNotFoundError:
-                    continue
+                self.drop([f"{prefix}/{name}"])
+        self.drop([f"{prefix}/{name}" for name in names if name.rpartition("/")[2] != deciding])
 
     def _path(self, key: str, *, root: bool = False) -> str:
         return (self._above + check_key(key, root=root)).rstrip("/")
@@ -536,12 +523,6 @@ class ObjectStore(Store):
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(_THREADS, thread_name_prefix="flowtime-objects")
-
-    @cached_property
-    def _folder(self) -> Path:
-        folder = Path(tempfile.mkdtemp(prefix="flowtime-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return folder
 
     @contextmanager
     def _reading(self, key: str) -> Iterator[None]:
@@ -569,8 +550,8 @@ class ObjectStore(Store):
             raise unavailable(error, where, self._address) from error
 
 
-def _line(log: str, number: int) -> str:
-    return f"{log}/{number:012d}"
+def _version(meta: Mapping[str, Any]) -> Version:
+    return {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
 
 
 def _read_note(data: Bytes) -> dict[str, Any] | None:

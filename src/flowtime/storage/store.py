@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,8 +69,11 @@ class Store(ABC):
         """A readable, seekable stream of the key's bytes; raises NotFound (FT601)."""
 
     @abstractmethod
-    def file(self, key: str) -> Path:
-        """A local file with the key's bytes, not to be written to; raises NotFound (FT601)."""
+    def file(self, key: str) -> AbstractContextManager[Path]:
+        """A local file with the key's bytes, not to be written to, while the block lasts.
+
+        Raises NotFound (FT601).
+        """
 
     @abstractmethod
     def size(self, key: str) -> int | None:
@@ -105,23 +109,23 @@ class Store(ABC):
 
     @abstractmethod
     def append(self, log: str, record: str) -> None:
-        """Adds a line to a log; lines of several writers never mix."""
+        """Adds a line to a log; lines of several writers never mix. Of a long log, the oldest lines go."""
 
     def note(self, log: str, record: str) -> None:
         """As `append`, for a line that a power cut may take."""
         self.append(log, record)
 
     @abstractmethod
-    def records(self, log: str, after: int) -> tuple[Sequence[str], int] | None:
-        """The lines added after position `after` (0: from the beginning), and the position now.
+    def records(self, log: str, after: str) -> tuple[Sequence[str], str] | None:
+        """The lines added after position `after` (empty: from the beginning), and the position now.
 
-        None where the log does not reach to `after`, having been replaced, or goes on so far beyond it
-        that looking at everything anew is quicker.
+        A position knows the line before it. None where that is not in the log, which is another one or has
+        been cut short at its beginning, or where so many follow that looking at everything anew is quicker.
         """
 
     @abstractmethod
-    def tail(self, log: str, count: int) -> tuple[Sequence[str], int]:
-        """The last lines of a log, at most `count`, and the position after them; 0 where there is none."""
+    def tail(self, log: str, count: int) -> tuple[Sequence[str], str]:
+        """The last lines of a log, at most `count`, and the position after them, empty where it has none."""
 
     @abstractmethod
     def marks(self, keys: Sequence[str], logs: Sequence[str], prefixes: Sequence[str]) -> tuple[str, ...]:
@@ -145,6 +149,14 @@ class Store(ABC):
         A stamp is empty while the next change could bear the same one.
         """
         return None
+
+    @abstractmethod
+    def turn(self, prefix: str) -> AbstractContextManager[None]:
+        """Keeps all others out who take the turn of this prefix, in any process, while the block lasts.
+
+        The turn of a process that dies ends with it, in a bucket 20 seconds later. A thread takes one at a
+        time. Raises Unavailable (FT606) where somebody else does not end.
+        """
 
     @abstractmethod
     def stage(self) -> AbstractContextManager[Path]:
@@ -185,6 +197,18 @@ class Store(ABC):
 
         Returns the prefixes where something may have changed; who knows a log tells it of them next.
         """
+
+
+def position_after(number: int, line: str | None) -> str:
+    """The position in a log at this number, after this line; empty at the beginning."""
+    if line is None:
+        return ""
+    return f"{number}:{hashlib.sha256(line.encode()).hexdigest()[:16]}"
+
+
+def number_in(position: str) -> int:
+    """The number in a position; 0 at the beginning."""
+    return int(position.partition(":")[0] or 0)
 
 
 def check_key(key: str, *, root: bool = False) -> str:
