@@ -168,6 +168,28 @@ def test_log_that_was_replaced_is_noticed(store: Store) -> None:
     assert store.records("log", found[1]) is None
 
 
+def test_a_log_that_was_replaced_by_a_longer_one_is_noticed(store: Store) -> None:
+    for number in range(3):
+        store.append("log", str(number))
+    _, position = store.tail("log", 1)
+    store.delete("log")
+    for number in range(6):
+        store.append("log", f"{number}!")
+    assert store.records("log", position) is None
+
+
+def test_of_two_who_want_a_turn_one_waits(store: Store) -> None:
+    inside: list[int] = []
+
+    def work(number: int) -> None:
+        with store.turn("runs/a"):
+            assert inside == []
+            inside.append(number)
+            inside.remove(number)
+
+    in_threads(work, 4, times=5)
+
+
 def test_lines_of_many_writers_stay_whole(store: Store) -> None:
     in_threads(lambda number: store.append("log", f"{number}" * 300), 8, times=5)
     found = store.records("log", "")

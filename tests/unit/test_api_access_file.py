@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -129,3 +132,18 @@ def test_a_new_token_is_the_one_that_matches(path: Path, role: Role) -> None:
     assert not access_file.matches(read, parts[1] + "x")
     assert not access_file.matches(None, parts[1])
     assert path.read_text().startswith(BY_HAND.rstrip())
+
+
+def test_a_killed_command_leaves_the_file_open_to_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "access.toml"
+    script = """
+import os, signal, sys
+from pathlib import Path
+from flowtime.api import access_file
+access_file._change(Path(sys.argv[1]), lambda text: os.kill(os.getpid(), signal.SIGKILL), needed=False)
+"""
+    killed = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    token, _ = access_file.add(path, "ada", teams=(), role="reader", lifetime=None)
+    assert access_file.revoke(path, token.id) == token
+    assert [each.name for each in tmp_path.iterdir()] == ["access.toml"]

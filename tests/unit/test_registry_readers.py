@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from tests.worlds import publish, stored_bytes
 
-from flowtime.errors import Denied, NotFound
+from flowtime.errors import Conflict, Denied, InvalidInput, NotFound, Unavailable
 from flowtime.registry import Query, Reader, Registry
 from flowtime.registry.catalog import Catalog, Data, Parent
 from flowtime.registry.verify import verify
@@ -141,7 +142,7 @@ def test_lineage_does_not_lead_to_or_through_what_is_hidden(registry: Registry) 
     )
     eve = registry.seen_by(EVE)
     assert [each["id"] for each in eve.lineage(model)["children"]] == [replay]
-    assert [(each["id"], each["kind"]) for each in eve.lineage(telemetry)["parents"]] == [(run, None)]
+    assert eve.lineage(telemetry)["parents"] == []
     assert eve.lineage(run) == {"parents": [], "children": []}
     assert [each["id"] for each in eve.dependants(model)] == [replay]
 
@@ -299,3 +300,141 @@ def test_the_rule_is_the_same_in_the_index_and_on_a_catalog(registry: Registry) 
     for reader in READERS.values():
         found = {item["id"] for item in registry.seen_by(reader).find(Query(size=100)).artifacts}
         assert found == {id for id, fields in everything.items() if reader.may_read(fields)}
+
+
+def test_a_private_first_version_stays_private_after_a_public_second_one(registry: Registry) -> None:
+    id = publish(registry, "model", visibility="private", model_hash=HASH)
+    publish(registry.seen_by(ADA), "model", id, model_hash="sha256:22", visibility="public")
+    eve = registry.seen_by(EVE)
+    for reference in (id, f"{id}@v1", f"{id}@v2"):
+        with pytest.raises(NotFound):
+            eve.catalog(reference)
+    registry.seen_by(ADA).edit(id, visibility="public")
+    assert [eve.catalog(f"{id}@v{version}")["visibility"] for version in (1, 2)] == ["public", "public"]
+    assert [item["visibility"] for item in eve.find(Query()).artifacts] == ["public"]
+
+
+@pytest.mark.parametrize("field", ["visibility", "owner", "team"])
+def test_access_of_one_version_cannot_be_changed(registry: Registry, field: str) -> None:
+    id = publish(registry, "model", model_hash=HASH)
+    publish(registry, "model", id, model_hash="sha256:22")
+    for version in (1, 2):
+        with pytest.raises(InvalidInput) as caught:
+            registry.edit(f"{id}@v{version}", **{field: "public"})
+        assert (caught.value.code, caught.value.hint) == ("FT508", f"change {id}, without @v{version}")
+
+
+def test_an_index_that_is_behind_opens_nothing(registry: Registry, tmp_path: Path) -> None:
+    run = publish(registry, visibility="public")
+    eve = registry.seen_by(EVE)
+    assert eve.catalog(run)["owner"] == "ada"
+    catalog = tmp_path / "artifacts/runs" / run / "catalog.json"
+    catalog.write_text(catalog.read_text().replace('"public"', '"private"'))
+    with pytest.raises(NotFound):
+        eve.catalog(run)
+    with pytest.raises(NotFound):
+        eve.stream(run, "binned_v0.csv")
+
+
+def test_who_says_to_be_made_from_another_ones_run_does_not_keep_it(registry: Registry) -> None:
+    run = publish(registry, visibility="public")
+    publish(registry, "telemetry", owner="eve", visibility="public", parents=[Parent(id=run)])
+    registry.seen_by(ADA).delete(run)
+    again = publish(registry, visibility="public")
+    publish(registry, "telemetry", parents=[Parent(id=again)])
+    with pytest.raises(Conflict):
+        registry.seen_by(ADA).delete(again)
+
+
+def test_each_copy_in_the_trash_is_its_owners(registry: Registry) -> None:
+    id = publish(registry, deterministic=True, inputs_hash="sha256:11111111", visibility="private")
+    registry.delete(id)
+    assert publish(registry, deterministic=True, inputs_hash="sha256:11111111", owner="eve") == id
+    registry.delete(id)
+    ada, eve = registry.seen_by(ADA), registry.seen_by(EVE)
+    assert [[item["owner"] for item in each.trash()] for each in (ada, eve)] == [["ada"], ["eve"]]
+    assert ada.restore(id) == id
+    assert registry.catalog(id)["owner"] == "ada"
+    assert ada.purge() == []
+    assert eve.purge(id) == [id]
+    assert registry.trash() == []
+
+
+def test_a_purge_that_was_cut_short_is_listed_and_can_be_ended(registry: Registry, tmp_path: Path) -> None:
+    run = publish(registry)
+    registry.delete(run)
+    (tmp_path / "artifacts/.trash/runs" / run / "1/catalog.json").unlink()
+    assert registry.trash() == [{"id": run, "kind": "run"}]
+    with pytest.raises(NotFound):
+        registry.restore(run)
+    assert registry.purge() == [run]
+    assert not (tmp_path / "artifacts/.trash/runs" / run).exists()
+
+
+def test_a_model_without_its_first_version_can_be_restored_or_deleted(
+    registry: Registry, tmp_path: Path
+) -> None:
+    for leave in ("restore", "delete"):
+        id = publish(registry, "model", name=leave, model_hash=HASH)
+        publish(registry, "model", id, name=leave, model_hash="sha256:22")
+        registry.delete(id)
+        half = tmp_path / "artifacts/models" / id
+        half.mkdir()
+        (tmp_path / "artifacts/.trash/models" / id / "1/v2").rename(half / "v2")  # as races left it
+        if leave == "delete":
+            registry.delete(id)
+            assert not half.exists()
+        assert registry.restore(id) == id
+        assert registry.versions(id) == ([1, 2] if leave == "restore" else [1])
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_links_are_not_followed_out_of_the_registry(registry: Registry, tmp_path: Path, place: str) -> None:
+    run = publish(registry)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folder = tmp_path / "artifacts/runs" / run
+    if place == "file":
+        (folder / "binned_v0.csv").unlink()
+        (outside / "secret").write_bytes(b"x")
+        (folder / "binned_v0.csv").symlink_to(outside / "secret")
+    else:
+        folder.rename(outside / "run")
+        folder.symlink_to(outside / "run")
+    with pytest.raises(NotFound) as caught:
+        registry.stream(run, "binned_v0.csv")
+    assert caught.value.code == ("FT509" if place == "file" else "FT501")
+
+
+@pytest.mark.parametrize("data", [b"y", b"xx"])
+def test_only_what_was_published_is_served(registry: Registry, tmp_path: Path, data: bytes) -> None:
+    run = publish(registry)
+    assert stored_bytes(registry, run, "binned_v0.csv") == b"x"
+    folder = tmp_path / "artifacts/runs" / run
+    (folder / "binned_v0.csv").write_bytes(data)
+    (folder / "added").write_bytes(b"x")
+    with pytest.raises(Unavailable) as caught:
+        registry.stream(run, "binned_v0.csv")
+    assert caught.value.code == "FT805"
+    with pytest.raises(NotFound):
+        registry.stream(run, "added")
+
+
+def test_a_registry_replaced_by_a_longer_copy_of_itself_is_noticed(
+    registry: Registry, tmp_path: Path
+) -> None:
+    root, backup = tmp_path / "artifacts", tmp_path / "backup"
+    run = publish(registry)
+    shutil.copytree(root, backup)
+    registry.edit(run, visibility="public")
+    registry.edit(run, name="renamed")
+    assert [item["name"] for item in registry.find(Query()).artifacts] == ["renamed"]
+    with Registry.open(backup, cache_dir=tmp_path / "other") as copy:
+        copy.tag(run, ["night"])
+        copy.tag(run, ["long" * 15])
+        copy.tag(run, ["longer" * 10])
+    shutil.rmtree(root)
+    backup.rename(root)
+    [item] = registry.find(Query()).artifacts
+    assert (item["name"], item["visibility"]) == ("one", "private")
+    assert "night" in item["tags"]

@@ -167,3 +167,22 @@ def test_read_only_disk(tmp_path: Path, unavailable: Callable[[str], NoReturn]) 
             with pytest.raises(Unavailable) as caught:
                 use()
             assert caught.value.code == "FT605"
+
+
+def test_a_long_log_loses_its_oldest_lines_and_no_reader_loses_any(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.append("log", "first")
+    _, start = store.tail("log", 1)
+    position, seen = start, list[str]()
+    for number in range(300):
+        store.note("log", f"{number:05}" * 4000)
+        found = store.records("log", position)
+        assert found is not None
+        seen += [line[:5] for line in found[0]]
+        position = found[1]
+    assert seen == [f"{number:05}" for number in range(300)]
+    assert (tmp_path / "log").stat().st_size < 5 << 20
+    assert store.records("log", start) is None
+    assert store.records("log", "") is None
+    lines, end = store.tail("log", 3)
+    assert ([line[:5] for line in lines], end) == (["00297", "00298", "00299"], position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -14,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from flowtime.errors import InvalidInput, NotFound, Unavailable
+from flowtime.errors import FlowtimeError, InvalidInput, NotFound, Unavailable
 from flowtime.storage import Listing, Store, open_store
+from flowtime.storage.download_cache import DownloadCache
 
 AZURE = "abfss://box@account.dfs.core.windows.net/a"
 NOWHERE = "http://127.0.0.1:9"
@@ -311,6 +313,50 @@ def test_a_file_is_fetched_again_only_when_it_has_changed(place: Callable[[str],
     store.delete("a")
     with pytest.raises(NotFound), store.file("a"):
         pass
+
+
+def test_a_download_stays_while_it_is_used_and_is_made_once(tmp_path: Path) -> None:
+    fetched: list[str] = []
+
+    def fetch(key: str, etag: str, target: Path) -> str | None:
+        if etag:
+            return None
+        fetched.append(key)
+        target.write_bytes(key.encode() * 5000)
+        return "1"
+
+    cache = DownloadCache(fetch, 100_000)
+    failed: list[BaseException] = []
+
+    def read(seed: int) -> None:
+        chance = random.Random(seed)
+        try:
+            for _ in range(100):
+                key = f"{chance.randrange(20):05}"
+                with cache.open(key) as stream:
+                    assert stream.read() == key.encode() * 5000
+                with cache.file(key) as path:
+                    assert path.stat().st_size == 25_000
+        except (AssertionError, OSError, FlowtimeError) as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    with cache.file("00000") as path:
+        kept = list(path.parents[1].iterdir())
+    assert sum(25_000 for _ in kept) <= 100_000
+
+    fetched.clear()
+    threads = [threading.Thread(target=lambda: cache.open("new").close()) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert fetched == ["new"]
 
 
 # Dead writers

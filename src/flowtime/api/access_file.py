@@ -21,6 +21,7 @@ import json
 import os
 import re
 import secrets
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from urllib.parse import urlsplit
 
 import argon2
 
+from flowtime.api.presence import try_lock
 from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable, did_you_mean
 from flowtime.wording import action, option
 
@@ -213,31 +215,31 @@ def _is_of(block: str, id: str) -> bool:
 
 
 def _change(path: Path, change: Callable[[str], str], *, needed: bool) -> None:
-    """Replaces the text of the file. The file beside it in which the new text is made is also the lock."""
+    """Replaces the text of the file, durably. The file beside it in which the new text is made is also the
+    lock, which a process that dies lets go of.
+    """
     path = path.resolve()
     beside = path.with_name(f".{path.name}.new")
     ends = time.monotonic() + _PATIENCE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            try:
-                made = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                break
-            except FileExistsError:
-                if time.monotonic() > ends:
-                    raise Unavailable(
-                        "FT415",
-                        f"another command is changing {path}",
-                        hint=f"if none is, remove {beside}",
-                    ) from None
-                time.sleep(0.05)
+        while (made := _locked(beside)) is None:
+            if time.monotonic() > ends:
+                raise Unavailable(
+                    "FT415", f"another command is changing {path}", hint="try again when it is done"
+                )
+            time.sleep(0.05)
         try:
             with os.fdopen(made, "w", encoding="utf-8", newline="\n") as file:
+                file.truncate()
                 there = path.read_text(encoding="utf-8") if needed or path.exists() else ""
                 file.write(_checked(change(there), path))
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+                if sys.platform == "win32":
+                    file.close()  # Windows does not rename what is open
+                beside.replace(path)
+            _sync(path.parent)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
@@ -246,6 +248,30 @@ def _change(path: Path, change: Callable[[str], str], *, needed: bool) -> None:
         raise Unavailable(
             "FT415", why, where=str(path), hint=f"name another one with {option('auth')}"
         ) from error
+
+
+def _locked(path: Path) -> int | None:
+    """The file, made and locked for this process; None while another has it."""
+    made = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        # Whoever had it may have put it in its place meanwhile: then the lock is on that.
+        if try_lock(made) and path.exists() and os.path.samestat(os.fstat(made), path.stat()):
+            return made
+    except BaseException:
+        os.close(made)
+        raise
+    os.close(made)
+    return None
+
+
+def _sync(folder: Path) -> None:
+    if sys.platform == "win32":
+        return  # NTFS journals its names
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _checked(text: str, path: Path) -> str:

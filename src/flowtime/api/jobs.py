@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from flowtime.api.presence import Presence
+from flowtime.api.problems import outward
 from flowtime.errors import Conflict, FlowtimeError, InternalError, NotFound, Unavailable
 from flowtime.wording import HTTP, Face, say_all
 
@@ -159,7 +160,7 @@ class Jobs:
                 told = 0.0
                 job["result"] = work(tell)
         except FlowtimeError as error:
-            job["error"] = error.to_json(marked=True)
+            job["error"] = outward(error).to_json(marked=True)
             stopped = "interrupted" if self.stopping.is_set() else "cancelled"
             self._finish(job, stopped if error.code == "FT834" else "failed")
         except BaseException as error:

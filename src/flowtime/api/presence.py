@@ -38,7 +38,7 @@ class Presence:
         fresh = self._all / f"new_{secrets.token_hex(8)}"
         fresh.mkdir(parents=True)
         self._lock = os.open(fresh / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        _try_lock(self._lock)
+        try_lock(self._lock)
         fresh.rename(self._folder)
         for other in self._all.glob("process_*"):
             if not self.is_alive(other.name):
@@ -62,7 +62,7 @@ class Presence:
         except FileNotFoundError:
             return False
         try:
-            return not _try_lock(lock)
+            return not try_lock(lock)
         finally:
             os.close(lock)
 
@@ -73,7 +73,7 @@ class Presence:
         return folder
 
 
-def _try_lock(file: int) -> bool:
+def try_lock(file: int) -> bool:
     """Whether nobody else holds the lock; then it is held here until the file is closed."""
     try:
         if sys.platform == "win32":

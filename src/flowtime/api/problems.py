@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,6 +51,14 @@ _STATUS_OF_CODE = {
     "FT835": 503,
 }
 """Codes of the HTTP layer whose status is not that of their kind."""
+
+_STORAGE = (
+    "FT415", "FT511", "FT512", "FT601", "FT602", "FT603", "FT604", "FT605", "FT606", "FT607", "FT608",
+)  # fmt: skip
+"""Codes of what the server stands on, which speak of its disk, its bucket and its settings."""
+_OF_ARTIFACTS = ("FT510", "FT513", "FT805")
+"""Codes of the registry whose messages callers need, without the place."""
+_PLACE = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"]+|(['"])/.*?\1|(?<![\w<>])/[^\s'":,]+""")
 
 _LATER = ("FT832", "FT838", "FT839")
 """What a caller may try again after a minute."""
@@ -111,9 +120,24 @@ def problem(error: FlowtimeError, root_path: str = "") -> dict[str, Any]:
     }
 
 
+def outward(error: FlowtimeError) -> FlowtimeError:
+    """The error as callers may see it: it names no path, endpoint or bucket of the server, whose log has it.
+
+    What storage says in its own words is left out. Where only the place tells, it alone is.
+    """
+    if error.code not in (*_STORAGE, *_OF_ARTIFACTS):
+        return error
+    _log.warning("%s at %s: %s", error.code, error.where, error.message)
+    kind = type(error)
+    if error.code in _STORAGE:
+        return kind(error.code, CODES[error.code].explanation, hint="the log of the server says more")
+    found = error.revised(lambda text: _PLACE.sub("...", text))
+    return kind(error.code, found.message, hint=found.hint, count=found.count)
+
+
 def respond(error: FlowtimeError, request: Request) -> Response:
     """The response that tells of an error: a problem, or what the application's `show_error` makes of it."""
-    error = error.worded(face_of(request))
+    error = outward(error).worded(face_of(request))
     show: Show | None = getattr(request.app.state, "show_error", None)
     shown = None if show is None else show(error, request)
     return _problem(error, request) if shown is None else shown

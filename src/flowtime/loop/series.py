@@ -89,7 +89,7 @@ def stored(registry: Registry, id: str) -> Stored:
         Grid.from_json(catalog["grid"]),
         tuple(SeriesKey(m["component"], m["measure"]) for m in catalog["measures"]),
         tuple(m["unit"] for m in catalog["measures"]),
-        lambda: registry.stream(id, DATA_FILE),
+        lambda: registry.unchecked(id, DATA_FILE),
         content["bytes"],
         content["sha256"],
         f"{registry.folder(id)}/{DATA_FILE}",

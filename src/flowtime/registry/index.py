@@ -14,7 +14,7 @@ from pathlib import Path
 from flowtime.core.labels import searchable
 from flowtime.errors import Unavailable
 from flowtime.registry.artifacts import Stamp
-from flowtime.registry.document import KINDS, Entry, Problem
+from flowtime.registry.document import JSON, KINDS, Entry, Problem
 from flowtime.registry.reader import Reader
 from flowtime.registry.view import View
 from flowtime.wanted import still_wanted
@@ -140,6 +140,20 @@ class State:
     marks: tuple[str, ...] = ()
     stamps: tuple[tuple[str, int], ...] = ()
     pending: tuple[Pending, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A rebuilt index: how many artifacts it holds, how long it took, and what it could not take in.
+
+    `broken` are artifacts whose catalog cannot be read, `foreign` folders and files that are no artifacts,
+    each with its `path` and the `reason`.
+    """
+
+    artifacts: int
+    seconds: float
+    broken: list[JSON]
+    foreign: list[JSON]
 
 
 class Index:

@@ -149,7 +149,7 @@ class Staging:
             prefix = self._artifacts.prefix(row["id"]) if row["id"].endswith(endings) else None
             if prefix is None:
                 continue
-            with suppress(NotFound):
+            with suppress(NotFound, Unavailable):  # a damaged one is not found again
                 catalog = self._artifacts.catalog(prefix)
                 # It may have got another version since it was looked up, or another reader.
                 readable = self._reader is None or self._reader.may_read(catalog)

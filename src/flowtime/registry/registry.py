@@ -8,14 +8,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
 from flowtime.core.labels import normal
-from flowtime.errors import Conflict, Denied, InvalidInput, NotFound
+from flowtime.errors import Conflict, Denied, InvalidInput, NotFound, Unavailable
 from flowtime.registry import document as documents
 from flowtime.registry import removal
 from flowtime.registry.artifacts import (
@@ -28,9 +27,10 @@ from flowtime.registry.artifacts import (
     split_version,
     versioned,
 )
+from flowtime.registry.checked import Checked
 from flowtime.registry.document import ACCESS, CATALOG, FOLDERS, JSON, KINDS, Kind, Problem
 from flowtime.registry.follower import Follower, Progress, is_like_an_id
-from flowtime.registry.index import Index
+from flowtime.registry.index import Index, Rebuilt
 from flowtime.registry.publication import Staging
 from flowtime.registry.query import Page, Query
 from flowtime.registry.reader import Reader
@@ -46,20 +46,6 @@ _T = TypeVar("_T")
 _ABANDONED = 24 * 3600.0
 """Seconds after which an unfinished publication counts as abandoned."""
 _SHOWN = ("id", "kind", "name", "created_utc", "tags", "owner", "visibility", "description", "star")
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """A rebuilt index: how many artifacts it holds, how long it took, and what it could not take in.
-
-    `broken` are artifacts whose catalog cannot be read, `foreign` folders and files that are no artifacts,
-    each with its `path` and the `reason`.
-    """
-
-    artifacts: int
-    seconds: float
-    broken: list[JSON]
-    foreign: list[JSON]
 
 
 def now() -> datetime:
@@ -84,6 +70,7 @@ class Registry:
         self.artifacts = Artifacts(store, clock)
         self._follower = Follower(self.artifacts, self._index, progress)
         self._reader: Reader | None = None
+        self._checked = Checked()
 
     @classmethod
     def open(
@@ -241,7 +228,20 @@ class Registry:
         return self.store.location(self._prefix(id))
 
     def stream(self, id: str, name: str) -> BinaryIO:
-        """A stream of what the artifact has under `name`; raises NotFound (FT501, FT509)."""
+        """A stream of the artifact's file `name`, which is what was published.
+
+        Raises NotFound (FT501, FT509), Unavailable (FT805) where it is not, (FT510) where the catalog cannot
+        be read.
+        """
+        if name == CATALOG:
+            return self.unchecked(id, name)
+        contents = {content["name"]: content for content in self.catalog(id)["contents"]}
+        if name not in contents:
+            raise _without(id, name)
+        return self._checked.held(self.unchecked(id, name), id, contents[name])
+
+    def unchecked(self, id: str, name: str) -> BinaryIO:
+        """As `stream`, for who compares the hash while reading."""
         return self._file(id, name, self.store.open)
 
     def versions(self, id: str) -> list[int]:
@@ -443,8 +443,8 @@ class Registry:
         try:
             of_child = self.artifacts.access(self._prefix(child["id"]))
             of_parent = self.artifacts.access(first_of(f"{path}/v1") if path.startswith("models/") else path)
-        except NotFound:
-            return False
+        except (NotFound, Unavailable):
+            return False  # a damaged child holds nobody back
         team = of_parent.get("team") if of_parent.get("visibility") == "team" else None
         return of_child.get("owner") == of_parent.get("owner") or (
             team is not None and of_child.get("team") == team
@@ -600,8 +600,7 @@ class Registry:
         except (NotFound, InvalidInput) as error:
             if self.artifacts.prefix(id) != prefix:
                 raise self._unknown(id) from error
-            hint = f"{action('show', id)} lists its files"
-            raise NotFound("FT509", f'"{id}" has no file {name!r}', hint=hint) from error
+            raise _without(id, name) from error
 
     def _item(self, row: JSON) -> JSON:
         folder = self.store.location(versioned(row["path"], row["version"]))
@@ -610,6 +609,11 @@ class Registry:
             item["model_version"] = row["version"]
         item["files"] = documents.by_role(folder, row["files"])
         return item
+
+
+def _without(id: str, name: str) -> NotFound:
+    hint = f"{action('show', id)} lists its files"
+    return NotFound("FT509", f'"{id}" has no file {name!r}', hint=hint)
 
 
 def _by_origin(problems: Iterable[Problem]) -> dict[str, list[JSON]]:

@@ -148,10 +148,11 @@ class View:
     def ancestors(self, id: str) -> list[JSON]:
         """What the artifact was made from, and what that was made from, with the shortest distance.
 
-        Each has `id`, `kind`, `name`, `created_utc` and `depth`. Of what is not there only the id is known;
-        the walk ends at it.
+        Each has `id`, `kind`, `name`, `created_utc` and `depth`. Of what is not there only the id is known,
+        to who may read everything; the walk ends at it. For others, what is hidden and what is not there
+        are the same: nothing.
         """
-        return self._walk(id, "parent", "child", "LEFT")
+        return self._walk(id, "parent", "child", "LEFT" if self._readable is None else "INNER")
 
     def descendants(self, id: str) -> list[JSON]:
         """What was made from the artifact, and what was made from that, as `ancestors` has it."""

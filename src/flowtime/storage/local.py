@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
@@ -60,9 +61,8 @@ class LocalStore(Store):
         return str(self._path(key, root=True))
 
     def get(self, key: str) -> bytes:
-        path = self._path(key)
-        with self._reading(key):
-            return path.read_bytes()
+        with self.open(key) as stream, self._reading(key):
+            return stream.read()
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         with self.open(key) as stream, self._reading(key):
@@ -79,6 +79,8 @@ class LocalStore(Store):
     def open(self, key: str) -> BinaryIO:
         path = self._path(key)
         with self._reading(key):
+            if self._leaves(path):
+                raise FileNotFoundError
             return path.open("rb")
 
     @contextmanager
@@ -94,6 +96,8 @@ class LocalStore(Store):
                 found = path.stat()
             except _ABSENT:
                 return None
+            if self._leaves(path):
+                return None
         return found.st_size if S_ISREG(found.st_mode) else None
 
     def list(self, prefix: str) -> Listing:
@@ -101,6 +105,8 @@ class LocalStore(Store):
         folders: list[str] = []
         files: list[str] = []
         with translated(path):
+            if self._leaves(path):
+                return Listing()
             try:
                 with os.scandir(path) as entries:
                     for entry in entries:
@@ -299,6 +305,12 @@ class LocalStore(Store):
                 except FileNotFoundError:
                     continue  # its writer is done, or another sweep was faster
         return swept
+
+    def _leaves(self, path: Path) -> bool:
+        """Whether a link below the root leads out of it: what is behind that is not the registry's."""
+        below = takewhile(lambda each: each != self.root, (path, *path.parents))
+        linked = any(each.is_symlink() for each in below)
+        return linked and not path.resolve().is_relative_to(self.root.resolve())
 
     def _path(self, key: str, *, root: bool = False) -> Path:
         return self.root / check_key(key, root=root)

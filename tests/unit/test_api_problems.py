@@ -1,0 +1,44 @@
+"""What errors tell over HTTP: nothing of where the server keeps things."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flowtime.api.problems import outward, problem
+from flowtime.errors import (
+    CODES,
+    Conflict,
+    Denied,
+    FlowtimeError,
+    InternalError,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
+
+KINDS: dict[str, type[FlowtimeError]] = {
+    "invalid": InvalidInput,
+    "not_found": NotFound,
+    "conflict": Conflict,
+    "denied": Denied,
+    "unavailable": Unavailable,
+    "internal": InternalError,
+}
+TELLING = [code for code in CODES if code[:4] in ("FT51", "FT60") or code in ("FT415", "FT805")]
+PLACES = ("/srv/flow/artifacts/runs/a", "s3://bucket/flow", "http://10.0.0.7:9000/bucket?X=1", "'/srv/a b/c'")
+
+
+@pytest.mark.parametrize("code", TELLING)
+def test_errors_of_storage_name_no_place_of_the_server(code: str) -> None:
+    error = KINDS[CODES[code].kind or "invalid"](
+        code,
+        f"cannot be read: {PLACES[0]}: refused by {PLACES[1]}, {PLACES[2]} and {PLACES[3]}",
+        where=PLACES[0],
+        hint=f"restore {PLACES[0]}",
+    )
+    said = json.dumps(problem(outward(error)))
+    for secret in ("/srv", "s3:", "bucket/", "10.0.0.7", "b/c"):
+        assert secret not in said
+    assert json.loads(said)["code"] == code
