@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install -
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 
-.PHONY: demo serve test check style types fmt bench fuzz races coverage mutants docs reference golden elementary fresh audit lock emulators changelog clean help
+.PHONY: demo serve test check style types fmt bench fuzz races kills coverage mutants docs reference golden elementary fresh audit lock emulators changelog clean help
 
 demo: $(VENV)/flowtime ## run the whole loop on a template: model, run, export, import, verified
 	@$(BIN)/flowtime demo
@@ -43,6 +43,9 @@ fuzz: $(VENV)/dev ## give every reader bytes that nobody would write (ARGS="--mi
 
 races: $(VENV)/dev emulators ## let each pair of changes meet a thousand times on every kind of store; hours (ARGS="-k local" to choose)
 	@FLOWTIME_RACE_ROUNDS=1000 $(BIN)/python -m pytest -n auto tests/integration/test_registry_races.py $(ARGS)
+
+kills: $(VENV)/dev ## kill commands at each of their system calls that change a file; takes strace, half an hour or more
+	@FLOWTIME_KILL_EVERY=1 $(BIN)/python -m pytest -n auto tests/integration/test_cli_kills.py $(ARGS)
 
 coverage: $(VENV)/dev emulators ## run all tests and show which lines and branches they leave out (ARGS="-k grid" to choose)
 	@rm -rf build/coverage && mkdir -p build/coverage

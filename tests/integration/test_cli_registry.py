@@ -104,6 +104,6 @@ def test_show_tells_where_it_came_from_and_what_came_of_it(flowtime: Command, id
     assert f"used by     run {ids['run']}\n" in text
     assert f"used by     telemetry {ids['telemetry']}\n" in text
     refused = flowtime("delete", "--id", ids["model"], "--confirm", "--json", code=4).error
-    assert (refused["code"], refused["hint"]) == ("FT505", "--force, or force=true, deletes it all the same")
+    assert (refused["code"], refused["hint"]) == ("FT505", "--force deletes it all the same")
     assert ids["run"] in refused["message"]
     assert ids["telemetry"] in refused["message"]

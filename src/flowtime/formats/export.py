@@ -17,7 +17,7 @@ from flowtime.errors import InvalidInput
 from flowtime.formats import BUNDLE, GOLD, PARQUET, XLSX, Format, Progress
 from flowtime.formats.bundle import write_bundle
 from flowtime.formats.digest import digest
-from flowtime.formats.files import beside, flush, flush_folder, place, translated
+from flowtime.formats.files import beside, create, flush, flush_folder, place, translated
 from flowtime.formats.metadata import (
     describe,
     descriptor,
@@ -91,7 +91,7 @@ def export_file(
     with translated(path), ExitStack() as stack:
         real.parent.mkdir(parents=True, exist_ok=True)
         ready = {real: stack.enter_context(beside(real))}
-        with ready[real].open("xb+") as handle:
+        with create(ready[real]) as handle:
             sha256 = ""
             if sidecar:
                 sha256 = export_stream(series, None, format, handle, progress=progress).sha256
@@ -102,7 +102,7 @@ def export_file(
         if metadata_path is not None:
             resource = table_resource(described, format, real.name, size=size, sha256=sha256)
             ready[metadata_path] = stack.enter_context(beside(metadata_path))
-            with ready[metadata_path].open("xb") as handle:
+            with create(ready[metadata_path]) as handle:
                 handle.write(write_sidecar(descriptor(described, [resource])))
                 flush(handle)
         for final, temporary in ready.items():

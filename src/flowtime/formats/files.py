@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from flowtime.errors import Denied, FlowtimeError, InvalidInput, NotFound, Unavailable
 from flowtime.wording import option
+
+if sys.platform != "win32":
+    import fcntl
+
+
+_SETTLED = 2.0
+"""Seconds without a change after which an unfinished file that nobody has open was left by the dead."""
 
 
 def place(path: Path) -> Path:
@@ -38,12 +48,52 @@ def place(path: Path) -> Path:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A temporary name in the folder of `path`; whatever still has it at the end is removed."""
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.tmp")
+    """A temporary name in the folder of `path`; whatever still has it at the end is removed, and what killed
+    writers of the same file left.
+    """
+    temporary = path.with_name(f"{_unfinished(path)}{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+        for left in unfinished(path):
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > _SETTLED and not _is_written(left):
+                    left.unlink()
+
+
+def create(temporary: Path) -> BinaryIO:
+    """Makes the file, to be written and read; while it is open, others see that its writer lives."""
+    handle = temporary.open("xb+")
+    if sys.platform != "win32":
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    return handle
+
+
+def unfinished(path: Path) -> list[Path]:
+    """What writers of the file have made ready beside it, and not yet put in its place or never will."""
+    begin = _unfinished(path)
+    try:
+        names = [each.name for each in path.parent.iterdir() if each.name.startswith(begin)]
+    except OSError:
+        return []
+    end = re.compile(r"[0-9a-f]{8}\.tmp")
+    return [path.with_name(name) for name in sorted(names) if end.fullmatch(name.removeprefix(begin))]
+
+
+def _unfinished(path: Path) -> str:
+    return f".{path.name[:100]}."
+
+
+def _is_written(path: Path) -> bool:
+    if sys.platform == "win32":
+        return False  # what is open cannot be removed there
+    try:
+        with path.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -52,7 +102,7 @@ def write_file(path: Path, data: bytes) -> None:
     with translated(path):
         real.parent.mkdir(parents=True, exist_ok=True)
         with beside(real) as temporary:
-            with temporary.open("xb") as handle:
+            with create(temporary) as handle:
                 handle.write(data)
                 flush(handle)
             temporary.replace(real)

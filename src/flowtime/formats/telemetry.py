@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -19,13 +19,13 @@ import polars as pl
 from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
 from flowtime.core.series import SeriesKey, SeriesSet, name_problem
-from flowtime.errors import InvalidInput
+from flowtime.errors import InvalidInput, NotFound
 from flowtime.formats import BUNDLE, GOLD, NDJSON, PARQUET, Format, Progress
 from flowtime.formats.align import Policy, Rows, infer_grid, onto_grid
 from flowtime.formats.bundle import read_bundle
 from flowtime.formats.clock import Clock
 from flowtime.formats.digest import digest
-from flowtime.formats.files import translated
+from flowtime.formats.files import translated, unfinished
 from flowtime.formats.layout import Layout, Reading
 from flowtime.formats.metadata import (
     COMMENT,
@@ -320,9 +320,23 @@ def _metadata(file: Source, format: Format) -> _Metadata:
         if _size_and_hash(file.handle)[1] != sha256:
             raise _changed(file, "the bytes below its header differ")
         return "header", description
-    beside = next((path for path in file.beside if path.is_file()), None)
-    if beside is None:
-        return None, None
+    wrong: InvalidInput | None = None
+    for there in [path for path in file.beside if path.is_file()][:1]:
+        try:
+            return "sidecar", _described(file, there)
+        except InvalidInput as error:
+            wrong = error
+    # An export that was killed between its two files has the second one ready.
+    for ready in (each for path in file.beside for each in unfinished(path)):
+        with suppress(InvalidInput, NotFound):
+            return "sidecar", _described(file, ready)
+    if wrong is not None:
+        raise wrong
+    return None, None
+
+
+def _described(file: Source, beside: Path) -> JSON:
+    """What a sidecar says of the file; raises InvalidInput unless it is this file's."""
     with translated(beside):
         if beside.stat().st_size > MAX_METADATA:
             raise InvalidInput(
@@ -335,7 +349,7 @@ def _metadata(file: Source, format: Format) -> _Metadata:
         raise _changed(file, f"it has {size:,} bytes instead of {sidecar.bytes:,}")
     if found != sidecar.sha256:
         raise _changed(file, "its bytes differ")
-    return "sidecar", sidecar.description
+    return sidecar.description
 
 
 def _has_header(file: Source, format: Format) -> bool:

@@ -19,7 +19,7 @@ from flowtime.registry.reader import Reader
 from flowtime.registry.view import View
 from flowtime.wanted import still_wanted
 
-VERSION = 3
+VERSION = 4
 """Version of the tables below; a file with any other is discarded."""
 
 _WAL_LIMIT = 32 * 1024 * 1024
