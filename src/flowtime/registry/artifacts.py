@@ -150,7 +150,8 @@ class Artifacts:
         return path if self.published(path)[:1] not in ([], [1]) else None
 
     def catalog(self, prefix: str) -> JSON:
-        """The catalog with what lies in `details.json`, with what it lacks, and of a model whose it is by its first version.
+        """The catalog with what lies in `details.json` and what it lacks; whose a model is says its first
+        version.
 
         Raises NotFound (FT601), Unavailable (FT510).
         """

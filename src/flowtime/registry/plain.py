@@ -41,7 +41,8 @@ def completed(store: Store, prefix: str, catalog: JSON, describe: Describe | Non
         ]
     holds = any(isinstance(each, dict) and each.get("name") == TABLE for each in whole["contents"])
     if describe is not None and holds and not (whole["grid"] and whole["data"]):
-        whole |= describe(store.file(f"{prefix}/{TABLE}"))
+        with store.file(f"{prefix}/{TABLE}") as table:
+            whole |= describe(table)
     return whole
 
 
