@@ -262,9 +262,8 @@ def versioned(path: str, version: int | None) -> str:
 
 
 def first_of(prefix: str) -> str:
-    """The prefix of the first version of the model with this one; of anything else, the prefix itself."""
-    above = prefix.rpartition("/")[0]
-    return f"{above}/v1" if above.startswith("models/") else prefix
+    """The prefix of the first version of the model with this prefix or path; of anything else, the prefix."""
+    return f"{artifact_of(prefix)}/v1" if prefix.startswith("models/") else prefix
 
 
 def artifact_of(prefix: str) -> str:

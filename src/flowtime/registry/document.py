@@ -43,6 +43,9 @@ EDITABLE = ("name", "description", "tags", "owner", "team", "visibility", "star"
 ACCESS = ("owner", "team", "visibility")
 """Fields that say whose an artifact is and who may read it; of a model, those of version 1 hold for all."""
 
+SHOWN = ("id", "kind", "name", "created_utc", "tags", "owner", "visibility", "description", "star")
+"""Fields that lists show."""
+
 _RULES = {"name": name_rule, "owner": name_rule, "team": name_rule, "description": description_rule}
 _MOVABLE = (
     "measures",

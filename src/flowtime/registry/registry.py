@@ -28,24 +28,23 @@ from flowtime.registry.artifacts import (
     versioned,
 )
 from flowtime.registry.checked import Checked
-from flowtime.registry.document import ACCESS, CATALOG, FOLDERS, JSON, KINDS, Kind, Problem
+from flowtime.registry.document import ACCESS, CATALOG, FOLDERS, JSON, Kind, Problem
 from flowtime.registry.follower import Follower, Progress, is_like_an_id
 from flowtime.registry.index import Index, Rebuilt
 from flowtime.registry.publication import Staging
 from flowtime.registry.query import Page, Query
 from flowtime.registry.reader import Reader
-from flowtime.registry.resolution import LISTED, resolve
+from flowtime.registry.resolution import resolve
 from flowtime.registry.trash import Trash
 from flowtime.registry.view import View
 from flowtime.settings import cache_folder
 from flowtime.storage import Store, open_store
-from flowtime.wording import action, option
+from flowtime.wording import action
 
 _T = TypeVar("_T")
 
 _ABANDONED = 24 * 3600.0
 """Seconds after which an unfinished publication counts as abandoned."""
-_SHOWN = ("id", "kind", "name", "created_utc", "tags", "owner", "visibility", "description", "star")
 
 
 def now() -> datetime:
@@ -411,13 +410,7 @@ class Registry:
             dependants = self.dependants(id)
             holding = [child for child in dependants if self._holds_back(path, child)]
             if holding and not force:
-                names = ", ".join(str(child["id"]) for child in holding[:LISTED])
-                more = f" and {len(holding) - LISTED} more" if len(holding) > LISTED else ""
-                raise Conflict(
-                    "FT505",
-                    f'"{id}" has others made from it: {names}{more}',
-                    hint=f"{option('force', True)} deletes it all the same",
-                )
+                raise removal.used(id, [str(child["id"]) for child in holding])
             with self.artifacts.changing("delete", path, hint=True):
                 self._trash.take(path)
         return dependants
@@ -435,20 +428,14 @@ class Registry:
         return artifact_of(prefix)
 
     def _holds_back(self, path: str, child: JSON) -> bool:
-        """Whether a child keeps its parent from being deleted: on a server, where the parent's owner or
-        team made it. Anybody may say of a file that it came from here.
-        """
+        """Whether a child keeps its parent from being deleted; a damaged one does not."""
         if self._reader is None:
             return True
         try:
             of_child = self.artifacts.access(self._prefix(child["id"]))
-            of_parent = self.artifacts.access(first_of(f"{path}/v1") if path.startswith("models/") else path)
+            return removal.holds(self.artifacts.access(path), of_child)
         except (NotFound, Unavailable):
-            return False  # a damaged child holds nobody back
-        team = of_parent.get("team") if of_parent.get("visibility") == "team" else None
-        return of_child.get("owner") == of_parent.get("owner") or (
-            team is not None and of_child.get("team") == team
-        )
+            return False
 
     @property
     def _trash(self) -> Trash:
@@ -458,27 +445,17 @@ class Registry:
         """What is in the trash, newest first: the fields of a list; of what has no readable catalog only
         id and kind.
         """
-        return [
-            {
-                **{field: value for field, value in (copy.catalog or {}).items() if field in _SHOWN},
-                "id": copy.id,
-                "kind": KINDS[copy.path.partition("/")[0]],
-            }
-            for copy in self._trash.newest()
-        ]
+        return self._trash.items()
 
     def restore(self, reference: str) -> str:
-        """Brings back what of the reader's was last deleted under a full id, or the only thing in the trash with exactly this
-        name, and returns the id.
+        """Brings back what of the reader's was last deleted under a full id, or the only thing in the trash
+        with exactly this name, and returns the id.
 
         Raises NotFound (FT501) where the trash has neither, InvalidInput (FT503) where it has several of the
         name, Denied (FT829), Conflict (FT506) where the id is in use.
         """
-        waiting = {item["id"]: item.get("name") for item in self.trash()}
-        named = [id for id, name in waiting.items() if name == normal(reference)]
-        id = removal.only(reference, named) if named and reference not in waiting else reference
         try:
-            return self._trash.restore(id)
+            return self._trash.restore(reference)
         except NotFound:
             self.hold_existing()
             raise
@@ -604,7 +581,7 @@ class Registry:
 
     def _item(self, row: JSON) -> JSON:
         folder = self.store.location(versioned(row["path"], row["version"]))
-        item = {field: row[field] for field in _SHOWN}
+        item = {field: row[field] for field in documents.SHOWN}
         if row["version"] is not None:
             item["model_version"] = row["version"]
         item["files"] = documents.by_role(folder, row["files"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from flowtime.core.labels import normal
-from flowtime.errors import InvalidInput, NotFound
+from flowtime.errors import Conflict, InvalidInput, NotFound
 from flowtime.registry.artifacts import split_version
 from flowtime.registry.view import View
+from flowtime.wording import option
 
 _LISTED = 10
 
@@ -40,3 +41,21 @@ def only(name: str, ids: Sequence[str]) -> str:
 def refuse(reference: str, id: str) -> NoReturn:
     """Raises NotFound (FT501) for the beginning of an id, which is enough to look and not to delete."""
     raise NotFound("FT501", f'no artifact has the id or the name "{reference}"', hint=f"the full id is {id}")
+
+
+def holds(parent: Mapping[str, Any], child: Mapping[str, Any]) -> bool:
+    """Whether a child keeps its parent from being deleted, by whose they are: the parent's owner or team
+    made it.
+    """
+    team = parent.get("team") if parent.get("visibility") == "team" else None
+    return child.get("owner") == parent.get("owner") or (team is not None and child.get("team") == team)
+
+
+def used(id: str, children: Sequence[str]) -> Conflict:
+    """The error (FT505) that others were made from what is to go."""
+    more = f" and {len(children) - _LISTED} more" if len(children) > _LISTED else ""
+    return Conflict(
+        "FT505",
+        f'"{id}" has others made from it: {", ".join(children[:_LISTED])}{more}',
+        hint=f"{option('force', True)} deletes it all the same",
+    )

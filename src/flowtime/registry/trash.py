@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from flowtime.core.labels import normal
 from flowtime.errors import Conflict, NotFound, Unavailable, did_you_mean
 from flowtime.registry import document as documents
+from flowtime.registry import removal
 from flowtime.registry.artifacts import TRASH, Artifacts, versioned
-from flowtime.registry.document import ACCESS, CATALOG, FOLDERS, JSON, KINDS
+from flowtime.registry.document import ACCESS, CATALOG, FOLDERS, JSON, KINDS, SHOWN
 from flowtime.registry.reader import Reader
 from flowtime.wording import action
 
@@ -58,17 +60,33 @@ class Trash:
         found = sorted(last.values(), key=lambda copy: copy.id)
         return sorted(found, key=lambda copy: str((copy.catalog or {}).get("created_utc", "")), reverse=True)
 
+    def items(self) -> list[JSON]:
+        """The newest copies as lists show them; of one without a readable catalog only id and kind."""
+        return [
+            {
+                **{field: value for field, value in (copy.catalog or {}).items() if field in SHOWN},
+                "id": copy.id,
+                "kind": KINDS[copy.path.partition("/")[0]],
+            }
+            for copy in self.newest()
+        ]
+
     def take(self, path: str) -> None:
         """Moves an artifact here; the caller has the turn of its path. Raises NotFound (FT601)."""
         slot = 1
         while not self._store.move(path, f"{TRASH}/{path}/{slot}", CATALOG):
             slot += 1
 
-    def restore(self, id: str) -> str:
-        """Brings back the last copy that the reader may change, and returns the id.
+    def restore(self, reference: str) -> str:
+        """Brings back the last copy of an id that the reader may change, and returns the id; a name stands
+        for the only id with that name.
 
-        Raises NotFound (FT501) where there is none, Denied (FT829), Conflict (FT506) where the id is in use.
+        Raises NotFound (FT501) where there is none, InvalidInput (FT503), Denied (FT829), Conflict (FT506)
+        where the id is in use.
         """
+        waiting = {copy.id: (copy.catalog or {}).get("name") for copy in self.newest()}
+        named = [id for id, name in waiting.items() if name == normal(reference)]
+        id = removal.only(reference, named) if named and reference not in waiting else reference
         documents.check_id(id)
         for path in dict.fromkeys(copy.path for copy in self._named(id)):
             with self._store.turn(path):
