@@ -5,7 +5,8 @@
 
 The floors: for formulas, the same operations as bare NumPy calls into buffers that exist already, or into
 new memory where every series is recorded, as a result is always new memory; for feedback, a hand-written
-Python scan over lists; for samples, as many bare evaluations. Ours and the floor take turns, and each
+Python scan over lists; for points, NumPy over rows of points, and the reference; for samples, as many bare
+evaluations. Formulas are compiled before, loops are not. Ours and the floor take turns, and each
 time is CPU time, the best of several. `--scaling` adds tables in nodes, bins and samples, `--dynamics`
 the same backlog loops in pysimlin and PySD, by an interpreter that has them.
 """
@@ -29,18 +30,25 @@ from benchmarks.harness import Row, report
 from flowtime.core.expression import Binary, Expression, Name, Number, parse
 from flowtime.core.grid import Grid
 from flowtime.core.pmf import Pmf
+from flowtime.engine import machine, program, reference
 from flowtime.engine.evaluate import evaluate
-from flowtime.engine.plan import Feedback, Vector
+from flowtime.engine.plan import Feedback, Plan, Single
 from flowtime.engine.plan import compile as compile_plan
 from flowtime.engine.sampling import prepare
+from flowtime.engine.sources import Sources, sources
+from flowtime.engine.waiting import in_threads
 from flowtime.loop.samples import sample
 from flowtime.model import load, source
 from flowtime.model.spec import ConstNode, ExprNode, Model, Node, Output, PmfNode
 
-FORMULAS_BOUND = 1.4
-EQUAL_LOOPS_BOUND = 0.3
-UNLIKE_LOOPS_BOUND = 1.2
+ONE_RECORDED_BOUND = 0.8
+ALL_RECORDED_BOUND = 1.0
+LOOPS_BOUND = 0.25
+POINTS_BOUND = 0.2
+REFERENCE_BOUND = 0.1
 SAMPLES_BOUND = 1.3
+COMPILE_BOUNDS = {1_000: 150.0, 10_000: 2_000.0}
+THREADS_BOUND = 1 / 1.7
 YAML_BOUND = 60.0
 RECORDED = 5
 YAML_LISTS = 8
@@ -140,23 +148,118 @@ def feed_forward(count: int, bins: int, repeat: int) -> list[Row]:
         np.empty_like(matrix).fill(0.0)
         floor()
 
-    everything = compile_plan(Model(tuple(nodes), Grid(bins)))
-    one = compile_plan(Model(tuple(nodes), Grid(bins), outputs=(Output(nodes[-1].id),)))
-    what = f"{count:,} formulas, {len(calls):,} operations"
+    outputs = (Output(nodes[-1].id),)
+    one = alone(compile_plan(Model(tuple(nodes), Grid(bins), outputs=outputs)))
+    everything = alone(compile_plan(Model(tuple(nodes), Grid(bins))))
+    what = f"{count:,} formulas, {len(calls):,} operations, run alone"
     return [
-        ratio(
-            f"{what}, one recorded",
-            best(repeat, lambda: evaluate(one), floor),
-            "bare NumPy calls",
-            FORMULAS_BOUND,
-        ),
+        ratio(f"{what}, one recorded", best(repeat, one, floor), "bare NumPy calls", ONE_RECORDED_BOUND),
         ratio(
             f"{what}, all recorded",
-            best(repeat, lambda: evaluate(everything), floor_in_new_memory),
+            best(repeat, everything, floor_in_new_memory),
             "the same, new memory",
-            FORMULAS_BOUND,
+            ALL_RECORDED_BOUND,
         ),
     ]
+
+
+def alone(plan: Plan) -> Callable[[], object]:
+    """Evaluates a plan that is compiled already, into new memory."""
+    module, found = machine.Module(program.compile(plan)), sources(plan)
+
+    def run() -> object:
+        made = machine.Machine(module, found)
+        made.all_bins(lambda: None)
+        return made.values()
+
+    return run
+
+
+def compiling(bins: int, repeat: int) -> list[Row]:
+    """From a plan to a program that is ready to run."""
+    machine.available()
+    rows = []
+    for count, bound in COMPILE_BOUNDS.items():
+        plan = compile_plan(Model(tuple(formulas(count, bins)), Grid(bins)))
+        (taken,) = best(repeat, lambda: machine.Module(program.compile(plan)))  # noqa: B023
+        rows.append(
+            Row(f"{count:,} formulas compiled", f"{taken * 1e3:.1f} ms", "", taken * 1e3, bound, "ms")
+        )
+    return rows
+
+
+def points_of_a_loop(points: int, repeat: int) -> list[Row]:
+    """A loop of 80 operations over 288 bins, at many points, by NumPy one row of points after another."""
+    bins = 288
+    terms = [f"SHIFT(level, 1) * 0.{index % 9 + 1} + k" for index in range(26)]
+    pmf = Pmf((0.5, 1.5), (0.5, 0.5))
+    nodes = (
+        PmfNode(id="k", pmf=pmf, sampled=True),
+        expr("level", f"MIN({' + '.join(f'({term}) * 0.01' for term in terms)}, 9)"),
+    )
+    plan = compile_plan(Model(nodes, Grid(bins), outputs=(Output("level"),), seed=1))
+    found = sources(plan)
+    draws = np.stack([found.draw(number) for number in range(points)])
+    module = machine.Module(program.compile(plan))
+    room = 8 * bins * points
+    run = machine.Machine(module, found, 2 * room)
+    run.view(run.free, draws.shape)[:] = draws
+    out = run.view(run.free + room, (points, bins))
+    rows = draws[:, 0].T.copy()
+
+    def by_rows() -> np.ndarray:
+        level, result = np.zeros(points), np.empty((bins, points))
+        for bin in range(bins):
+            total: np.ndarray | None = None
+            for index in range(26):
+                part = (level * float(f"0.{index % 9 + 1}") + rows[bin]) * 0.01
+                total = part if total is None else np.add(total, part, out=total)
+            assert total is not None
+            level = result[bin] = np.minimum(total, 9.0)
+        return result
+
+    times = best(repeat, lambda: run.points(points, run.free, run.free + room), by_rows)
+    assert np.array_equal(out, by_rows().T)
+
+    def one_by_one() -> None:
+        for number in range(points // 10):
+            reference.evaluate(plan, found.fixed, draws[number], lambda: None)
+
+    (slowly,) = best(1, one_by_one)
+    what = f"a loop of 80 operations x {bins} bins x {points:,} points"
+    return [
+        ratio(what, times, "NumPy, a row of points at a time", POINTS_BOUND),
+        ratio(what, [times[0], 10 * slowly], "the reference, one after another", REFERENCE_BOUND),
+        threads_of_points(module, found, draws),
+    ]
+
+
+def threads_of_points(module: machine.Module, found: Sources, draws: np.ndarray) -> Row:
+    """Points by two threads instead of one, by the clock; it needs two free cores."""
+    points, _, bins = draws.shape
+    room = 8 * bins * points
+
+    def work(_: object, stop: Callable[[], None]) -> None:
+        run = machine.Machine(module, found, 2 * room)
+        run.view(run.free, draws.shape)[:] = draws
+        for _ in range(100):
+            stop()
+            run.points(points, run.free, run.free + room)
+
+    taken = []
+    for threads in (1, 2):
+        began = time.perf_counter()
+        list(in_threads(work, range(8), threads))
+        taken.append(time.perf_counter() - began)
+    one, two = taken
+    return Row(
+        f"{800 * points:,} points in two threads",
+        f"{two:.1f} s",
+        f"{one:.1f} s (one thread)",
+        two / one,
+        THREADS_BOUND,
+        "x",
+    )
 
 
 def uncertain(count: int, bins: int) -> Model:
@@ -174,7 +277,7 @@ def sampled(count: int, bins: int, samples: int, repeat: int) -> list[Row]:
     """Samples with a few recorded series, to their statistics, in this process."""
     model = uncertain(count, bins)
     # what the recorded series do not need is not computed, so it is not in the floor either
-    needed = {step.formula.node for step in prepare(model).plan.steps if isinstance(step, Vector)}
+    needed = {step.formula.node for step in prepare(model).plan.steps if isinstance(step, Single)}
     nodes = [node for node in formulas(count, bins) if isinstance(node, ConstNode) or node.id in needed]
     calls = bare_calls(nodes, bins, np.empty((len(nodes), bins)))
 
@@ -215,7 +318,7 @@ def backlog_loops(count: int, bins: int, repeat: int) -> list[Row]:
 
     plan = compile_plan(Model(tuple(nodes), Grid(bins)))
     times = best(repeat, lambda: evaluate(plan), by_hand)
-    return [ratio(f"{count:,} equal backlog loops", times, "scan over lists", EQUAL_LOOPS_BOUND)]
+    return [ratio(f"{count:,} equal backlog loops, compiled and run", times, "scan over lists", LOOPS_BOUND)]
 
 
 def unlike_loops(count: int, bins: int, repeat: int) -> list[Row]:
@@ -255,7 +358,7 @@ def unlike_loops(count: int, bins: int, repeat: int) -> list[Row]:
     plan = compile_plan(Model(tuple(nodes), Grid(bins)))
     assert len([step for step in plan.steps if isinstance(step, Feedback)]) == count
     times = best(repeat, lambda: evaluate(plan), hand)
-    return [ratio(f"{count:,} unlike loops", times, "scan over lists", UNLIKE_LOOPS_BOUND)]
+    return [ratio(f"{count:,} unlike loops, compiled and run", times, "scan over lists", LOOPS_BOUND)]
 
 
 def yaml(bins: int, repeat: int) -> list[Row]:
@@ -300,13 +403,11 @@ def scaling(repeat: int) -> None:
     ):
         model = Model(tuple(formulas(nodes, bins)), Grid(bins))
         plan = compile_plan(model)
-        operations = sum(len(step.formula.operations) for step in plan.steps if isinstance(step, Vector))
+        operations = sum(len(step.formula.operations) for step in plan.steps if isinstance(step, Single))
         compiled, ran = best(repeat, lambda: compile_plan(model), lambda: evaluate(plan))  # noqa: B023
         each = ran * 1e9 / operations / bins
         print(f"{nodes:>7,} x {bins:>9,} {compiled * 1e3:>9.1f} {ran * 1e3:>9.1f} {each:>9.2f}")
-    print(
-        "\nsamples x bins of 100 formulas: seconds in one process, in two, and milliseconds a sample in one"
-    )
+    print("\nsamples x bins of 100 formulas: seconds in one thread, in two, and milliseconds a sample in one")
     for samples, bins in ((100, 288), (1000, 288), (10_000, 288), (100, 8760), (1000, 8760)):
         model = uncertain(100, bins)
         taken = []
@@ -365,8 +466,10 @@ def main() -> int:
     held = report(
         [
             *feed_forward(options.nodes, options.bins, options.repeat),
+            *compiling(options.bins, options.repeat),
             *backlog_loops(options.loops, options.bins, options.repeat),
             *unlike_loops(options.loops, options.bins, options.repeat),
+            *points_of_a_loop(options.samples, options.repeat),
             *sampled(options.nodes, options.bins, options.samples, options.repeat),
             *yaml(options.bins, options.repeat),
         ]

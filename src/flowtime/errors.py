@@ -340,10 +340,7 @@ CODES: dict[str, Code] = {
     "FT306": Code(
         "invalid",
         "samples do not fit",
-        "Samples lie on the disk, their statistics in memory; this computer lacks room for one of them.",
-    ),
-    "FT307": Code(
-        "unavailable", "process lost", "A process that computed samples ended before its work did."
+        "Samples lie in memory, many of them on the disk, their statistics in memory; there is no room.",
     ),
     "FT308": Code(
         None, "missing_samples", "Statistics leave out samples that are missing; the bin has others."

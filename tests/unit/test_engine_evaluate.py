@@ -14,12 +14,16 @@ from flowtime.core.functions import TABLE
 from flowtime.core.grid import Grid, parse_instant
 from flowtime.core.pmf import Pmf
 from flowtime.core.series import SeriesKey, same_bits
-from flowtime.engine.evaluate import ROW_GROUPS, Evaluation, Notes, Program, evaluate
+from flowtime.engine import elementary
+from flowtime.engine.evaluate import Evaluation, evaluate
 from flowtime.engine.plan import compile
+from flowtime.engine.points import Points
+from flowtime.engine.sources import sources
 from flowtime.errors import InvalidInput
 from flowtime.model.spec import ConstNode, ExprNode, Model, Node, Output, PmfNode, Topology, TopologyNode
 
 nan = math.nan
+LOOPS = 8
 X = (-4.0, 0.0, 4.0, 1000.0)
 
 
@@ -92,8 +96,8 @@ def warnings(result: Evaluation) -> list[tuple[str, str | None, str]]:
         ("ABS(x)", [4, 0, 4, 1000]),
         ("SQRT(x)", [nan, 0, 2, math.sqrt(1000)]),
         ("LOG(x)", [nan, nan, math.log(4), math.log(1000)]),
-        ("EXP(x / 1000)", [float(np.exp(v / 1000)) for v in X]),
-        ("EXP(x)", [float(np.exp(-4.0)), 1, float(np.exp(4.0)), nan]),
+        ("EXP(x / 1000)", [elementary.exp(v / 1000) for v in X]),
+        ("EXP(x)", [elementary.exp(-4.0), 1, elementary.exp(4.0), nan]),
         ("POW(x, 2)", [16, 0, 16, 1e6]),
         ("POW(2, x)", [1 / 16, 1, 16, float(np.power(2.0, 1000.0))]),
         ("POW(x, 0.5)", [nan, 0, 2, math.sqrt(1000)]),
@@ -184,7 +188,7 @@ def test_a_power_sees_the_sign_of_a_zero_inside_its_formula_only() -> None:
     # which of two zeros a processor takes must not be seen
     for either in ("MIN(a, -a)", "MIN(-a, a)", "MAX(a, -a)", "MAX(-a, a)"):
         assert of(f"POW({either}, -1) > 0", a=zero) == [1] * 4, either
-    for loops in (1, ROW_GROUPS):
+    for loops in (1, LOOPS):
         nodes: list[Node] = [const("a", *zero)]
         for i in range(loops):
             nodes += [expr(f"g{i}", f"-a * (SHIFT(h{i}, 1) + 1)"), expr(f"h{i}", f"POW(g{i}, -1) > 0")]
@@ -371,7 +375,7 @@ def test_equal_loops_keep_their_own_warnings_and_values() -> None:
 )
 def test_many_equal_loops_have_the_values_of_each_alone(formula: str) -> None:
     x = const("x", *(float(bin % 5 - 1) for bin in range(24)))
-    nodes = [expr(id, formula.format(id)) for id in (f"a{index}" for index in range(ROW_GROUPS))]
+    nodes = [expr(id, formula.format(id)) for id in (f"a{index}" for index in range(LOOPS))]
     together = run(x, *nodes, bins=24).series.values
     alone = run(x, nodes[0], bins=24).series.values
     assert np.unique(alone[1]).size > 5
@@ -381,7 +385,7 @@ def test_many_equal_loops_have_the_values_of_each_alone(formula: str) -> None:
 
 def test_many_equal_loops_clean_and_warn_as_each_alone() -> None:
     x = const("x", -1, 0, 1, 2)
-    ids = [f"a{index}" for index in range(ROW_GROUPS)]
+    ids = [f"a{index}" for index in range(LOOPS)]
     nodes = [expr(id, f"0.5 * (SHIFT({id}, 1) > 0) - LOG(x)") for id in ids]
     together = run(x, *nodes)
     expected = np.array([nan, nan, 0.0, -math.log(2.0)])
@@ -487,17 +491,22 @@ def test_a_misspelled_input_is_told_before_the_cycle_that_it_leaves() -> None:
     assert error.value.code == "FT303"
 
 
-def test_samples_warn_of_what_is_drawn_and_of_what_is_the_same_in_all() -> None:
-    pmf, profile = Pmf((1e308,), (1.0,)), (1.0, 10.0, 1.0, 1.0)
+def test_samples_warn_of_what_is_drawn_in_each_of_them() -> None:
+    pmf, profile = Pmf((1e308, 1.0), (0.5, 0.5)), (1.0, 10.0, 1.0, 1.0)
     drawn = PmfNode(id="drawn", pmf=pmf, profile=profile, sampled=True)
-    model = Model((PmfNode(id="same", pmf=pmf, profile=profile), drawn), Grid(4))
-    program, notes = Program(compile(model), seed=1), Notes()
-    for number in range(3):
-        notes.merge(program.run(number))
-    assert [warning.message for warning in notes.warnings(model, samples=3)] == [
-        'node "same": non_finite in 1 bin, first in bin 1; in 3 of 3 samples',
-        'node "drawn": non_finite in 1 bin, first in bin 1; in 3 of 3 samples',
-    ]
+    model = Model((drawn, expr("twice", "drawn * 2")), Grid(4))
+    points, found = Points(sources(compile(model), seed=1)), np.empty((40, 2, 4))
+    points.evaluate(
+        0, 40, lambda first, rows: found[first : first + len(rows)].__setitem__(..., rows), lambda: None
+    )
+    missing = np.isnan(found[:, 0, 1])
+    assert 0 < missing.sum() < 40
+    same, other = points.notes().warnings(model, samples=40)
+    assert (
+        same.message == f'node "drawn": non_finite in 1 bin, first in bin 1; in {missing.sum()} of 40 samples'
+    )
+    times = (np.isnan(found[:, 1]) & ~np.isnan(found[:, 0])).any(axis=1).sum()
+    assert other.message == f'node "twice": non_finite in 3 bins, first in bin 0; in {times} of 40 samples'
 
 
 def test_recorded_series_come_in_order_with_units() -> None:

@@ -7,8 +7,7 @@ import pytest
 from flowtime.core.expression import parse
 from flowtime.core.grid import Grid
 from flowtime.core.pmf import Pmf
-from flowtime.engine.loops import source
-from flowtime.engine.plan import Feedback, Source, Vector, compile
+from flowtime.engine.plan import Feedback, Single, Source, compile
 from flowtime.errors import InvalidInput
 from flowtime.model.spec import ConstNode, ExprNode, Model, Node, Output, PmfNode
 
@@ -67,7 +66,7 @@ def test_the_plan_is_json() -> None:
         "definition": "const 12.0 in every bin",
     }
     assert document["steps"][4] == {
-        "kind": "vector",
+        "kind": "formula",
         "node": "utilisation",
         "formula": "served / capacity",
         "needs": ["capacity", "served"],
@@ -78,9 +77,9 @@ def test_the_plan_is_json() -> None:
         "source",
         "source",
         "feedback",
-        "vector",
+        "formula",
     ]
-    (group,) = document["steps"][3]["groups"]
+    group = document["steps"][3]
     assert [member["node"] for member in group["members"]] == ["served", "backlog"]
     assert group["delays"][0] == {"node": "served", "delay": "SHIFT(backlog, 1)"}
     assert document["recorded"][0] == {
@@ -126,7 +125,7 @@ def test_describe_tells_equal_groups_apart_and_distributions_by_their_shape() ->
         "     needs drawn",
         "     needs earlier bins of a",
         "   the cycle is broken by CONV(a, lag) in a",
-        "   feedback group of 1 node, bin by bin in this order:",
+        "5. feedback group of 1 node, bin by bin in this order:",
         "   - b = CONV(b, lag) + SHIFT(shaped, 1)",
         "     needs earlier bins of b, shaped",
         "   the cycle is broken by CONV(b, lag) in b",
@@ -140,35 +139,19 @@ def test_a_bound_input_breaks_up_its_feedback_group() -> None:
     assert "backlog = given series" in plan.describe()
 
 
-def test_what_a_group_does_not_feed_is_computed_as_vectors() -> None:
-    plan = plan_of(
-        ConstNode(id="x", values=(4.0,)), expr("f", "SQRT(x * 2 + 1) * SHIFT(f, 1) + IF(x > 1, 1 / x, 0)")
-    )
-    source_step, feedback = plan.steps
-    assert isinstance(source_step, Source)
-    (group,) = feedback.groups
-    assert len(group.hoisted) == 2
-    assert "sqrt" not in source(group.body, "quick")
-
-
-def test_groups_that_differ_in_inputs_and_numbers_only_are_one_step() -> None:
+def test_groups_of_one_level_come_after_its_other_nodes() -> None:
     nodes: list[Node] = [ConstNode(id="x", values=(1.0,)), ConstNode(id="y", values=(2.0,))]
-    nodes += [
-        expr("a", "SHIFT(a, 1) * 0.5 + x"),
-        expr("b", "SHIFT(b, 1) * 0.25 + y"),
-        expr("c", "SHIFT(c, 2) + x"),
+    nodes += [expr("a", "SHIFT(a, 1) * 0.5 + x"), expr("b", "SHIFT(b, 1) * 0.25 + y"), expr("c", "a + b")]
+    nodes += [expr("d", "SHIFT(d, 1) * 0.5 + c"), expr("e", "x + y")]
+    steps = [step for step in plan_of(*nodes).steps if not isinstance(step, Source)]
+    assert [[formula.node for formula in step.members] for step in steps] == [
+        ["e"],
+        ["a"],
+        ["b"],
+        ["c"],
+        ["d"],
     ]
-    nodes += [expr("d", "SHIFT(d, 1) * 0.5 + a")]
-    steps = [s for s in plan_of(*nodes).steps if isinstance(s, Feedback)]
-    assert [[group.members[0].node for group in step.groups] for step in steps] == [["a", "b"], ["c"], ["d"]]
-
-
-def test_generated_text_holds_no_user_text() -> None:
-    plan = plan_of(ConstNode(id="exec", values=(1.0,)), expr("__import__", "SHIFT(__import__, 1) + exec"))
-    (group,) = plan.steps[-1].groups
-    for form in ("quick", "careful", "rows"):
-        assert "exec" not in source(group.body, form)
-        assert "import" not in source(group.body, form)
+    assert [isinstance(step, Feedback) for step in steps] == [False, True, True, False, True]
 
 
 def test_literals_are_folded_and_kernels_are_not_dependencies() -> None:
@@ -177,8 +160,8 @@ def test_literals_are_folded_and_kernels_are_not_dependencies() -> None:
         ConstNode(id="x", values=(1.0,)),
         expr("f", "x * (2 + 3 * 4) + CONV(x, lag)"),
     )
-    vector = plan.steps[-1]
-    assert isinstance(vector, Vector)
-    assert [operation.function for operation in vector.formula.operations] == ["*", "CONV", "+"]
-    assert vector.formula.operations[0].operands == ("x", 14.0)
-    assert vector.reads == ("x",)
+    step = plan.steps[-1]
+    assert isinstance(step, Single)
+    assert [operation.function for operation in step.formula.operations] == ["*", "CONV", "+"]
+    assert step.formula.operations[0].operands == ("x", 14.0)
+    assert step.formula.now + step.formula.delayed == ("x",)

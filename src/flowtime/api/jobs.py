@@ -25,6 +25,7 @@ import msgspec
 from flowtime.api.presence import Presence
 from flowtime.api.problems import outward
 from flowtime.errors import Conflict, FlowtimeError, InternalError, NotFound, Unavailable
+from flowtime.wanted import wanted_while
 from flowtime.wording import HTTP, Face, say_all
 
 JSON = dict[str, Any]
@@ -34,6 +35,9 @@ work is to stop."""
 
 _ID = re.compile(r"job_[0-9a-f]{24}")
 _OFTEN = 0.25
+"""Seconds between two notes of the progress."""
+_SOON = 0.01
+"""Seconds between two looks at whether to go on."""
 _KEPT = 7 * 24 * 3600.0
 _MOST = 1000
 """How many jobs that ended are kept at most; a week's worth where that is fewer."""
@@ -140,20 +144,25 @@ class Jobs:
                 path.unlink(missing_ok=True)
 
     def _work(self, job: JSON, work: Callable[[Tell], JSON], after: ExitStack) -> None:
-        told = 0.0
+        told = looked = 0.0
+
+        def ask() -> None:
+            nonlocal looked
+            if time.monotonic() - looked >= _SOON:
+                looked = time.monotonic()
+                if self.stopping.is_set() or self._path(job["id"], "cancel").exists():
+                    raise Conflict("FT834", "the work was cancelled", hint="nothing of it was kept")
 
         def tell(done: int, total: float | None) -> None:
             nonlocal told
-            now = time.monotonic()
-            if now - told >= _OFTEN:
-                told = now
-                if self.stopping.is_set() or self._path(job["id"], "cancel").exists():
-                    raise Conflict("FT834", "the work was cancelled", hint="nothing of it was kept")
+            ask()
+            if time.monotonic() - told >= _OFTEN:
+                told = time.monotonic()
                 job["progress"] = {"done": done, "total": total}
                 self._write(job)
 
         try:
-            with after:
+            with after, wanted_while(ask):
                 tell(0, None)
                 job["status"] = "running"
                 self._write(job)

@@ -81,7 +81,7 @@ _model = click.option(
     type=Count(),
     help="Draw every distribution so many times; keep mean, p05, p50 and p95 of each series.",
 )
-@click.option("--workers", type=Count(), help="Processes for the samples (default: the cores).")
+@click.option("--workers", type=Count(), help="Threads for the samples (default: the cores).")
 @click.option("--description", help="What the run is about.")
 @click.option("--owner", help="Owner (default: FLOWTIME_OWNER, else the login name).")
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
@@ -442,9 +442,13 @@ def _conformance(report: dict[str, Any] | None) -> list[str]:
     if report is None:
         return []
     series = report["series"]
-    off = [entry for entry in series if not entry["equal"]]
+    within = {(key["component"], key["measure"]) for key in report["within"]}
+    off = [e for e in series if not e["equal"] and (e["component"], e["measure"]) not in within]
     derived = texts.count(len(series), "derived series")
     lines = [f"{render.tick(report['ok'])} {len(series) - len(off):,} of {derived} equal when computed again"]
+    if within:
+        told = texts.count(len(within), "series")
+        lines.append(f"    {told} of an earlier engine: equal within 1e-9 of their largest value")
     lines += [f"    {entry['component']}.{entry['measure']}: {texts.apart(entry)}" for entry in off[:20]]
     if len(off) > 20:
         lines.append(f"    ... and {len(off) - 20:,} more (--json shows all)")

@@ -1,20 +1,17 @@
 """The functions and operators of formulas: the one table.
 
-Each entry holds a function's parameters, its documentation, how its result gets a unit, and its two
-kernels: `vector` writes all bins at once, `scalar` is the same arithmetic as a Python expression for
-one bin, used where feedback forces the engine to go bin by bin. Both give the same bits, up to the sign of a
-zero that MIN or MAX found among equals.
+Each entry holds a function's parameters, its documentation and how its result gets a unit. What a function
+computes is said twice, with the same bits: for people in `engine.arithmetic` and `engine.reference`, for
+machines in `engine.instructions`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from flowtime.core.expression import (
     Binary,
@@ -22,10 +19,8 @@ from flowtime.core.expression import (
     Expression,
     format_number,
 )
-from flowtime.core.series import FloatArray
 
 ParameterKind = Literal["series", "integer", "number", "kernel"]
-Operand = FloatArray | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +64,7 @@ class Parameter:
 class Function:
     """One function of the formula language.
 
-    `vector(*series, *literals, out=...)` writes `(bins,)` float64; `in_place` says that `out` may be one
-    of its operands. `scalar` is a Python expression over `{0}`, `{1}`, ... that stand for the series
-    operands (each a name or a number), and the names of `SCALARS`. Functions with `memory` read earlier
-    bins and have no scalar form of their own: the engine keeps their state. A function with a `rewrite`
-    is short for other functions and has no kernels.
+    Functions with `memory` read earlier bins. A function with a `rewrite` is short for other functions.
     """
 
     name: str
@@ -85,11 +76,6 @@ class Function:
     variadic: bool = False
     """Whether the last parameter may be repeated; the function is then folded from the left."""
     memory: bool = False
-    in_place: bool = False
-    negative_zero: Literal["never", "any", "all", "always"] = "any"
-    """When the result may be negative zero: never, where any or all operands may be, or always."""
-    vector: Callable[..., Any] | None = None
-    scalar: str = ""
     rewrite: Callable[..., Expression] | None = None
 
     @property
@@ -109,154 +95,6 @@ class Function:
         """The parameter that argument `index` is for."""
         return self.parameters[min(index, len(self.parameters) - 1)]
 
-
-# Vector kernels: out= receives the result; operands are (bins,) arrays or numbers.
-
-
-def divide(
-    a: Operand, b: Operand, *, out: FloatArray, zero: Callable[[np.ndarray[Any, Any]], object] | None = None
-) -> None:
-    """a / b, with 0 where b is 0 and a is not missing; `zero` is told the `(bins,)` bool mask of these.
-
-    `out` must not be `a` or `b`. A quotient by zero is never finite, so one pass tells that there is none.
-    """
-    np.divide(a, b, out=out)
-    if out.dot(out) < math.inf:
-        return
-    mask = np.broadcast_to((np.asarray(b) == 0.0) & ~np.isnan(a), out.shape)
-    if mask.any():
-        out[mask] = 0.0
-        if zero is not None:
-            zero(mask)
-
-
-def modulo(a: Operand, b: Operand, *, out: FloatArray) -> None:
-    """NumPy's mod, with 0 where b is 0 and a is not missing; `out` must not be `a` or `b`."""
-    np.mod(a, b, out=out)
-    np.copyto(out, 0.0, where=(np.asarray(b) == 0.0) & ~np.isnan(a))
-
-
-def unequal(a: Operand, b: Operand, *, out: FloatArray) -> None:
-    """1 where a and b differ, 0 where they do not or one of them is missing."""
-    np.copyto(out, np.less(a, b) | np.greater(a, b))
-
-
-def select(condition: Operand, a: Operand, b: Operand, *, out: FloatArray) -> None:
-    """a where the condition is not 0, else b; missing where the condition is. `out` must be no operand."""
-    np.copyto(out, b)
-    np.copyto(out, a, where=np.not_equal(condition, 0.0))
-    np.copyto(out, np.nan, where=np.isnan(condition))
-
-
-def round_half_away(x: Operand, *, out: FloatArray) -> None:
-    """x to the nearest integer, halves away from zero. Adding 0.5 first would round just below a half up."""
-    whole = np.trunc(x)
-    fraction = np.abs(np.subtract(x, whole))
-    np.add(whole, np.copysign(fraction >= 0.5, x), out=out)
-
-
-def power(x: Operand, y: Operand, *, out: FloatArray) -> None:
-    """x to the power of y. `out` must not be `x` or `y`.
-
-    NumPy takes a short cut for these exponents where it sees a single one, and may differ in the last
-    bit from the long way, which it takes for a series of exponents: here both go the short way.
-    Where one operand is NaN it may give 1 (y is 0, x is 1): here it stays missing.
-    """
-    np.power(x, y, out=out)
-    if isinstance(y, np.ndarray):
-        for exponent in (-1.0, 0.5, 2.0):
-            where = y == exponent
-            if where.any():
-                out[where] = np.power(np.broadcast_to(x, out.shape)[where], exponent)
-    np.copyto(out, np.nan, where=np.isnan(x) | np.isnan(y))
-
-
-def shift(x: FloatArray, lag: float, initial: float, *, out: FloatArray) -> None:
-    """x, `lag` bins later; `initial` before. `out` must not be `x`."""
-    start = int(min(lag, out.size))
-    out[:start] = initial
-    out[start:] = x[: out.size - start]
-
-
-def convolve(x: FloatArray, taps: Sequence[tuple[int, float]], *, out: FloatArray) -> None:
-    """The sum over (j, w) in `taps` of w·x[t-j], j ascending. `out` must not be `x`."""
-    out[:] = 0.0
-    for lag, weight in taps:
-        if lag < out.size:
-            out[lag:] += weight * x[: out.size - lag]
-
-
-def exponential_average(x: FloatArray, alpha: float, *, out: FloatArray) -> None:
-    """e[0] = x[0], e[t] = alpha·x[t] + (1-alpha)·e[t-1]; a closed form would give other bits."""
-    values = x.tolist()
-    average, rest = values[0], 1.0 - alpha
-    for index in range(1, len(values)):
-        values[index] = average = alpha * values[index] + rest * average
-    out[:] = values
-
-
-def pulse(amplitude: Operand, period: float, phase: float, *, out: FloatArray) -> None:
-    """The amplitude in every `period`-th bin from `phase` on, else 0. `out` must not be `amplitude`."""
-    out[:] = 0.0
-    bins = slice(int(min(phase, out.size)), None, int(min(period, out.size)))
-    out[bins] = amplitude[bins] if isinstance(amplitude, np.ndarray) else amplitude
-
-
-# Scalar kernels: the same arithmetic for one bin, where Python has no operator for it.
-
-
-def _floor(x: float) -> float:
-    return x if x - x else math.copysign(math.floor(x), x)
-
-
-def _ceil(x: float) -> float:
-    return x if x - x else math.copysign(math.ceil(x), x)
-
-
-def _round(x: float) -> float:
-    if x - x:
-        return x
-    whole = math.trunc(x)
-    fraction = abs(x - whole)
-    return math.copysign(abs(whole) + (fraction >= 0.5), x)
-
-
-def _sqrt(x: float) -> float:
-    return math.sqrt(x) if x >= 0.0 else math.nan
-
-
-def _modulo(a: float, b: float) -> float:
-    if b == 0.0:
-        return math.nan if math.isnan(a) else 0.0
-    return a % b
-
-
-def _power(x: float, y: float) -> float:
-    return math.nan if math.isnan(x) or math.isnan(y) else float(np.power(x, y))
-
-
-def _numpy(ufunc: np.ufunc) -> Callable[[float], float]:
-    def call(x: float) -> float:
-        return float(ufunc(x))
-
-    return call
-
-
-SCALARS: Mapping[str, object] = MappingProxyType(
-    {
-        "nan": math.nan,
-        "inf": math.inf,
-        "floor": _floor,
-        "ceil": _ceil,
-        "round": _round,
-        "sqrt": _sqrt,
-        "modulo": _modulo,
-        "exp": _numpy(np.exp),
-        "log": _numpy(np.log),
-        "power": _power,
-    }
-)
-"""What the scalar kernels' expressions may name."""
 
 _X = Parameter("x")
 _A = Parameter("a")
@@ -279,7 +117,6 @@ _ENTRIES = (
         "SHIFT(backlog, 1)",
         unit_from=("x",),
         memory=True,
-        vector=shift,
     ),
     Function(
         "CONV",
@@ -289,8 +126,6 @@ _ENTRIES = (
         "CONV(errors, [0, 0.6, 0.3, 0.1])",
         unit_from=("x",),
         memory=True,
-        negative_zero="never",
-        vector=convolve,
     ),
     Function(
         "EMA",
@@ -300,8 +135,6 @@ _ENTRIES = (
         "EMA(latency, 0.2)",
         unit_from=("x",),
         memory=True,
-        negative_zero="always",
-        vector=exponential_average,
     ),
     Function(
         "CUMSUM",
@@ -310,7 +143,6 @@ _ENTRIES = (
         "CUMSUM(orders)",
         unit_from=("x",),
         memory=True,
-        vector=np.add.accumulate,
     ),
     Function(
         "MIN",
@@ -319,9 +151,6 @@ _ENTRIES = (
         "MIN(arrivals, capacity)",
         unit_from=("a", "b"),
         variadic=True,
-        in_place=True,
-        vector=np.minimum,
-        scalar="{0} if {0} <= {1} or {0} != {0} else {1}",
     ),
     Function(
         "MAX",
@@ -330,9 +159,6 @@ _ENTRIES = (
         "MAX(0, arrivals - served)",
         unit_from=("a", "b"),
         variadic=True,
-        in_place=True,
-        vector=np.maximum,
-        scalar="{0} if {0} >= {1} or {0} != {0} else {1}",
     ),
     Function(
         "CLAMP",
@@ -348,9 +174,6 @@ _ENTRIES = (
         "The remainder of x divided by d, with the sign of d (NumPy's mod); 0 where d is 0.",
         "MOD(orders, 12)",
         unit_from=("x",),
-        negative_zero="always",
-        vector=modulo,
-        scalar="modulo({0}, {1})",
     ),
     Function(
         "FLOOR",
@@ -358,9 +181,6 @@ _ENTRIES = (
         "The greatest integer not above x.",
         "FLOOR(staff)",
         unit_from=("x",),
-        in_place=True,
-        vector=np.floor,
-        scalar="floor({0})",
     ),
     Function(
         "CEIL",
@@ -368,10 +188,6 @@ _ENTRIES = (
         "The least integer not below x.",
         "CEIL(parcels / 40)",
         unit_from=("x",),
-        in_place=True,
-        negative_zero="always",
-        vector=np.ceil,
-        scalar="ceil({0})",
     ),
     Function(
         "ROUND",
@@ -379,10 +195,6 @@ _ENTRIES = (
         "The integer nearest to x; halves go away from zero.",
         "ROUND(orders * 0.3)",
         unit_from=("x",),
-        in_place=True,
-        negative_zero="always",
-        vector=round_half_away,
-        scalar="round({0})",
     ),
     Function(
         "ABS",
@@ -390,48 +202,30 @@ _ENTRIES = (
         "x without its sign.",
         "ABS(planned - actual)",
         unit_from=("x",),
-        in_place=True,
-        negative_zero="never",
-        vector=np.absolute,
-        scalar="abs({0})",
     ),
     Function(
         "SQRT",
         (_X,),
         "The square root of x; missing where x is negative.",
         "SQRT(variance)",
-        in_place=True,
-        vector=np.sqrt,
-        scalar="sqrt({0})",
     ),
     Function(
         "EXP",
         (_X,),
         "e to the power of x.",
         "EXP(-load)",
-        in_place=True,
-        negative_zero="never",
-        vector=np.exp,
-        scalar="exp({0})",
     ),
     Function(
         "LOG",
         (_X,),
         "The natural logarithm of x; missing where x is not positive.",
         "LOG(1 + visits)",
-        in_place=True,
-        negative_zero="never",
-        vector=np.log,
-        scalar="log({0})",
     ),
     Function(
         "POW",
         (_X, Parameter("y")),
         "x to the power of y; missing where one of them is, also to the power of 0.",
         "POW(utilisation, 4)",
-        negative_zero="always",
-        vector=power,
-        scalar="power({0}, {1})",
     ),
     Function(
         "IF",
@@ -439,8 +233,6 @@ _ENTRIES = (
         "a where the condition is not 0, else b; missing where the condition is. The other has no effect.",
         "IF(arrivals > capacity, capacity, arrivals)",
         unit_from=("a", "b"),
-        vector=select,
-        scalar="nan if {0} != {0} else {1} if {0} else {2}",
     ),
     Function(
         "STEP",
@@ -459,7 +251,6 @@ _ENTRIES = (
         "The amplitude in bin `phase` and every `period` bins after it, else 0.",
         "PULSE(24, 8, 500)",
         unit_from=("amplitude",),
-        vector=pulse,
     ),
 )
 
@@ -467,67 +258,25 @@ TABLE: Mapping[str, Function] = MappingProxyType({entry.name: entry for entry in
 """Every function by its name, in the order of the reference."""
 
 
-def _arithmetic(name: str, doc: str, vector: Callable[..., Any], unit_from: tuple[str, ...] = ()) -> Function:
-    return Function(
-        name,
-        (_A, _B),
-        doc,
-        f"a {name} b",
-        unit_from,
-        in_place=True,
-        vector=vector,
-        scalar=f"{{0}} {name} {{1}}",
-    )
-
-
-def _comparison(name: str, doc: str, vector: Callable[..., Any], test: str | None = None) -> Function:
-    return Function(
-        name,
-        (_A, _B),
-        doc,
-        f"a {name} b",
-        negative_zero="never",
-        vector=vector,
-        scalar=f"1.0 if {test or f'{{0}} {name} {{1}}'} else 0.0",
-    )
+def _operator(name: str, doc: str, unit_from: tuple[str, ...] = ()) -> Function:
+    return Function(name, (_A, _B), doc, f"a {name} b", unit_from)
 
 
 _OPERATORS = (
-    replace(_arithmetic("+", "The sum.", np.add, ("a", "b")), negative_zero="all"),
-    _arithmetic("-", "The difference.", np.subtract, ("a", "b")),
-    replace(_arithmetic("*", "The product.", np.multiply), negative_zero="always"),
-    replace(
-        _arithmetic("/", "The quotient; 0 where b is 0, with a warning, unless a is missing.", divide),
-        in_place=False,
-        negative_zero="always",
-    ),
-    _comparison("<", "1 where a is less than b, else 0.", np.less),
-    _comparison("<=", "1 where a is at most b, else 0.", np.less_equal),
-    _comparison(">", "1 where a is greater than b, else 0.", np.greater),
-    _comparison(">=", "1 where a is at least b, else 0.", np.greater_equal),
-    _comparison("==", "1 where a equals b, else 0.", np.equal),
-    _comparison(
-        "!=", "1 where a differs from b, else 0; 0 where one is missing.", unequal, "{0} < {1} or {0} > {1}"
-    ),
+    _operator("+", "The sum.", ("a", "b")),
+    _operator("-", "The difference.", ("a", "b")),
+    _operator("*", "The product."),
+    _operator("/", "The quotient; 0 where b is 0, with a warning, unless a is missing."),
+    _operator("<", "1 where a is less than b, else 0."),
+    _operator("<=", "1 where a is at most b, else 0."),
+    _operator(">", "1 where a is greater than b, else 0."),
+    _operator(">=", "1 where a is at least b, else 0."),
+    _operator("==", "1 where a equals b, else 0."),
+    _operator("!=", "1 where a differs from b, else 0; 0 where one is missing."),
 )
 
 OPERATORS: Mapping[str, Function] = MappingProxyType({entry.name: entry for entry in _OPERATORS})
 """The infix operators, in the same terms as the functions."""
 
-NEGATIVE = Function(
-    "negative",
-    (_X,),
-    "x with the other sign.",
-    "-x",
-    ("x",),
-    in_place=True,
-    negative_zero="always",
-    vector=np.negative,
-    scalar="-{0}",
-)
-COPY = Function("copy", (_X,), "x itself.", "x", ("x",), in_place=True, vector=np.positive, scalar="{0}")
-
-KERNELS: Mapping[str, Function] = MappingProxyType(
-    {**TABLE, **OPERATORS, NEGATIVE.name: NEGATIVE, COPY.name: COPY}
-)
-"""Everything that the engine computes with, by name."""
+NEGATIVE = Function("negative", (_X,), "x with the other sign.", "-x", ("x",))
+COPY = Function("copy", (_X,), "x itself.", "x", ("x",))

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from flowtime.core.expression import Binary, Call, Expression, Name, Negative, literal
 from flowtime.core.expression import children as children_of
-from flowtime.core.functions import COPY, KERNELS, NEGATIVE, TABLE, Function
+from flowtime.core.functions import COPY, NEGATIVE, OPERATORS, TABLE, Function
 from flowtime.core.semantics import PmfOf, References, is_delay, kernel_of
+from flowtime.engine.arithmetic import ARITHMETIC
 
 Operand = str | int | float
 """A node's id, the index of an earlier operation of the same formula, or a number."""
+
+MEMORY = frozenset(function.name for function in TABLE.values() if function.memory)
+"""The functions that read earlier bins."""
 
 Guard = tuple[Operand, bool]
 """An IF's condition, and whether it must be true (or false) for a branch to be taken."""
 
 
-def _no_kernel() -> None:
-    raise AssertionError("the operation is not placed")
-
-
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call of a kernel.
+    """One function or operator of a formula.
 
-    `literals` are what the kernel takes after its series: (lag, initial) of SHIFT, ((lag, weight), ...)
+    `literals` are what the function takes after its series: (lag, initial) of SHIFT, ((lag, weight), ...)
     of CONV as one, (alpha,) of EMA, (period, phase) of PULSE. `guards` are the branches that a division
     stands in: it warns only in bins where all of them are taken. `late` says that its value is read in
-    later bins only. `slot` is the scratch buffer of the result; the last operation writes the node's row.
-    `kernel` is what computes whole vectors.
+    later bins only.
     """
 
     function: str
@@ -41,8 +37,11 @@ class Operation:
     literals: tuple[Any, ...] = ()
     guards: tuple[Guard, ...] = ()
     late: bool = False
-    slot: int = -1
-    kernel: Callable[..., object] = field(default=_no_kernel, repr=False, compare=False)
+
+    @property
+    def may_divide_by_zero(self) -> bool:
+        """Whether the operation is a division whose divisor is not a number other than 0."""
+        return self.function == "/" and not (isinstance(self.operands[1], float) and self.operands[1] != 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Formula:
     """The operations of one node, the last of which gives its value.
 
     `now` and `delayed` are the nodes it reads in the same bin and in earlier bins only; `memory` says
-    that a value depends on earlier bins; `negative_zero` that a result may be negative zero.
+    that a value depends on earlier bins.
     """
 
     node: str
@@ -58,9 +57,6 @@ class Formula:
     now: tuple[str, ...]
     delayed: tuple[str, ...]
     memory: bool
-    negative_zero: bool
-    scratch: int
-    """How many scratch buffers the operations need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +82,13 @@ def flatten(node: str, tree: Expression, read: References, pmf_of: PmfOf) -> For
 
     Numbers are computed where that gives no warning.
     """
-    operations, scratch = placed(_Flattener(pmf_of, _calls(tree, "POW")).run(tree))
+    operations = _Flattener(pmf_of, _calls(tree, "POW")).run(tree)
     return Formula(
         node=node,
         operations=operations,
-        scratch=scratch,
         now=tuple(sorted(read.now)),
         delayed=tuple(sorted(read.delayed)),
-        memory=any(KERNELS[operation.function].memory for operation in operations),
-        negative_zero=_negative_zero(operations),
+        memory=any(operation.function in MEMORY for operation in operations),
     )
 
 
@@ -146,7 +140,7 @@ class _Flattener:
             case Negative(operand):
                 todo = [operand, _Emit(NEGATIVE, 1)]
             case Binary(operator, left, right):
-                todo = [left, right, _Emit(KERNELS[operator], 2)]
+                todo = [left, right, _Emit(OPERATORS[operator], 2)]
             case Call("IF", (condition, a, b)):
                 todo = [condition, _Branch(a, True, 0), _Branch(b, False, 1), _Emit(TABLE["IF"], 3)]
             case Call(name, arguments) if (rewrite := TABLE[name].rewrite) is not None:
@@ -216,72 +210,7 @@ class _Flattener:
 
 def _fold(function: Function, operands: tuple[Operand, ...]) -> float | None:
     """The value of an operation on numbers, or None where computing it now would lose a warning."""
-    if function.vector is None or (function.name == "/" and operands[1] == 0.0):
+    if function.name == "/" and operands[1] == 0.0:
         return None
-    out = np.empty(1)
-    with np.errstate(all="ignore"):
-        function.vector(*operands, out=out)
-    value = float(out[0])
+    value = ARITHMETIC[function.name](*operands)
     return value if math.isfinite(value) else None
-
-
-def placed(operations: tuple[Operation, ...]) -> tuple[tuple[Operation, ...], int]:
-    """The operations with kernels and scratch buffers, and how many buffers there are.
-
-    Buffers are few, and those freed last are taken first, as they are in cache.
-    Each operation's value is read by one later operation; guards are read no later than their IF.
-    """
-    free: list[int] = []
-    used = 0
-    done: list[Operation] = []
-    for index, operation in enumerate(operations):
-        function = KERNELS[operation.function]
-        read = [done[operand].slot for operand in operation.operands if isinstance(operand, int)]
-        slot = -1
-        if index < len(operations) - 1:
-            if read and function.in_place:
-                slot = read.pop(0)
-            elif free:
-                slot = free.pop()
-            else:
-                slot, used = used, used + 1
-        free += read
-        kernel = function.vector
-        if (
-            operation.function == "/"
-            and isinstance(operation.operands[1], float)
-            and operation.operands[1] != 0.0
-        ):
-            kernel = np.divide
-        assert kernel is not None
-        done.append(
-            Operation(
-                operation.function,
-                operation.operands,
-                operation.literals,
-                operation.guards,
-                operation.late,
-                slot,
-                kernel,
-            )
-        )
-    return tuple(done), used
-
-
-def _negative_zero(operations: tuple[Operation, ...]) -> bool:
-    """Whether the last operation may give negative zero, given that no node holds one."""
-    may: list[bool] = []
-    for operation in operations:
-        operands = [
-            may[operand]
-            if isinstance(operand, int)
-            else isinstance(operand, float) and operand == 0.0 and math.copysign(1.0, operand) < 0.0
-            for operand in operation.operands
-        ]
-        rule = KERNELS[operation.function].negative_zero
-        if operation.function == "*":
-            factor = next((operand for operand in operation.operands if isinstance(operand, float)), 0.0)
-            # a product with 1 or more cannot underflow
-            rule = "any" if factor >= 1.0 else rule
-        may.append(rule == "always" or (rule == "any" and any(operands)) or (rule == "all" and all(operands)))
-    return may[-1]

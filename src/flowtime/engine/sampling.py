@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 
 from flowtime.core.semantics import References, references
 from flowtime.core.series import FloatArray
-from flowtime.engine.evaluate import Program, evaluate
+from flowtime.engine.evaluate import evaluate
 from flowtime.engine.plan import Plan, compile, pmfs
+from flowtime.engine.sources import Sources, sources
 from flowtime.errors import Diagnostic, InvalidInput
 from flowtime.model.spec import ExprNode, Model, Output, PmfNode
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """A model ready to be sampled; it may be sent to another process.
+    """A model ready to be sampled.
 
     `certain` holds the `(bins,)` recorded series that are the same in every sample, by node id, and
     `warnings` what there was to say about them. `plan` computes the `uncertain` nodes, in the order of
@@ -30,9 +31,9 @@ class Sampling:
     inputs: Mapping[str, FloatArray] = field(repr=False)
     uncertain: tuple[str, ...]
 
-    def program(self) -> Program:
-        """What computes the samples. Raises InvalidInput (FT214) without a seed."""
-        return Program(self.plan, self.seed, self.inputs)
+    def sources(self) -> Sources:
+        """What the samples are computed from. Raises InvalidInput (FT214) without a seed."""
+        return sources(self.plan, self.seed, self.inputs)
 
 
 def prepare(model: Model, *, seed: int | None = None) -> Sampling:

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+import numpy as np
+
 from flowtime.analysis.compare import Difference, align, difference, units_differ
 from flowtime.core import canonical, statistics
 from flowtime.core.canonical import JSON
-from flowtime.core.series import SeriesKey, SeriesSet
-from flowtime.engine import compile, evaluate
+from flowtime.core.series import FloatArray, SeriesKey, SeriesSet, same_bits
+from flowtime.engine import SEMANTICS_VERSION, compile, evaluate
 from flowtime.engine.sampling import prepare
 from flowtime.errors import Diagnostic, InvalidInput
 from flowtime.loop.models import MODEL_FILE
 from flowtime.loop.replay import bound_nodes, on_grid
+from flowtime.loop.runs import inputs_hash
 from flowtime.model import from_document, load
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import ExprNode, Model, Node
 from flowtime.wording import option
+
+TOLERANCE = 1e-9
+"""By how much of its largest value a series of earlier semantics may differ: EXP, LOG, POW and MOD came to
+other last bits, which formulas can make larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ class Rebuilt:
     """A model that came back with its data: what it was called, how it was seeded and sampled.
 
     `bound` are the ids of the nodes whose values were bound and not computed; `text` is the model's own
-    text, where a bundle brought it.
+    text, where a bundle brought it. `older` says that an engine of earlier semantics computed the data.
     """
 
     model: Model = field(repr=False)
@@ -34,6 +41,7 @@ class Rebuilt:
     model_id: str | None
     model_version: int | None
     bound: tuple[str, ...] = ()
+    older: bool = False
     text: str | None = field(default=None, repr=False)
 
 
@@ -48,11 +56,13 @@ class Conformance:
     series: tuple[Difference, ...]
     absent: tuple[SeriesKey, ...]
     units: tuple[Diagnostic, ...] = ()
+    within: tuple[SeriesKey, ...] = ()
+    """Series of earlier semantics that differ by at most `TOLERANCE` of their largest value."""
 
     @property
     def ok(self) -> bool:
-        """Whether every derived series is there, equal to the last bit."""
-        return not self.absent and all(entry.equal for entry in self.series)
+        """Whether every derived series is there, equal to the last bit or `within` what it may differ."""
+        return not self.absent and all(entry.equal or entry.key in self.within for entry in self.series)
 
     def to_json(self) -> JSON:
         """The report as every face shows it."""
@@ -60,6 +70,7 @@ class Conformance:
             "ok": self.ok,
             "series": [entry.to_json() for entry in self.series],
             "absent": [asdict(key) for key in self.absent],
+            "within": [asdict(key) for key in self.within],
             "units": [warning.message for warning in self.units],
         }
 
@@ -88,8 +99,23 @@ def rebuild(described: JSON, files: Mapping[str, bytes]) -> Rebuilt | None:
             described.get("model_id"),
             described.get("model_version"),
             bound_nodes(described),
+            older=_is_older(model, described),
         )
     return _with_text(found, described, files) if files else found
+
+
+def _is_older(model: Model, described: JSON) -> bool:
+    """Whether an engine of earlier semantics made a run, which then has another hash of the same inputs.
+
+    The hash of a replay holds what a file does not: the digests of its telemetry.
+    """
+    if described.get("bound") or not described.get("inputs_hash"):
+        return False
+    hash, seed, samples = model_hash(model), described.get("seed"), described.get("samples")
+    return any(
+        described["inputs_hash"] == inputs_hash(hash, seed, None, samples, semantics)
+        for semantics in range(1, SEMANTICS_VERSION)
+    )
 
 
 def _with_text(found: Rebuilt | None, described: JSON, files: Mapping[str, bytes]) -> Rebuilt | None:
@@ -155,6 +181,7 @@ def conformance(found: Rebuilt, series: SeriesSet) -> Conformance:
     units = {key: plan.units[node.id] for key, node in wanted.items()}
     stated = dict(zip(series.keys, series.units, strict=True))
     whole = align(series.grid, series.grid)
+    within = [key for key, row in computed.items() if key in given and _is_close(row, given[key])]
     return Conformance(
         tuple(
             difference(key, (units[key], units[key]), row, given[key], series.grid, whole)
@@ -167,7 +194,18 @@ def conformance(found: Rebuilt, series: SeriesSet) -> Conformance:
             for key, unit in units.items()
             if units_differ(unit, stated.get(key))
         ),
+        tuple(within) if found.older else (),
     )
+
+
+def _is_close(row: FloatArray, other: FloatArray) -> bool:
+    """Whether two series are not the same, but differ by at most `TOLERANCE` of their largest value."""
+    missing = np.isnan(row)
+    if same_bits(row, other) or not np.array_equal(missing, np.isnan(other)):
+        return False
+    a, b = row[~missing], other[~missing]
+    # halves cannot overflow
+    return bool(np.abs(a / 2 - b / 2).max() <= TOLERANCE * max(np.abs(a).max(), np.abs(b).max()) / 2)
 
 
 def _misfit(missing: Sequence[SeriesKey], extra: Sequence[SeriesKey]) -> InvalidInput:

@@ -74,7 +74,7 @@ def run(
             model_version=stored.version,
             model_hash=identity,
             graph_hash=graph_hash(model),
-            inputs_hash=_inputs_hash(identity, used, replay, samples),
+            inputs_hash=inputs_hash(identity, used, replay, samples),
             seed=used,
             samples=samples,
             grid=model.grid.to_json(),
@@ -112,13 +112,19 @@ def _sampled(model: Model, bound: Collection[str]) -> bool:
     return any(isinstance(node, PmfNode) and node.sampled and node.id not in bound for node in model.nodes)
 
 
-def _inputs_hash(model: str, seed: int | None, replay: Replay | None, samples: int | None) -> str:
+def inputs_hash(
+    model: str,
+    seed: int | None,
+    replay: Replay | None,
+    samples: int | None,
+    semantics: int = SEMANTICS_VERSION,
+) -> str:
     """`sha256:...` of all that decides what a run holds: model hash, seed, engine semantics, the digest of
     each bound series by node id; of a replay also of the series that it compares, and the number of samples
     of a run that has them.
     """
     telemetry = {} if replay is None else dict(replay.digests)
-    inputs: JSON = {"model": model, "seed": seed, "telemetry": telemetry, "engine": SEMANTICS_VERSION}
+    inputs: JSON = {"model": model, "seed": seed, "telemetry": telemetry, "engine": semantics}
     if replay is not None and replay.measured_digest is not None:
         inputs["compared"] = replay.measured_digest
     if samples is not None:

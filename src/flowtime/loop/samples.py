@@ -1,26 +1,22 @@
-"""Many samples of a model and their statistics: in any number of processes, in bounded memory.
+"""Many samples of a model and their statistics: in any number of threads, in bounded memory.
 
-The uncertain series of a sample are one row of doubles. Rows go to a temporary file, cut into blocks of
-columns in which all samples lie together, so that a block is written in pieces, read in one piece and
-summarised in memory. Which process computes what makes no difference to any byte.
+The uncertain series of a sample are one row of doubles. Rows stay in memory while there are few; else they
+go to a temporary file, cut into blocks of columns in which all samples lie together, so that a block is
+written in pieces, read in one piece and summarised in memory. Which thread computes what makes no
+difference to any byte.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,23 +24,24 @@ from numpy.typing import NDArray
 from flowtime.core.series import FloatArray, SeriesSet, name_problem
 from flowtime.core.statistics import STATISTICS, keys, summarise
 from flowtime.engine import Evaluation, compile
-from flowtime.engine.evaluate import Notes, spelled_bins
+from flowtime.engine.notes import Notes, spelled_bins
+from flowtime.engine.points import Points
 from flowtime.engine.sampling import Sampling, prepare
-from flowtime.errors import Diagnostic, InvalidInput, Unavailable
+from flowtime.engine.waiting import Stop, in_threads
+from flowtime.errors import Diagnostic, InvalidInput
 from flowtime.model.spec import Model
 
 MAX_SAMPLES = 10_000_000
 """All samples of one bin are sorted in memory: 80 MB."""
 
+IN_MEMORY = 256 * 2**20
+"""What all samples may take in memory; more of them go to the disk."""
+
 BLOCK_BYTES = 32 * 2**20
-"""What a process holds at once of the samples, but for a bin or a sample that is larger by itself."""
+"""What is read at once of samples on the disk, but for a bin that is larger by itself."""
 
-TASK_VALUES = 1_000_000
-"""Values of all nodes that are computed between two looks at whether to go on, unless a sample has more.
-In loops, where one takes about a microsecond, that is a second."""
-
-WORTH_PROCESSES = 2.0
-"""Seconds of work from which on starting processes, about half a second, pays."""
+PIECE_VALUES = 2**18
+"""Values that are summarised at once, about 20 ms of work, but for a bin that has more."""
 
 SPARE_BYTES = 2**28
 """What the samples leave free on the disk."""
@@ -79,6 +76,7 @@ class Layout:
         for begin, end in self.blocks():
             file.seek((begin * self.samples + first * (end - begin)) * 8)
             file.write(np.ascontiguousarray(rows[:, begin:end]).data)
+        file.flush()
 
     def read(self, file: BinaryIO, begin: int, end: int) -> FloatArray:
         """All samples of a block as `(samples, columns)` float64."""
@@ -98,42 +96,111 @@ def sample(
     """The statistics of each recorded series over `samples` samples, in which every pmf node is drawn.
 
     A series `served` becomes `served.mean`, `served.p05`, `served.p50` and `served.p95`; see
-    `core.statistics`. `workers` processes share the work; None: as many as there are cores where it takes
-    seconds, else this one alone. Warnings are those of `evaluate`, with the number of samples they were met
-    in, and `missing_samples` (FT308) where statistics leave some out.
+    `core.statistics`. `workers` threads share the work; None: as many as there are cores. `progress` is told
+    every few milliseconds of the samples done and of all; what it raises ends the work. Warnings are those of
+    `evaluate`, with the number of samples they were met in, and `missing_samples` (FT308) where statistics
+    leave some out.
 
     Raises InvalidInput where there is nothing to sample (FT304), the number of samples is out of range
     (FT305), they do not fit in memory or on the disk (FT306), a name becomes too long (FT216) or there is
-    no seed (FT214), and Unavailable where a process is lost (FT307).
+    no seed (FT214).
     """
     if not 1 <= samples <= MAX_SAMPLES:
         raise InvalidInput("FT305", f"{samples:,} samples were asked for; 1 to {MAX_SAMPLES:,} are allowed")
     sampling = prepare(model, seed=seed)
     result = _Result(model, sampling, samples)
     layout = Layout(samples, len(sampling.uncertain) * model.grid.bins, max(BLOCK_BYTES // (8 * samples), 1))
-    with tempfile.TemporaryDirectory(prefix="flowtime-") as folder:
-        _refuse_what_does_not_fit(model, layout, Path(folder))
-        notes, done = Notes(), 0
-        with (
-            (Path(folder) / "samples").open("w+b") as file,
-            closing(_Pool(sampling, layout, file, workers)) as pool,
-        ):
-            for task, met in pool.run(_draws(layout, len(model.nodes) * model.grid.bins)):
-                notes.merge(met)
-                done += task.end - task.begin
-                if progress is not None:
-                    progress(done, samples)
-            for task, (statistics, present) in pool.run([Task("summarise", *b) for b in layout.blocks()]):
-                result.take(task.begin, task.end, statistics, present)
-                if progress is not None:
-                    progress(done, samples)
-    return result.evaluation(notes)
+    threads = workers or _cores()
+    done = 0
+
+    def tell() -> None:
+        if progress is not None:
+            progress(done, samples)
+
+    with ExitStack() as stack:
+        kept = _kept(model, layout, stack)
+        points = Points(sampling.sources())
+
+        def draw(task: Range, stop: Stop) -> None:
+            points.evaluate(*task, lambda first, rows: kept.put(first, rows.reshape(len(rows), -1)), stop)
+
+        def summed(task: Range, stop: Stop) -> Statistics:
+            begin, end = task
+            values = kept.columns(begin, end)
+            pieces = []
+            for first, last in _ranges(end - begin, max(PIECE_VALUES // samples, 1)):
+                stop()
+                pieces.append(summarise(values[:, first:last]))
+            return np.hstack([a for a, _ in pieces]), np.hstack([b for _, b in pieces])
+
+        step = max(min(points.most, samples // (4 * threads)), 1)
+        with closing(in_threads(draw, _ranges(samples, step), threads, tell)) as drawn:
+            for (begin, end), _ in drawn:
+                done += end - begin
+        with closing(in_threads(summed, layout.blocks(), threads, tell)) as made:
+            for (begin, end), (statistics, present) in made:
+                result.take(begin, end, statistics, present)
+        return result.evaluation(points.notes())
 
 
-def _refuse_what_does_not_fit(model: Model, layout: Layout, folder: Path) -> None:
+Range = tuple[int, int]
+Statistics = tuple[FloatArray, NDArray[np.int64]]
+
+
+def _ranges(total: int, step: int) -> Iterator[Range]:
+    """The numbers below `total` in runs of `step`, as (first, one after the last)."""
+    for first in range(0, total, step):
+        yield first, min(first + step, total)
+
+
+def _kept(model: Model, layout: Layout, stack: ExitStack) -> _InMemory | _OnDisk:
+    """Where the samples are kept; `stack` removes it."""
+    folder = None
+    if layout.bytes > IN_MEMORY:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flowtime-")))
+    _refuse_what_does_not_fit(model, layout, folder)
+    if folder is None:
+        return _InMemory(layout)
+    return _OnDisk(layout, stack.enter_context((folder / "samples").open("w+b")))
+
+
+class _InMemory:
+    """All samples as one array."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.values = np.empty((layout.samples, layout.width))
+
+    def put(self, first: int, rows: FloatArray) -> None:
+        """Keeps the samples from number `first` on, `(samples, width)` float64."""
+        self.values[first : first + len(rows)] = rows
+
+    def columns(self, begin: int, end: int) -> FloatArray:
+        """All samples of these columns as `(samples, columns)` float64."""
+        return self.values[:, begin:end]
+
+
+class _OnDisk:
+    """All samples in a file, which one thread at a time reads and writes."""
+
+    def __init__(self, layout: Layout, file: BinaryIO) -> None:
+        self.layout, self.file, self.turn = layout, file, threading.Lock()
+
+    def put(self, first: int, rows: FloatArray) -> None:
+        """Keeps the samples from number `first` on, `(samples, width)` float64."""
+        with self.turn:
+            self.layout.write(self.file, first, rows)
+
+    def columns(self, begin: int, end: int) -> FloatArray:
+        """All samples of a block as `(samples, columns)` float64."""
+        with self.turn:
+            return self.layout.read(self.file, begin, end)
+
+
+def _refuse_what_does_not_fit(model: Model, layout: Layout, folder: Path | None) -> None:
+    """Raises InvalidInput (FT306). `folder` is where samples go that do not stay in memory."""
     recorded, bins = len(model.recorded()), model.grid.bins
-    memory = (
-        len(STATISTICS) * recorded * bins * 8 + layout.width * 8 + 3 * max(BLOCK_BYTES, layout.samples * 8)
+    memory = len(STATISTICS) * recorded * bins * 8 + (
+        layout.bytes if folder is None else layout.width * 8 + 3 * max(BLOCK_BYTES, layout.samples * 8)
     )
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -144,6 +211,8 @@ def _refuse_what_does_not_fit(model: Model, layout: Layout, folder: Path) -> Non
                 f"this computer has {_size(there)}",
                 hint="name fewer series in the model's outputs",
             )
+    if folder is None:
+        return
     free = shutil.disk_usage(folder).free
     if layout.bytes + SPARE_BYTES > free:
         raise InvalidInput(
@@ -158,137 +227,8 @@ def _size(count: int) -> str:
     return f"{count / 1e9:,.1f} GB"
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """To `draw` the samples from number `begin` up to `end`, or to `summarise` these columns."""
-
-    what: Literal["draw", "summarise"]
-    begin: int
-    end: int
-
-
-def _draws(layout: Layout, values: int) -> list[Task]:
-    """All samples, of so many values each, in runs that fit a block, short enough to share and to stop."""
-    step = max(min(BLOCK_BYTES // (layout.width * 8), layout.samples // 64, TASK_VALUES // values), 1)
-    starts = range(0, layout.samples, step)
-    return [Task("draw", first, min(first + step, layout.samples)) for first in starts]
-
-
-class _Worker:
-    """Does tasks; there is one in each process."""
-
-    def __init__(self, sampling: Sampling, layout: Layout, file: BinaryIO) -> None:
-        self.program = sampling.program()
-        self.layout = layout
-        self.file = file
-
-    def do(self, task: Task) -> Any:
-        """The notes of samples drawn, or statistics with the numbers of samples present."""
-        if task.what == "summarise":
-            return summarise(self.layout.read(self.file, task.begin, task.end))
-        notes = Notes()
-        count = task.end - task.begin
-        rows = np.empty((count, self.layout.width)) if count > 1 else None
-        for number in range(task.begin, task.end):
-            notes.merge(self.program.run(number))
-            if rows is not None:
-                rows[number - task.begin] = self.program.values.reshape(-1)
-        self.layout.write(self.file, task.begin, self.program.values.reshape(1, -1) if rows is None else rows)
-        self.file.flush()
-        return notes
-
-
-def _serve(connection: Connection, sampling: Sampling, layout: Layout, path: Path) -> None:
-    """The life of a process: tasks come, results go, until the other end is closed."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches every process; the first one ends the others
-    with path.open("r+b") as file:
-        worker = _Worker(sampling, layout, file)
-        while True:
-            try:
-                task = connection.recv()
-            except EOFError:
-                return
-            try:
-                result = worker.do(task)
-            except OSError as error:
-                result = error
-            connection.send(result)
-
-
-class _Pool:
-    """Does tasks here, or in processes of its own once that pays; results come as they are done."""
-
-    def __init__(self, sampling: Sampling, layout: Layout, file: BinaryIO, workers: int | None) -> None:
-        self.spec = (sampling, layout, Path(file.name))
-        self.workers = workers
-        self.processes: dict[Connection, BaseProcess] = {}
-        self.here = _Worker(sampling, layout, file)
-
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
-        """Each task with its result, in any order."""
-        began = time.monotonic()
-        for done, task in enumerate(tasks):
-            if self.processes or self.spreads(time.monotonic() - began, done, len(tasks)):
-                yield from self.spread(tasks[done:])
-                return
-            yield task, self.here.do(task)
-
-    def spreads(self, seconds: float, done: int, total: int) -> bool:
-        """Whether other processes should take over, after so many seconds for the tasks done."""
-        if self.workers is not None:
-            return self.workers > 1
-        return done > 0 and seconds / done * (total - done) > WORTH_PROCESSES and _cores() > 1
-
-    def spread(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Any]]:
-        """Each task with its result, done by other processes."""
-        if not self.processes:
-            self.start(self.workers or _cores())
-        waiting = iter(tasks)
-        busy: dict[Connection, Task] = {}
-        try:
-            for connection in self.processes:
-                for task in islice(waiting, 1):
-                    connection.send(task)
-                    busy[connection] = task
-            while busy:
-                ready = wait(busy)
-                for connection in [connection for connection in busy if connection in ready]:
-                    result = connection.recv()
-                    if isinstance(result, OSError):
-                        raise result
-                    yield busy.pop(connection), result
-                    for task in islice(waiting, 1):
-                        connection.send(task)
-                        busy[connection] = task
-        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            raise Unavailable(
-                "FT307",
-                "a process that computes samples has ended unexpectedly",
-                hint="the system may have run out of memory; fewer processes need less of it",
-            ) from error
-
-    def start(self, count: int) -> None:
-        """Start the processes. They are new, not forked: a fork of a process with threads may hang."""
-        context = get_context("spawn")
-        for _ in range(count):
-            connection, other = context.Pipe()
-            process = context.Process(target=_serve, args=(other, *self.spec), daemon=True)
-            process.start()
-            other.close()
-            self.processes[connection] = process
-
-    def close(self) -> None:
-        """End the processes, whatever they are at."""
-        for connection, process in self.processes.items():
-            process.terminate()
-            process.join()
-            connection.close()
-
-
 def _cores() -> int:
-    """How many processes may run at once."""
+    """How many threads may run at once."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

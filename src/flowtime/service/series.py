@@ -41,7 +41,7 @@ class Series(Models):
         model's inputs of the same names, and each of `bind` as `component.measure=node`; it has to measure
         each of `require`, and what it does not measure keeps the model's values. Without `model` the one that
         came back with the telemetry runs. With `samples` it holds the mean and quantiles of so many samples,
-        computed by `workers` processes; `progress` is told of those done and of all.
+        computed by `workers` threads; `progress` is told of those done and of all.
         """
         from flowtime.loop import replay as replays
         from flowtime.loop import runs

@@ -6,7 +6,7 @@ import { count, counted, element, instant, short } from "./views.js";
 
 /** @typedef {{component: string, measure: string, unit: string | null, values: (number | null)[]}} Column */
 /** @typedef {{grid: {bins: number, binSize: number, binUnit: string, start?: string}, data: {rows: number, series: number}, rebuilt: boolean,
- *   conformance: {ok: boolean, series: {equal: boolean}[], absent: unknown[]} | null, import: {format: string, grid: string, filled: number, merged: number, moved: number, read: {assumed_utc?: boolean}},
+ *   conformance: {ok: boolean, series: {equal: boolean}[], absent: unknown[], within: unknown[]} | null, import: {format: string, grid: string, filled: number, merged: number, moved: number, read: {assumed_utc?: boolean}},
  *   recognised: {by: string | null, id: string | null, matches: {id: string, model_hash: string | null}[]}, first: {bins: string[], series: Column[]}}} Found */
 
 const form = /** @type {HTMLFormElement} */ (document.getElementById("import"));
@@ -124,7 +124,7 @@ function show(found) {
   fact("Model", found.rebuilt ? "comes back with the data" : models > 1 ? `none came along: these are of ${count(models)} models` : "none came along");
   if (conformance) {
     const equal = conformance.series.filter((series) => series.equal).length;
-    fact("Against the model", conformance.ok ? `all ${counted(conformance.series.length, "derived series", "derived series")} equal to the last bit` : `${equal} of ${conformance.series.length} derived series equal${conformance.absent.length ? `, ${conformance.absent.length} absent` : ""}`);
+    fact("Against the model", conformance.ok ? `all ${counted(conformance.series.length, "derived series", "derived series")} equal ${conformance.within.length ? "within 1e-9 of their largest value, of an earlier engine" : "to the last bit"}` : `${equal} of ${conformance.series.length} derived series equal${conformance.absent.length ? `, ${conformance.absent.length} absent` : ""}`);
   }
   for (const [key, text] of /** @type {const} */ ([["filled", "filled in"], ["merged", "merged"], ["moved", "moved to their bin"]]))
     if (found.import[key]) fact("Rows", `${count(found.import[key])} ${text}`);
