@@ -106,3 +106,13 @@ def test_too_many_samples_are_refused_and_nothing_is_kept(flowtime: Command, run
     refused = flowtime("run", "--model", "queue.yaml", "--samples", "10000001", "--json", code=2)
     assert refused.error["code"] == "FT305"
     assert listing(flowtime.folder / "artifacts" / "runs") == before
+
+
+def test_explain_writes_the_program_that_a_model_is_compiled_to(flowtime: Command) -> None:
+    told = flowtime("explain", "queue.yaml", "--wat", "queue.wat").stdout
+    assert "program: " in told.splitlines()[-1]
+    text = (flowtime.folder / "queue.wat").read_text(encoding="utf-8")
+    assert text.startswith("(module")
+    assert ";; served, backlog" in text
+    refused = flowtime("explain", "queue.yaml", "--wat", "absent/queue.wat", "--json", code=3)
+    assert refused.error["where"] == "absent/queue.wat"

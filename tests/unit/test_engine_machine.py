@@ -134,6 +134,16 @@ def test_what_delays_keep_counts_against_the_memory() -> None:
     assert error.value.code == "FT309"
 
 
+def test_a_program_is_told_in_outline() -> None:
+    nodes = (ConstNode(id="x", values=(1.5,)), expr("y", "x * 2"), expr("z", "y + SHIFT(z, 1)"))
+    assert program.outline(compile(Model(nodes, Grid(1000)))) == (
+        "program: 5 operations a bin in 2 functions (1 two bins at a time, 1 bin by bin), 0.0 MB of memory"
+    )
+    parts = " + ".join(f"SHIFT(x * {i}, 2)" for i in range(600))
+    told = program.outline(compile(Model((nodes[0], expr("y", parts)), Grid(1_000_000))))
+    assert told.startswith("no program: 2 nodes in 1,000,000 bins")
+
+
 def test_a_result_outlives_the_machine_that_made_it() -> None:
     nodes = (ConstNode(id="x", values=(1.5,)), expr("y", "x * 2 + SHIFT(y, 1) * 0"))
     results = [evaluate(compile(Model(nodes, Grid(60_000)))).series.values for _ in range(20)]

@@ -507,10 +507,16 @@ def verdict(report: dict[str, Any]) -> str:
 
 @click.command("explain", cls=Command, epilog="Example: flowtime explain baseline-v1")
 @_model
+@click.option(
+    "--wat",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the program that the model is compiled to, as WebAssembly text.",
+)
 @registry_command("--artifacts", "--out")
-def explain_command(service: Flowtime, as_json: bool, model: str) -> None:
-    """Show how a model is computed: steps, dependencies, feedback groups."""
-    plan = service.explain(model)
+def explain_command(service: Flowtime, as_json: bool, model: str, wat: Path | None) -> None:
+    """Show how a model is computed: steps, dependencies, feedback groups, and its program in outline."""
+    plan = service.explain(model, wat)
     if as_json:
         render.echo_json(plan["plan"])
     else:

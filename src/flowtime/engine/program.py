@@ -24,6 +24,8 @@ from flowtime.engine.instructions import CONVOLVE, ELEMENTARY, EXCUSED, NOTE, PA
 from flowtime.engine.layout import PAGE, Function, Layout, Line, Memory
 from flowtime.engine.notes import Note
 from flowtime.engine.plan import Plan
+from flowtime.errors import InvalidInput
+from flowtime.texts import count
 
 _ESCAPED = [f"\\{byte:02x}" for byte in range(256)]
 _ZERO = "(i32.const 0)"
@@ -62,6 +64,20 @@ def compile(plan: Plan) -> Program:
     layout = Layout(plan)
     text = "\n".join(_module(layout)) + "\n"
     return Program(plan, text, layout.memory, tuple(layout.notes), layout.operations)
+
+
+def outline(plan: Plan) -> str:
+    """A line about the program of a plan: its functions and its memory, or why there is none."""
+    try:
+        layout = Layout(plan)
+    except InvalidInput as error:
+        return f"no program: {error.message}"
+    functions = [len(stage.functions) for stage in layout.stages]
+    pairs = sum(stage.pairs for stage in layout.stages)
+    ways = f"{pairs} two bins at a time, {sum(functions) - pairs} bin by bin"
+    operations = count(layout.operations, "operation")
+    memory = f"{layout.memory.bytes / 1e6:,.1f} MB of memory"
+    return f"program: {operations} a bin in {count(sum(functions), 'function')} ({ways}), {memory}"
 
 
 def _module(layout: Layout) -> Iterator[str]:

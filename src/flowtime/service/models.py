@@ -145,12 +145,19 @@ class Models(Opened):
 
         return authoring.check_text(text)
 
-    def explain(self, model: str) -> JSON:
-        """How a model is computed: `{plan, text}`."""
-        from flowtime.engine import compile
+    def explain(self, model: str, wat: Path | None = None) -> JSON:
+        """How a model is computed: `{plan, text}`; its program is written to the file `wat`.
+
+        Raises InvalidInput (FT309) where there can be no program to write.
+        """
+        from flowtime.engine import compile, program
+        from flowtime.formats.files import translated
 
         plan = compile(self._model(model).model)
-        return {"plan": plan.to_json(), "text": plan.describe()}
+        if wat is not None:
+            with translated(wat):
+                wat.write_text(program.compile(plan).text, encoding="utf-8")
+        return {"plan": plan.to_json(), "text": f"{plan.describe()}\n{program.outline(plan)}"}
 
     def graph(
         self, reference: str, *, nodes: bool = False, around: str | None = None, depth: int = 1
