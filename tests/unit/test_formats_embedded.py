@@ -111,7 +111,7 @@ def test_what_was_changed_is_said(path: Path, old: str, new: str, code: str, say
     with pytest.raises(InvalidInput, match=says) as caught:
         import_file(path)
     assert caught.value.code == code
-    assert "--ignore-metadata" in str(caught.value)
+    assert "ignore_metadata" in str(caught.value)
 
 
 def test_ignored_metadata_leaves_the_table_and_its_line_numbers(path: Path) -> None:

@@ -88,7 +88,7 @@ def test_the_same_run_gives_the_same_bytes() -> None:
 def test_what_is_too_large_names_the_format_to_take(series: int, bins: int, tmp_path: Path) -> None:
     keys = tuple(SeriesKey(f"c{n}", "m") for n in range(series))
     large = SeriesSet(Grid(bins), keys, (None,) * series, np.zeros((series, bins)))
-    with pytest.raises(InvalidInput, match="--format gold") as caught:
+    with pytest.raises(InvalidInput, match='format="gold"') as caught:
         export_file(large, DESCRIPTION, XLSX, tmp_path / "x.xlsx", workbook=write_workbook)
     assert caught.value.code == "FT419"
     assert list(tmp_path.iterdir()) == []

@@ -68,7 +68,7 @@ def test_an_empty_registry_gets_series_and_model(here: Flowtime, there: Flowtime
         ["demo", "prod"],
         run["model_hash"],
     )
-    for name in ("model.yaml", "preview.svg"):
+    for name in ("model", "preview"):
         assert Path(model["files"][name]).read_bytes() == Path(original["files"][name]).read_bytes()
     assert Path(telemetry["files"]["model"]).read_text() == MODEL
     again = there.run(run["model_id"])
@@ -92,7 +92,7 @@ def test_a_preview_is_drawn_anew(there: Flowtime, here: Flowtime, bundle: Path, 
     series = read_series(here.registry, here.show("shop-run")["id"])
     path = export_file(series, described, BUNDLE, tmp_path / "evil.zip", files=files).path
     telemetry = there.import_data(path)
-    drawn = Path(there.show(telemetry["model_id"])["files"]["preview.svg"]).read_text()
+    drawn = Path(there.show(telemetry["model_id"])["files"]["preview"]).read_text()
     assert "alert" not in drawn
     assert "orders" in drawn
 

@@ -22,6 +22,7 @@ from flowtime.loop.imports import bring, publish_telemetry
 from flowtime.loop.models import Label, StoredModel
 from flowtime.model import load
 from flowtime.registry import Registry
+from flowtime.registry.catalog import Data
 
 LABEL = Label("wide", "ada")
 TEXT = "grid: {bins: 24}\nnodes:\n" + "\n".join(
@@ -67,7 +68,8 @@ def test_a_series_in_numbers() -> None:
 
 def test_a_table_too_large_for_a_sheet_is_refused_before_it_is_read(registry: Registry) -> None:
     grid = {"bins": 1_048_576, "bin_size": 1, "bin_unit": "minutes", "start": None}
-    id = publish(registry, grid=grid, files={"binned_v0.csv": b"not a table"})
+    data = Data(rows=1_048_576, series=1, digest="sha256:1")
+    id = publish(registry, grid=grid, data=data, files={"binned_v0.csv": b"not a table"})
     with pytest.raises(InvalidInput) as caught:
         write_into(registry, id, XLSX, io.BytesIO())
     assert caught.value.code == "FT419"
