@@ -9,6 +9,8 @@ from __future__ import annotations
 import atexit
 import ctypes
 import logging
+import mmap
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -25,6 +27,9 @@ from flowtime.engine.sources import Sources
 
 RANGE = 0.01
 """Seconds that one call should take: nothing interrupts it."""
+
+LARGE = 4 * 2**20
+"""Bytes of values from which on large pages pay."""
 
 _log = logging.getLogger("flowtime.engine")
 
@@ -51,6 +56,14 @@ def _library() -> Any:
             error,
         )
         return None
+
+
+def _ask_for_large_pages(address: int, size: int) -> None:
+    """Has the system hand out memory in large pages, as NumPy asks for its arrays: half the time of a run in
+    which every series is recorded went into small ones.
+    """
+    if sys.platform == "linux" and size >= LARGE:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)
 
 
 def available() -> bool:
@@ -89,6 +102,7 @@ class Machine:
         self._begin, self._run, self._points = (exports[name] for name in ("begin", "run", "points"))
         address = ctypes.addressof(self.memory.data_ptr(self.store).contents)
         self._bytes = (ctypes.c_ubyte * (pages * PAGE)).from_address(address)
+        _ask_for_large_pages(address, self.program.memory.marks)
         self._bytes.keeps = (self.store, self.memory)  # type: ignore[attr-defined]
         layout, bins = self.program.memory, self.bins
         for id, at in layout.given.items():
