@@ -422,7 +422,9 @@ CODES: dict[str, Code] = {
         "letter or digit.",
     ),
     "FT503": Code(
-        "invalid", "ambiguous reference", "Several ids begin with what was given; give more of it."
+        "invalid",
+        "ambiguous reference",
+        "Several models have the name that was given, or several ids begin with it.",
     ),
     "FT504": Code(
         "invalid", "bad query", "A filter, an order or a page number that the registry does not have."

@@ -154,17 +154,33 @@ class Evaluation(_Series):
 
 
 class Artifact:
-    """A model, run or telemetry in a registry. Artifacts are equal where their ids are."""
+    """A model, run or telemetry in a registry; of a model one version, named by its `reference`, `ID@v2`.
 
-    def __init__(self, service: Flowtime, id: str) -> None:
+    Artifacts are equal where their references are. `notes` say how this one was found or made, such as which
+    one of several was taken.
+    """
+
+    def __init__(self, service: Flowtime, reference: str, notes: Iterable[str] = ()) -> None:
         """Artifacts come from a Registry."""
         self._service = service
-        self.id = id
+        self.reference = reference
+        self.notes = [*notes]
+
+    @property
+    def id(self) -> str:
+        """Its id, the same for all versions of a model."""
+        return self.reference.partition("@")[0]
+
+    @property
+    def version(self) -> int | None:
+        """Which version of a model it is; None for runs and telemetry."""
+        number = self.reference.partition("@v")[2]
+        return int(number) if number else None
 
     @property
     def catalog(self) -> dict[str, Any]:
         """All that the artifact says of itself, as it is now: the JSON of `flowtime show --json`."""
-        return self._service.show(self.id)
+        return self._service.show(self.reference)
 
     @property
     def kind(self) -> str:
@@ -186,7 +202,7 @@ class Artifact:
 
         Raises InvalidInput (FT812) for telemetry that came without one.
         """
-        return Model(self._service.model_of(self.id))
+        return Model(self._service.model_of(self.reference))
 
     def edit(self, add: str | Iterable[str] = (), remove: str | Iterable[str] = (), **fields: Any) -> Self:
         """Adds and removes tags; `fields` are name, description, owner, visibility and star.
@@ -195,17 +211,17 @@ class Artifact:
         """
         if "tags" in fields:
             fields["tags"] = _texts(fields["tags"])
-        self._service.edit(self.id, _texts(add), _texts(remove), **fields)
+        self._service.edit(self.reference, _texts(add), _texts(remove), **fields)
         return self
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Artifact) and other.id == self.id
+        return isinstance(other, Artifact) and other.reference == self.reference
 
     def __hash__(self) -> int:
-        return hash(self.id)
+        return hash(self.reference)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id}>"
+        return f"<{type(self).__name__} {self.reference}>"
 
 
 class _Recorded(Artifact, _Series):
@@ -263,7 +279,9 @@ class Registry:
     def get(self, reference: str) -> Artifact:
         """The artifact with this id or name, or the only one whose id begins so.
 
-        Raises NotFound (FT501), InvalidInput (FT503) where several do.
+        Of several runs or telemetry of one name it is the newest, and its `notes` say so. Raises NotFound
+        (FT501), InvalidInput (FT503) with the candidates where several models have the name or several ids
+        begin so.
         """
         catalog = self._service.show(reference)
         return self._artifact(catalog)
@@ -354,8 +372,12 @@ class Registry:
         samples: int | None = None,
         scenario: str | None = None,
         deterministic: bool = False,
+        new: bool = False,
     ) -> Run:
         """A run of a model: one that was loaded, an artifact, its id or name, or a file.
+
+        A file, also one that was loaded, becomes a model of the registry; once it was edited, it is the next
+        version of that model, unless it must be `new`. The run's `notes` say which.
 
         With `telemetry` its series take the place of the model's inputs, by name or as `bind` says: the
         node for each `component.measure`. It has to measure the nodes and series in `require`; inputs that it
@@ -365,7 +387,7 @@ class Registry:
         """
         options: dict[str, Any] = {"seed": seed, "samples": samples, "scenario": scenario}
         catalog = self._service.run(
-            None if model is None else self._published(model),
+            None if model is None else self._known(model),
             telemetry=None if telemetry is None else _reference(telemetry),
             bind=[f"{series}={node}" for series, node in (bind or {}).items()],
             require=_texts(require),
@@ -373,9 +395,10 @@ class Registry:
             tags=_texts(tags),
             description=description,
             deterministic=deterministic,
+            new=new,
             **options,
         )
-        return Run(self._service, catalog["id"])
+        return Run(self._service, catalog["id"], catalog["notes"])
 
     def import_file(
         self,
@@ -426,20 +449,19 @@ class Registry:
         self, model: Model | Artifact | str | Path, formats: str | Iterable[str] = "all"
     ) -> dict[str, Any]:
         """Run, export, import and verify in every format: the JSON of `flowtime test-loop --json`."""
-        return self._service.test_loop(self._published(model), formats=_texts(formats))
+        return self._service.test_loop(self._known(model), formats=_texts(formats))
 
     def close(self) -> None:
         """Lets go of the index; the registry may still be used."""
         self._service.registry.close()
 
-    def _published(self, model: Model | Artifact | str | Path) -> str:
-        if not isinstance(model, Model):
-            return _reference(model)
-        published = self._service.publish_model(model.text.encode(), name=model.name)
-        return f"{published['id']}@v{published['model_version']}"
+    def _known(self, model: Model | Artifact | str | Path) -> Any:
+        return model._stored if isinstance(model, Model) else _reference(model)  # noqa: SLF001
 
     def _artifact(self, catalog: Mapping[str, Any]) -> Artifact:
-        return _CLASSES[catalog["kind"]](self._service, catalog["id"])
+        kind, version = catalog["kind"], catalog.get("model_version")
+        reference = f"{catalog['id']}@v{version}" if kind == "model" and version else catalog["id"]
+        return _CLASSES[kind](self._service, reference, catalog.get("notes", ()))
 
     def __enter__(self) -> Self:
         return self
@@ -480,7 +502,7 @@ def _reference(artifact: Artifact | str | Path) -> str:
         return str(artifact.absolute())  # with a separator, so that it is no name
     if isinstance(artifact, Model):
         raise TypeError("a loaded model is no artifact of the registry; run it, or name the file")
-    return artifact if isinstance(artifact, str) else artifact.id
+    return artifact if isinstance(artifact, str) else artifact.reference
 
 
 def _texts(given: str | Iterable[str]) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from tests.servers import Servers
 from tests.worlds import make_world
 
 LONE = "grid: {bins: 2}\nnodes: [{id: lone, kind: const, values: [3, 5]}]\n"
-NOT_THERE = {"stats", "seconds"}
-"""What is another number each time."""
+NOT_THERE = {"stats", "seconds", "notes"}
+"""What is another one each time: numbers, and what is said of an artifact that is found the second time."""
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_show_tells_where_it_came_from_and_what_came_of_it(flowtime: Command, id
     assert [each["id"] for each in lineage["children"]] == [ids["telemetry"]]
     text = flowtime("show", ids["telemetry"]).stdout
     assert f"made from   run {ids['run']}\n" in text
-    assert f"made from   model {ids['model']}\n" in text
+    assert f"made from   model {ids['model']}@v1 (made " in text
     text = flowtime("show", ids["model"]).stdout
     assert f"used by     run {ids['run']}\n" in text
     assert f"used by     telemetry {ids['telemetry']}\n" in text

@@ -565,7 +565,7 @@ def test_a_version_that_was_saved_meanwhile_is_told_before_another_is(
     expect(older.get_by_text("This is version 1; the newest is version 3.")).to_be_visible()
     older.get_by_label("Text of the model").fill(f"# the same\n{text.format(3)}")
     older.get_by_role("button", name="Save as version 4").click()
-    expect(older.get_by_text("Nothing was saved: version 3 means the same.")).to_be_visible()
+    expect(older.get_by_text("Nothing was saved: version 3 is the same, comments aside.")).to_be_visible()
 
 
 def test_a_reader_sees_a_model_and_its_text_and_changes_nothing(

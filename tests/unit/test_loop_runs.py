@@ -38,7 +38,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 def test_every_file_has_the_hash_that_its_catalog_says(registry: Registry) -> None:
     model = load(TEXT)
-    published = models.publish(registry, TEXT, model, LABEL)
+    published = models.publish(registry, TEXT, model, LABEL).catalog
     run = runs.run(registry, StoredModel(published["id"], 1, "wide", TEXT, model), LABEL)
     table = Path(registry.folder(run["id"]), "binned_v0.csv")
     brought = bring(registry, table, None, {})

@@ -49,7 +49,7 @@ def assert_small_and_valid(registry: Registry, count: int) -> None:
 
 def run(registry: Registry, text: str, name: str) -> Any:
     label = Label(name=name, owner="ada", tags=("weekly", "baseline"), description="What it is for. " * 20)
-    stored = models.publish(registry, text, load(text), label)
+    stored = models.publish(registry, text, load(text), label).catalog
     return runs.run(registry, models.read(registry, stored["id"]), label)
 
 

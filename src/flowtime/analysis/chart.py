@@ -24,7 +24,7 @@ class Chart:
 
     `values` is `(rows, points)` float64, NaN where missing; `bins` the bin of each point. Where `decimated`,
     every two points are the minimum and the maximum of the bins from the first point's bin to before the
-    next pair's; otherwise each point is one bin.
+    next pair's; otherwise each point is one bin. `ids` are the artifacts whose series they are.
     """
 
     series: SeriesSet
@@ -34,11 +34,13 @@ class Chart:
     decimated: bool
     bins: NDArray[np.int64]
     values: FloatArray
+    ids: tuple[str, ...] = ()
 
     def head(self) -> JSON:
         """All but the values."""
         keys, units = self.series.keys, self.series.units
         return {
+            "ids": [*self.ids],
             "grid": self.series.grid.to_json(),
             "from": self.start,
             "to": self.stop,

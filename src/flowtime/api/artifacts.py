@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from flowtime.api import schemas
 from flowtime.api.doors import takes
 from flowtime.api.files import is_unchanged, stream_file
-from flowtime.api.responses import answer, linked, paging, stamp_in, versioned
+from flowtime.api.responses import answer, linked, paging, stamp_in
 from flowtime.api.schemas import words
 from flowtime.api.server import Administering, Reading, Writing
 from flowtime.api.work import attend, perform
@@ -75,7 +75,7 @@ async def list_artifacts(
 def show_artifact(call: Reading, id: schemas.Named) -> Response:
     """The catalog of an artifact, links to its files, and its lineage. `ID@v2` is a version of a model."""
     shown = linked(call.request, call.service.show(id))
-    return answer(call.request, shown, stamp=call.service.stamp(versioned(shown)))
+    return answer(call.request, shown, stamp=call.service.stamp(shown["reference"]))
 
 
 @router.get(

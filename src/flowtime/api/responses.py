@@ -57,7 +57,7 @@ def answer(
 
 def created(request: Request, shown: JSON) -> Response:
     """The response that shows a new artifact, with its address."""
-    return answer(request, shown, status=201, headers={"Location": address(request, shown["id"])})
+    return answer(request, shown, status=201, headers={"Location": address(request, shown["reference"])})
 
 
 def names_etag(header: str | None, etag: str) -> bool:

@@ -62,9 +62,10 @@ async def make_run(call: Writing, wanted: schemas.Run) -> Response:
         raise InvalidInput("FT822", "model_id and model are both given", hint="give one of them")
 
     def work(tell: Tell) -> JSON:
-        model = wanted.model_id
+        model, notes = wanted.model_id, []
         if wanted.model is not None:
-            model = call.service.publish_model(wanted.text())["id"]
+            published = call.service.publish_model(wanted.text())
+            model, notes = published["reference"], published["notes"]
         shown = call.service.run(
             model,
             telemetry=wanted.telemetry_id,
@@ -78,7 +79,7 @@ async def make_run(call: Writing, wanted: schemas.Run) -> Response:
             progress=tell,
             **wanted.label(),
         )
-        return linked(call.request, shown)
+        return linked(call.request, {**shown, "notes": [*notes, *shown["notes"]]})
 
     return await perform(call, "run", work, show=created)
 

@@ -275,6 +275,9 @@ class Relative(_Response):
     name: str | None
     created_utc: str | None
     depth: int
+    version: int | None = Field(description="Of a model, the version that was used or made; its is the time")
+    reference: str = Field(description="What names exactly this: an id, or `ID@v2`")
+    made_from: str | None = Field(None, description="Of children: the reference that it was made from")
 
 
 class Lineage(_Response):
@@ -296,6 +299,8 @@ class Artifact(_Response):
     owner: str
     visibility: str
     description: str
+    reference: str = Field(description="What names exactly what is shown: an id, of a model `ID@v2`")
+    notes: list[str] = Field(description="How it was found or made, such as which one of several it is")
     files: dict[str, str]
     lineage: Lineage
 
@@ -427,6 +432,7 @@ class Chart(_Response):
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
+    ids: list[str] = Field(description="The artifacts whose series they are")
     grid: dict[str, Any]
     first: int = Field(alias="from")
     to: int

@@ -213,11 +213,11 @@ def show_command(service: Flowtime, as_json: bool, ref: str) -> None:
         return
     for line in _described(catalog):
         click.echo(line)
+    render.notes(catalog)
 
 
 def _described(catalog: dict[str, Any]) -> list[str]:
-    version = f"@v{catalog['model_version']}" if catalog["kind"] == "model" else ""
-    lines = [render.heading(f"{catalog['kind']} {catalog['id']}{version}")]
+    lines = [render.heading(f"{catalog['kind']} {catalog['reference']}")]
     facts: list[tuple[str, str]] = [("name", catalog["name"] + (" ★" if catalog["star"] else ""))]
     if catalog["description"]:
         facts.append(("description", catalog["description"]))
@@ -235,9 +235,7 @@ def _described(catalog: dict[str, Any]) -> list[str]:
         facts.append(("can", ", ".join(catalog["capabilities"])))
     for relation, relatives in (("made from", "parents"), ("used by", "children")):
         for relative in catalog["lineage"][relatives]:
-            what = f"{relative['kind']} " if relative["kind"] else ""
-            gone = "" if relative["kind"] else " (not here)"
-            facts.append((relation, "  " * (relative["depth"] - 1) + what + relative["id"] + gone))
+            facts.append((relation, "  " * (relative["depth"] - 1) + _relative(relative, catalog)))
     for name, loop in (catalog["loop"] or {}).items():
         facts.append(("loop", f"{name} verified {loop['verified_utc']}"))
     for content in catalog["contents"]:
@@ -248,6 +246,16 @@ def _described(catalog: dict[str, Any]) -> list[str]:
     if catalog["measures"] and catalog["kind"] != "model":
         lines += ["", measures_table(catalog["measures"])]
     return lines
+
+
+def _relative(relative: dict[str, Any], catalog: dict[str, Any]) -> str:
+    """A relative by kind and id; a model with its version, and when that was made."""
+    if not relative["kind"]:
+        return f"{relative['reference']} (not here)"
+    of = relative.get("made_from", catalog["reference"])
+    other = f" of {of}" if relative["depth"] == 1 and of != catalog["reference"] else ""
+    made = f" (made {texts.ago(relative['created_utc'])})" if relative["version"] else ""
+    return f"{relative['kind']} {relative['reference']}{other}{made}"
 
 
 def measures_table(measures: list[dict[str, Any]]) -> str:
@@ -358,6 +366,7 @@ def _changed(catalog: dict[str, Any], as_json: bool, what: str) -> None:
         render.echo_json(catalog)
     else:
         click.echo(f"{catalog['id']}  {what}")
+        render.notes(catalog)
 
 
 @click.command("delete", cls=Command, epilog="Example: flowtime delete --id baseline-v1_91d0b76f --confirm")

@@ -80,6 +80,7 @@ def compare_command(
             render.echo_json(report)
             return
         click.echo(f"baseline    {report['baseline']}\ncomparison  {report['comparison']}")
+        render.notes(report)
         if "model" in report:
             for line in _model_difference(report["model"]):
                 click.echo(line)

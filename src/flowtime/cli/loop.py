@@ -82,6 +82,7 @@ _model = click.option(
     help="Draw every distribution so many times; keep mean, p05, p50 and p95 of each series.",
 )
 @click.option("--workers", type=Count(), help="Threads for the samples (default: the cores).")
+@click.option("--new", is_flag=True, help="Make a new model of the file, not the next version of one.")
 @click.option("--description", help="What the run is about.")
 @click.option("--owner", help="Owner (default: FLOWTIME_OWNER, else the login name).")
 @click.option("--visibility", type=click.Choice(("private", "team", "public")), help="Who may read it.")
@@ -98,6 +99,8 @@ def run_command(
 ) -> None:
     """Run a model and keep the result as a run artifact.
 
+    A file is registered as a model first; once it was edited, it is the next version of that model.
+
     With --telemetry the inputs that it measures are replayed, and all others keep the model's values;
     --telemetry alone runs the model that came back with it.
     """
@@ -113,6 +116,7 @@ def run_command(
         render.echo_json(catalog)
         return
     click.echo(f"run {render.heading(catalog['id'])}  {render.dim(catalog['folder'])}")
+    render.notes(catalog)
     if options["telemetry"] is not None:
         click.echo(_replay(catalog, show_all=show_all))
     measures = catalog["measures"]
@@ -123,12 +127,14 @@ def run_command(
         all_of_them = command_line(service, "show", catalog["id"])
         click.echo(f"one for each component; all {len(measures):,} series: {all_of_them}")
     print_warnings(catalog["warnings"])
+    if catalog["model_id"]:
+        click.echo(f"of the model {model_of(catalog)}")
     click.echo(render.dim(run_facts(catalog)))
     print_next(
         service,
         ("show", catalog["id"]),
         ("export", "--run", catalog["id"], "--format", "parquet", "--out", f"{_file_name(catalog)}.parquet"),
-        ("test-loop", "--model", f"{catalog['model_id']}@v{catalog['model_version']}"),
+        *([("test-loop", "--model", model_of(catalog))] if catalog["model_id"] else []),
     )
 
 
@@ -168,6 +174,12 @@ def _gaps(missing: int) -> str:
 
 def _few(names: list[str], limit: int = 10) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
+
+
+def model_of(catalog: dict[str, Any]) -> str:
+    """The version of a model that something was made from: `ID@v2`; its name where no registry has it."""
+    version = catalog["model_version"]
+    return str(catalog["model_id"]) + (f"@v{version}" if version else "")
 
 
 def run_facts(catalog: dict[str, Any]) -> str:
@@ -248,7 +260,8 @@ def export_command(
         if format_name is None:
             raise click.UsageError("--format is missing; stdout has no name that tells it")
         with render.progress("exporting") as progress:
-            service.export_to(ref, format_name, sys.stdout.buffer, embed=embed, progress=progress)
+            report = service.export_to(ref, format_name, sys.stdout.buffer, embed=embed, progress=progress)
+        render.notes(report)
         return
     with render.progress("exporting") as progress:
         report = service.export(ref, format_name, path, embed=embed, progress=progress)
@@ -257,6 +270,7 @@ def export_command(
         return
     rows, size = texts.count(report["rows"], "row"), texts.size(report["bytes"])
     click.echo(f"{report['path']}  {rows}, {size}, {report['digest']}")
+    render.notes(report)
     if report["metadata_path"]:
         click.echo(f"{report['metadata_path']}  what rebuilds the model; keep it beside the file")
     if report["format"] != "xlsx":
@@ -363,7 +377,7 @@ def import_command(
         click.echo(line)
     print_warnings(catalog["warnings"])
     if not options["dry_run"]:
-        model = [("run", "--model", catalog["model_id"])] if catalog["restores"] else []
+        model = [("run", "--model", model_of(catalog))] if catalog["restores"] else []
         print_next(service, ("show", catalog["id"]), *model)
 
 
@@ -406,7 +420,7 @@ def _recognised(
 
 def _restored(catalog: dict[str, Any]) -> str:
     """What became of the model artifact that a bundle brings."""
-    here = f"{catalog['model_id']}@v{catalog['model_version']}"
+    here = model_of(catalog)
     id, _, version = catalog["restores"].rpartition("@")
     if id == catalog["model_id"]:
         there = "" if here == catalog["restores"] else f", {version} where it comes from"
@@ -479,7 +493,11 @@ def test_loop_command(
     """Run, export in every format, import, and verify that nothing was lost."""
     report = service.test_loop(model, formats=formats, **options)
     with render.judging(report["ok"]):
-        render.echo_json(report) if as_json else click.echo(verdict(report))
+        if as_json:
+            render.echo_json(report)
+            return
+        click.echo(verdict(report))
+        render.notes(report)
 
 
 def verdict(report: dict[str, Any]) -> str:
@@ -500,7 +518,8 @@ def verdict(report: dict[str, Any]) -> str:
     for name, entry in formats.items():
         lines += [f"{render.tick(False)} {name}: {problem}" for problem in entry["problems"]]
     closed = "closed" if report["ok"] else "not closed"
-    subject = f"{report['model_id']} → {report['run_id']}" if report["kept"] else report["model_id"]
+    model = model_of(report)
+    subject = f"{model} → {report['run_id']}" if report["kept"] else model
     note = [] if report["kept"] else [render.dim("the run for it was not kept; --keep keeps it")]
     return "\n".join([*lines, *note, f"{render.tick(report['ok'])} the loop is {closed}: {subject}"])
 

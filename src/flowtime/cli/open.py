@@ -33,8 +33,12 @@ def open_command(service: Flowtime, as_json: bool, ref: str, only_print: bool) -
     started for it and goes on.
     """
     link = service.link(ref)
-    if as_json or only_print:
-        render.echo_json(link) if as_json else click.echo(link["url"])
+    if as_json:
+        render.echo_json(link)
+        return
+    render.notes(link)
+    if only_print:
+        click.echo(link["url"])
         return
     registry, page = service.registry_id(), link["url"].removeprefix(service.settings.server)
     known = service.settings.cache / f"opened-{registry}.json"

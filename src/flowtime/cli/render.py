@@ -76,6 +76,12 @@ def echo_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=not utf8))
 
 
+def notes(report: dict[str, Any]) -> None:
+    """What a report says of how things were found or made, on stderr."""
+    for note in report["notes"]:
+        click.echo(f"note: {note}", err=True)
+
+
 def heading(text: str) -> str:
     """A heading, bold on a terminal."""
     return click.style(text, bold=True)

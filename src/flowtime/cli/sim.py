@@ -145,7 +145,9 @@ def new_command(
         render.echo_json(catalog)
         return
     _print_model(catalog)
-    print_next(service, ("run", "--model", catalog["id"]), ("test-loop", "--model", catalog["id"]))
+    print_next(
+        service, ("run", "--model", catalog["reference"]), ("test-loop", "--model", catalog["reference"])
+    )
 
 
 @sim_command.command(
@@ -194,16 +196,16 @@ def derive_command(
     parent = catalog["parents"][0]
     origin = f"{parent['id']}@v{parent['version']}"
     click.echo(f"derived from {origin}")
-    made = f"{catalog['id']}@v{catalog['model_version']}"
     print_next(
         service,
-        ("run", "--model", catalog["id"]),
-        ("compare", "--baseline", origin, "--comparison", made),
+        ("run", "--model", catalog["reference"]),
+        ("compare", "--baseline", origin, "--comparison", catalog["reference"]),
     )
 
 
 def _print_model(catalog: dict[str, Any]) -> None:
-    click.echo(f"model {render.heading(catalog['id'])}  {render.dim(catalog['folder'])}")
+    click.echo(f"model {render.heading(catalog['reference'])}  {render.dim(catalog['folder'])}")
+    render.notes(catalog)
     print_warnings(catalog["warnings"])
 
 

@@ -29,8 +29,7 @@ def comparable(
     InvalidInput FT503 and, where one means a model and the other series, FT809.
     """
     kinds = [
-        "model" if is_file(reference) else str(registry.catalog(registry.resolve(reference))["kind"])
-        for reference in (baseline, comparison)
+        "model" if is_file(reference) else _kind(registry, reference) for reference in (baseline, comparison)
     ]
     if kinds[0] == kinds[1]:
         return "model" if kinds[0] == "model" else "series"
@@ -43,6 +42,15 @@ def comparable(
     )
 
 
+def _kind(registry: Registry, reference: str) -> str:
+    try:
+        return str(registry.catalog(registry.resolve(reference))["kind"])
+    except InvalidInput:
+        if not _has_series(registry, reference):
+            raise
+        return "model"  # one of several with the name of a run
+
+
 def _has_series(registry: Registry, reference: str) -> bool:
     """Whether a run or telemetry has exactly this id or name."""
     try:
@@ -53,12 +61,15 @@ def _has_series(registry: Registry, reference: str) -> bool:
 
 
 def compare_series(registry: Registry, baseline: str, comparison: str, gate: Gate | None) -> JSON:
-    """`{baseline, comparison, aligned, series, only_in_baseline, only_in_comparison, within_threshold}`, and
-    with a gate its verdict as `gate`. Raises InvalidInput FT801, and FT815 as the gate does.
+    """`{baseline, comparison, aligned, series, only_in_baseline, only_in_comparison, within_threshold}`.
+
+    `notes` say which of several of a name were taken; with a gate there is its verdict as `gate`. Raises
+    InvalidInput FT801, and FT815 as the gate does.
     """
-    ids = [registry.resolve(reference, _SERIES) for reference in (baseline, comparison)]
+    notes: list[str] = []
+    ids = [registry.resolve(reference, _SERIES, notes.append) for reference in (baseline, comparison)]
     result = compare(*(read_series(registry, id) for id in ids))
-    shown = {"baseline": ids[0], "comparison": ids[1], **result.to_json()}
+    shown = {"baseline": ids[0], "comparison": ids[1], **result.to_json(), "notes": notes}
     if gate is None:
         return {**shown, "within_threshold": None}
     verdict = gate.judge(result)
@@ -68,7 +79,7 @@ def compare_series(registry: Registry, baseline: str, comparison: str, gate: Gat
 def compare_models(
     baseline: StoredModel, comparison: StoredModel, references: tuple[str, str], gate: Gate | None
 ) -> JSON:
-    """`{baseline, comparison, model, within_threshold}`: any change of meaning is over every threshold.
+    """`{baseline, comparison, model, within_threshold, notes}`; no change of meaning is within a threshold.
 
     `references` are what a person called the two; files keep that name. Raises InvalidInput (FT815) for a
     gate that asks for more than one threshold: models have no series.
@@ -81,7 +92,7 @@ def compare_models(
         )
     result = difference(baseline.model, comparison.model)
     names = [
-        reference if stored.id is None else f"{stored.id}@v{stored.version}"
+        reference if stored.id is None else stored.reference
         for reference, stored in zip(references, (baseline, comparison), strict=True)
     ]
     return {
@@ -89,4 +100,5 @@ def compare_models(
         "comparison": names[1],
         "model": result.to_json(),
         "within_threshold": None if gate is None else result.equal,
+        "notes": [],
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from flowtime.core import canonical
 from flowtime.core.canonical import JSON
 from flowtime.core.graph import components
 from flowtime.errors import InvalidInput, NotFound, Unavailable, did_you_mean
@@ -18,8 +20,10 @@ from flowtime.model.source import Document, parse
 from flowtime.model.spec import ConstNode, ExprNode, Model, PmfNode
 from flowtime.model.writer import dump, to_document, topology_document
 from flowtime.registry import Registry
+from flowtime.registry import document as documents
 from flowtime.registry.catalog import Catalog, Parent, Topology
 from flowtime.registry.publication import Staging
+from flowtime.texts import when
 from flowtime.version import ENGINE_VERSION
 from flowtime.wording import option
 
@@ -42,13 +46,23 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model with its text: an artifact read back, or one without `id` that the registry does not have."""
+    """A model with its text: an artifact read back, or one without `id` that the registry does not have.
+
+    `path` is the file that it was read from; `notes` say what became of it in the registry.
+    """
 
     id: str | None
     version: int | None
     name: str
     text: str
     model: Model = field(repr=False)
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        """What names it in the registry, `ID@v2`; its name where the registry does not have it."""
+        return self.name if self.id is None else documents.reference(self.id, self.version)
 
     @property
     def parents(self) -> list[Parent]:
@@ -72,6 +86,15 @@ def read_file(path: Path) -> tuple[str, Model]:
     document = read_document(path)
     model = from_parsed(document, folder=path.parent)
     return (dump(to_document(model)) if _has_csv(document) else document.text), model
+
+
+def read_model(path: Path) -> StoredModel:
+    """A model file as a StoredModel that no registry has, called by its own id, else as the file is.
+
+    Raises as `read_file`.
+    """
+    text, model = read_file(path)
+    return StoredModel(None, None, model.metadata.id or path.stem, text, model, path)
 
 
 def read_parameters(path: Path) -> JSON:
@@ -111,6 +134,19 @@ def _has_csv(document: Document) -> bool:
     return any(isinstance(node.get("values"), dict) for node in document.value["nodes"])
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The catalog of a model artifact, and what people want to know of how it came to be."""
+
+    catalog: JSON
+    notes: tuple[str, ...]
+
+    @property
+    def reference(self) -> str:
+        """What names exactly this version: `ID@v2`."""
+        return documents.reference(self.catalog["id"], self.catalog["model_version"])
+
+
 def publish(
     registry: Registry,
     text: str,
@@ -119,13 +155,59 @@ def publish(
     *,
     update: str | None = None,
     parents: Sequence[Parent] = (),
-) -> JSON:
-    """The catalog of the model artifact; the same name and content again is the same artifact.
+    path: Path | None = None,
+    new: bool = False,
+) -> Published:
+    """The model as an artifact; the same name and document again is the same version of it.
 
-    `update` publishes it as the next version of that model.
+    `update` publishes it as the next version of that model. Otherwise another document is the next version
+    of the owner's model of this name that came from the same `path`, or, without a path, has the same model
+    hash; else, and where it must be `new`, it is a new model.
     """
+    recorded = None if path is None else _recorded(registry, path)
     with _staged(registry, text, model) as staging:
-        return staging.publish(_catalog(model, label, parents), update=update)
+        catalog = staging.publish(
+            _catalog(text, model, label, parents, recorded),
+            update=update,
+            new=new,
+        )
+        return Published(catalog, tuple(_notes(registry, catalog, staging.made, path, update)))
+
+
+def _recorded(registry: Registry, file: Path) -> str:
+    """The path of a file as catalogs record it: relative to the folder in which the registry lies, or to the
+    working folder where the registry is a bucket; with forward slashes.
+    """
+    lies = registry.store.url.startswith("file:")
+    home = Path(registry.store.location("")).resolve().parent if lies else Path.cwd()
+    path = file.parent.resolve() / file.name
+    try:
+        found = Path(os.path.relpath(path, home))
+    except ValueError:  # on another drive
+        found = path
+    return found.as_posix().encode(errors="backslashreplace").decode()
+
+
+def _notes(
+    registry: Registry, catalog: JSON, made: bool, path: Path | None, update: str | None
+) -> Iterator[str]:
+    """What became of a model that was to be published, where it is not what its maker knows anyway."""
+    id, version, name = catalog["id"], catalog["model_version"], catalog["name"]
+    reference = documents.reference(id, version)
+    what = f'"{name}"' if path is None else str(path)
+    newest = registry.versions(id)[-1]
+    if not made:
+        later = f"; the newest version is v{newest}" if newest != version else ""
+        if later or path is None:
+            yield f"{what} is {reference} already, made {when(catalog['created_utc'])}{later}"
+    elif version > 1 and update is None:
+        why = "has changed" if path is not None else "means the same and reads otherwise"
+        yield f"{what} {why}: it is {reference}, the next version of the model"
+    elif version == 1:
+        others = [other for other in registry.namesakes(name) if other != id]
+        beside = f"; other models are called {name}: {', '.join(others)}" if others else ""
+        if path is not None or others:
+            yield f"{what} is a new model, {reference}{beside}"
 
 
 def restore(registry: Registry, text: str, model: Model, label: Label, id: str) -> JSON:
@@ -139,12 +221,15 @@ def restore(registry: Registry, text: str, model: Model, label: Label, id: str) 
         versions = [registry.catalog(f"{id}@v{version}") for version in registry.versions(id)]
     except NotFound:
         versions = []
-    for there in reversed(versions):
-        if there["model_hash"] == model_hash(model):
+    same = [there for there in reversed(versions) if there["model_hash"] == model_hash(model)]
+    for there in same:
+        if there.get("document_hash") == document_hash(text, model):
             return there
+    if same:
+        return same[0]
     with _staged(registry, text, model) as staging:
-        restored = staging.restore(_catalog(model, label, ()), id)
-    return restored or publish(registry, text, model, label)
+        restored = staging.restore(_catalog(text, model, label, ()), id)
+    return restored or publish(registry, text, model, label).catalog
 
 
 @contextmanager
@@ -155,7 +240,17 @@ def _staged(registry: Registry, text: str, model: Model) -> Iterator[Staging]:
         yield staging
 
 
-def _catalog(model: Model, label: Label, parents: Sequence[Parent]) -> Catalog:
+def document_hash(text: str, model: Model) -> str:
+    """`sha256:...` of a whole document, metadata and provenance too, comments and the order of keys aside.
+
+    The order of values in a distribution has a meaning: it is in the model hash, which is part of this one.
+    """
+    return canonical.hash_of({"document": parse(text).value, "model": model_hash(model)})
+
+
+def _catalog(
+    text: str, model: Model, label: Label, parents: Sequence[Parent], source_path: str | None = None
+) -> Catalog:
     return Catalog(
         kind="model",
         name=label.name,
@@ -166,6 +261,8 @@ def _catalog(model: Model, label: Label, parents: Sequence[Parent]) -> Catalog:
         source="sim",
         engine_version=ENGINE_VERSION,
         model_hash=model_hash(model),
+        document_hash=document_hash(text, model),
+        source_path=source_path,
         graph_hash=graph_hash(model),
         grid=model.grid.to_json(),
         seed=model.seed,
@@ -188,7 +285,8 @@ def read(registry: Registry, reference: str) -> StoredModel:
     """The model artifact that a person means: an id, `ID@v2`, a name or the beginning of an id."""
     id = registry.resolve(reference, ("model",))
     catalog = registry.catalog(id)
-    text = model_text(registry, id)
+    # From here on this version: another one may be published at any moment.
+    text = model_text(registry, documents.reference(catalog["id"], catalog["model_version"]))
     model = load(text, f"{catalog['id']}/{MODEL_FILE}")
     return StoredModel(catalog["id"], catalog["model_version"], catalog["name"], text, model)
 

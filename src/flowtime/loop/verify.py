@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowtime.core.canonical import JSON
@@ -59,10 +59,10 @@ def test_loop(
     samples: int | None,
     progress: Progress | None,
 ) -> JSON:
-    """Runs a model in `registry` and verifies the run: `{model_id, run_id, ok, formats}`.
+    """Runs a model of `registry` and verifies the run: `{run_id, ok, formats}`.
 
-    The model is published there first, where it is not yet. `progress` is told of the steps done, the run
-    and each format, and of all. Raises InvalidInput (FT401) on unknown formats.
+    `progress` is told of the steps done, the run and each format, and of all. Raises InvalidInput (FT401) on
+    unknown formats.
     """
     names = list(FORMATS) if "all" in formats else list(formats)
     wanted = [format_named(name, FORMATS) for name in names]
@@ -74,13 +74,10 @@ def test_loop(
             progress(done, steps)
 
     tell(0)
-    model = models.publish(registry, stored.text, stored.model, replace(label, name=stored.name))
-    source = models.read(registry, model["id"])
-    run = runs.run(registry, source, label, seed=seed, samples=samples)
+    run = runs.run(registry, stored, label, seed=seed, samples=samples)
     tell(1)
     verdicts = verify(registry, run["id"], wanted, folder, label, verified=lambda done: tell(1 + done))
     return {
-        "model_id": stored.id or stored.name,
         "run_id": run["id"],
         "ok": all(verdict.ok for verdict in verdicts),
         "formats": {verdict.format: verdict.to_json() for verdict in verdicts},

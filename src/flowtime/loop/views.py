@@ -103,7 +103,7 @@ def chart_of(
     ]
     if not rows:
         raise InvalidInput("FT813", f"{id} has no such series", hint="its catalog lists them under measures")
-    return chart(series, rows, start, stop, points)
+    return replace(chart(series, rows, start, stop, points), ids=(id,))
 
 
 def overlay_of(
@@ -145,7 +145,7 @@ def overlay_of(
         (unit, unit, unit),
         np.stack((a, b, gap)),
     )
-    return chart(both, range(3), start, stop, points)
+    return replace(chart(both, range(3), start, stop, points), ids=(baseline, comparison))
 
 
 def _series(registry: Registry, id: str, recent: Recent) -> SeriesSet:

@@ -97,7 +97,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     `id`, `created_utc`, `model_version` of a model, `contents` and `seal` are filled in by publication. Only
     `name`, `description`, `tags`, `owner`, `team`, `visibility`, `star` and `loop` change afterwards; `seal`
     is a hash of all other fields. `samples` is how many samples the statistics of a run are of, None where
-    it is a single evaluation.
+    it is a single evaluation. Of a model, `document_hash` is a hash of the whole document, comments and the
+    order of keys aside, and `source_path` the file that it was published from, None where there was none.
     `nodes` are the ids of the model's nodes; `data`, `measures` are None and empty for a model. `bound`
     says which node of a replay took which series, `kept` which inputs have the model's values, `compared` how
     far what was measured is from the run's series of the same names, `unbound` which series of its telemetry
@@ -120,6 +121,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     model_id: str | None = None
     model_version: int | None = None
     model_hash: str | None = None
+    document_hash: str | None = None
+    source_path: str | None = None
     graph_hash: str | None = None
     inputs_hash: str | None = None
     seed: int | None = None

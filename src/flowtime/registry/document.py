@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
@@ -227,10 +227,38 @@ def microseconds(moment: datetime) -> int:
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
 
 
+def reference(id: str, version: int | None) -> str:
+    """What names exactly this version of a model, `ID@v2`; of an artifact without versions, its id."""
+    return f"{id}@v{version}" if version else id
+
+
 def version_of(folder: str) -> int | None:
     """The n of a folder `v{n}`, or None."""
     match = _VERSION.fullmatch(folder)
     return int(match[1]) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a model as the index knows it; texts that its catalog lacks are empty."""
+
+    number: int
+    created_utc: str
+    model_hash: str
+    document_hash: str
+    source_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What an artifact was made from: the parent's id and version, and the version that was made.
+
+    0 stands for what has no versions.
+    """
+
+    parent: str
+    parent_version: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +283,9 @@ class Entry:
     tags: tuple[str, ...]
     files: tuple[str, ...]
     digest: str | None
-    model_hash: str | None
     inputs_hash: str | None
-    parents: tuple[str, ...]
+    versions: tuple[Version, ...]
+    parents: tuple[Link, ...]
     nodes: str
     template: str
     parameters: str
@@ -282,14 +310,16 @@ def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
     Raises ValueError, saying what is wrong, where a catalog does not fit its place or lacks a field.
     """
     folder, _, id = path.partition("/")
-    parents: dict[str, None] = {}
     for _, catalog in versions:
         _fits(catalog, KINDS[folder], id)
-        parents |= dict.fromkeys(_parents(catalog))
+    links = tuple(
+        Link(parent, parent_version, number or 0)
+        for number, catalog in versions
+        for parent, parent_version in _parents(catalog).items()
+        if parent not in (id, "")
+    )
     version, catalog = versions[-1]
     access = versions[0][1]
-    for no_parent in (id, ""):
-        parents.pop(no_parent, None)
     provenance = catalog.get("provenance")
     data = catalog.get("data")
     found = Entry(
@@ -308,16 +338,17 @@ def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
         tags=tuple(dict.fromkeys(map(normal, catalog.get("tags") or ()))),
         files=(CATALOG, *(str(content["name"]) for content in catalog.get("contents") or ())),
         digest=_text(data, "digest") or None,
-        model_hash=_text(catalog, "model_hash") or None,
         inputs_hash=_text(catalog, "inputs_hash") or None,
-        parents=tuple(parents),
+        versions=tuple(_version(number, catalog) for number, catalog in versions if number is not None),
+        parents=links,
         nodes=" ".join(_node_ids(catalog)),
         template=_text(provenance, "template"),
         parameters=" ".join(_parameters(provenance)),
     )
-    words = (*found.tags, *found.files, *found.parents, found.nodes, found.template, found.parameters)
+    words = (*found.tags, *found.files, *(link.parent for link in links), found.nodes, found.template)
+    words += (found.parameters, *(str(text) for version in found.versions for text in astuple(version)))
     texts = (found.name, found.created_utc, found.owner, found.team, found.visibility, found.description)
-    digests = (found.digest or "", found.model_hash or "", found.inputs_hash or "")
+    digests = (found.digest or "", found.inputs_hash or "")
     "".join((*words, *texts, *digests)).encode()  # raises on half of a surrogate pair
     return found
 
@@ -341,11 +372,19 @@ def _fits(catalog: JSON, kind: str, id: str) -> None:
             raise ValueError(f"{field} is no list of objects with {key}")
 
 
-def _parents(catalog: JSON) -> Iterable[str]:
-    for parent in catalog.get("parents") or ():
-        yield _text(parent, "id")
-    if catalog.get("model_id"):
-        yield _text(catalog, "model_id")
+def _version(number: int, catalog: JSON) -> Version:
+    hashes = (_text(catalog, "model_hash"), _text(catalog, "document_hash"))
+    return Version(number, _text(catalog, "created_utc"), *hashes, _text(catalog, "source_path"))
+
+
+def _parents(catalog: JSON) -> dict[str, int]:
+    """The versions of what an artifact was made from, by id; 0 where it says none."""
+    found: dict[str, int] = {}
+    named = [(_text(parent, "id"), parent.get("version")) for parent in catalog.get("parents") or ()]
+    for id, version in (*named, (_text(catalog, "model_id"), catalog.get("model_version"))):
+        known = version if isinstance(version, int) and 0 < version < 10**9 else 0
+        found[id] = known or found.get(id, 0)
+    return found
 
 
 def _node_ids(catalog: JSON) -> Iterable[str]:

@@ -19,7 +19,7 @@ from flowtime.registry.reader import Reader
 from flowtime.registry.view import View
 from flowtime.wanted import still_wanted
 
-VERSION = 4
+VERSION = 5
 """Version of the tables below; a file with any other is discarded."""
 
 _WAL_LIMIT = 32 * 1024 * 1024
@@ -61,11 +61,9 @@ CREATE TABLE items (
   tags TEXT NOT NULL,
   files TEXT NOT NULL,
   digest TEXT,
-  model_hash TEXT,
   inputs_hash TEXT
 ) STRICT;
 CREATE INDEX by_digest ON items (digest) WHERE digest IS NOT NULL;
-CREATE INDEX by_model ON items (model_hash) WHERE model_hash IS NOT NULL;
 CREATE INDEX by_inputs ON items (inputs_hash) WHERE inputs_hash IS NOT NULL;
 CREATE TABLE tags (
   tag TEXT,
@@ -75,11 +73,22 @@ CREATE TABLE tags (
   PRIMARY KEY (tag, kind, created, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tags_by_number ON tags (number);
+CREATE TABLE versions (
+  number INTEGER,
+  version INTEGER,
+  created_utc TEXT NOT NULL,
+  model_hash TEXT NOT NULL,
+  document_hash TEXT NOT NULL,
+  source_path TEXT NOT NULL,
+  PRIMARY KEY (number, version)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE lineage (
   parent TEXT,
+  parent_version INTEGER,
   child TEXT,
+  child_version INTEGER,
   number INTEGER,
-  PRIMARY KEY (parent, child)
+  PRIMARY KEY (parent, parent_version, child, child_version)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lineage_by_child ON lineage (child);
 CREATE INDEX lineage_by_number ON lineage (number);
@@ -99,7 +108,7 @@ CREATE VIRTUAL TABLE text USING fts5 (
   prefix = '2 3 4', tokenize = 'unicode61 remove_diacritics 2'
 );
 """
-_NAMES = ("state", "artifacts", "items", "tags", "lineage", "problems", "stamps", "text")
+_NAMES = ("state", "artifacts", "items", "tags", "versions", "lineage", "problems", "stamps", "text")
 
 
 _Identity = tuple[int, int] | None
@@ -519,6 +528,7 @@ def _drop(connection: sqlite3.Connection, path: str) -> None:
         connection.execute("DELETE FROM artifacts WHERE number = ?", row)
         connection.execute("DELETE FROM items WHERE number = ?", row)
         connection.execute("DELETE FROM tags WHERE number = ?", row)
+        connection.execute("DELETE FROM versions WHERE number = ?", row)
         connection.execute("DELETE FROM lineage WHERE number = ?", row)
         connection.execute("DELETE FROM text WHERE rowid = ?", row)
 
@@ -539,7 +549,7 @@ def _add(connection: sqlite3.Connection, entry: Entry) -> None:
         ),
     ).lastrowid
     connection.execute(
-        "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             number,
             entry.version,
@@ -548,7 +558,6 @@ def _add(connection: sqlite3.Connection, entry: Entry) -> None:
             json.dumps(entry.tags, ensure_ascii=False),
             json.dumps(entry.files, ensure_ascii=False),
             entry.digest,
-            entry.model_hash,
             entry.inputs_hash,
         ),
     )
@@ -557,8 +566,12 @@ def _add(connection: sqlite3.Connection, entry: Entry) -> None:
         [(tag, entry.kind, entry.created, number) for tag in entry.tags],
     )
     connection.executemany(
-        "INSERT OR IGNORE INTO lineage VALUES (?, ?, ?)",
-        [(parent, entry.id, number) for parent in entry.parents],
+        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?)",
+        [(number, *astuple(version)) for version in entry.versions],
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO lineage VALUES (?, ?, ?, ?, ?)",
+        [(link.parent, link.parent_version, entry.id, link.version, number) for link in entry.parents],
     )
     connection.execute(
         "INSERT INTO text (rowid, name, description, tags, nodes, template, owner, id, parameters) "

@@ -34,7 +34,7 @@ from flowtime.registry.index import Index, Rebuilt
 from flowtime.registry.publication import Staging
 from flowtime.registry.query import Page, Query
 from flowtime.registry.reader import Reader
-from flowtime.registry.resolution import resolve
+from flowtime.registry.resolution import LISTED, Tell, of_version, resolve
 from flowtime.registry.trash import Trash
 from flowtime.registry.view import View
 from flowtime.settings import cache_folder
@@ -154,34 +154,27 @@ class Registry:
             raise self._unknown(id)
         return self._item(row)
 
-    def resolve(self, reference: str, kinds: Sequence[str] = tuple(FOLDERS)) -> str:
-        """The id that a person means: a full id; else the newest artifact of one of the kinds with exactly
-        this name; else the one id that begins so. `@v2` after one of these keeps to that version of a model,
+    def resolve(
+        self, reference: str, kinds: Sequence[str] = tuple(FOLDERS), tell: Tell = lambda _: None
+    ) -> str:
+        """The id that a person means: a full id; else the artifact of one of the kinds with exactly this
+        name; else the one id that begins so. `@v2` after one of these keeps to that version of a model,
         where nothing has exactly this name.
 
-        Raises NotFound (FT501) with a suggestion, InvalidInput (FT503) with the candidates where several
-        ids begin so, InvalidInput (FT507) where the id or name is of another kind, Unavailable (FT510) where
-        its catalog cannot be read.
+        Of several runs or telemetry of one name it is the newest, and `tell` hears of the choice. Raises
+        NotFound (FT501) with a suggestion, InvalidInput (FT503) with the candidates where several models
+        have the name or several ids begin so, InvalidInput (FT507) where the id or name is of another kind,
+        Unavailable (FT510) where its catalog cannot be read.
         """
         try:
             id, version = self._follower.ask(
-                lambda view: resolve(view, reference, kinds), closely=not is_like_an_id(reference)
+                lambda view: resolve(view, reference, kinds, self.artifacts, tell),
+                closely=not is_like_an_id(reference),
             )
         except NotFound:
             self._tell_why_not(split_version(reference)[0])
             raise
-        if version is None:
-            return id
-        versions = self.artifacts.versions(f"models/{id}")
-        if version not in versions:
-            raise NotFound(
-                "FT501",
-                f'"{id}" has no version {version}',
-                hint=f"versions: {', '.join(map(str, versions))}"
-                if versions
-                else "only models have versions",
-            )
-        return f"{id}@v{version}"
+        return id if version is None else of_version(id, version, self.artifacts.versions(f"models/{id}"))
 
     def the_one(self, reference: str) -> str:
         """The full id of what is to go: the id itself, or that of the only artifact with exactly this name.
@@ -194,7 +187,11 @@ class Registry:
 
     def is_named(self, name: str) -> bool:
         """Whether an artifact has exactly this name."""
-        return self._follower.ask(lambda view: view.named(name, tuple(FOLDERS))) is not None
+        return bool(self._follower.ask(lambda view: view.named(name, tuple(FOLDERS), 1)))
+
+    def namesakes(self, name: str) -> list[str]:
+        """The ids of the newest models of this name."""
+        return [row["id"] for row in self._follower.ask(lambda view: view.named(name, ("model",), LISTED))]
 
     def ids(self, prefix: str, kinds: Sequence[str], limit: int) -> list[str]:
         """The ids of the kinds that begin with `prefix`, in order."""
@@ -255,18 +252,21 @@ class Registry:
         """What the artifact was made from and what was made from it, near ones first.
 
         `{parents: [...], children: [...]}`, each with `id`, `kind`, `name`, `created_utc` and `depth` (1:
-        directly); kind, name and time are None where the artifact is no longer there.
+        directly); kind, name and time are None where the artifact is no longer there. A model stands with the
+        `version` that was used or made, and its `reference` is `ID@v2`; that of others is their id. Children
+        say which reference they were `made_from`. `ID@v2` means what was made from that version.
         """
-        base, _ = split_version(id)
+        base, version = split_version(id)
 
         def ask(view: View) -> JSON:
-            return {"parents": view.ancestors(base), "children": view.descendants(base)}
+            return {"parents": view.ancestors(base, version), "children": view.descendants(base, version)}
 
         return self._follower.ask(ask)
 
     def dependants(self, id: str) -> list[JSON]:
         """What was made from the artifact, directly or over others, and is still there."""
-        return list(self.lineage(id)["children"])
+        far = reversed(self.lineage(id)["children"])
+        return list({child["id"]: child for child in far}.values())[::-1]
 
     # Changing
 

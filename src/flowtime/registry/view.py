@@ -10,7 +10,7 @@ from typing import Any
 
 from flowtime.core.labels import normal, searchable
 from flowtime.errors import did_you_mean
-from flowtime.registry.document import FOLDERS, JSON, microseconds
+from flowtime.registry.document import FOLDERS, JSON, microseconds, reference
 from flowtime.registry.query import SORTS, Query
 from flowtime.registry.reader import Reader
 
@@ -20,7 +20,7 @@ Select = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 _FEW = 1_000
 _COLUMNS = (
     "id, kind, name, created, owner, team, visibility, star, "
-    "version, created_utc, description, tags, files, digest, model_hash, inputs_hash"
+    "version, created_utc, description, tags, files, digest, inputs_hash"
 )
 # Weights of name, description, tags, nodes, template, owner, id and parameters in the ranking.
 _RANK = "bm25(text, 10.0, 2.0, 5.0, 3.0, 2.0, 1.0, 2.0, 2.0)"
@@ -28,6 +28,17 @@ _RANK = "bm25(text, 10.0, 2.0, 5.0, 3.0, 2.0, 1.0, 2.0, 2.0)"
 _VOCABULARY = 1_000
 """Artifacts, the newest ones, among whose words one is looked for that was misspelt."""
 _WORD = re.compile(r"[^\W_]+")
+
+_VERSIONS = {
+    "id": "a.id",
+    "owner": "a.owner",
+    "version": "v.version",
+    "created_utc": "v.created_utc",
+    "model_hash": "v.model_hash",
+    "document_hash": "v.document_hash",
+    "source_path": "v.source_path",
+}
+"""What is asked of the versions of models, and where it stands."""
 
 _Clause = tuple[str, list[Any]]
 """A condition of a statement, and its values."""
@@ -75,19 +86,31 @@ class View:
         """The row with this id."""
         return next(iter(self._rows(("a.id = ?", [id]), limit=1)), None)
 
-    def named(self, name: str, kinds: Sequence[str]) -> JSON | None:
-        """The newest row with exactly this name, of one of the kinds."""
-        return next(iter(self._rows(_named(name), _one_of("a.kind", kinds), limit=1)), None)
+    def named(self, name: str, kinds: Sequence[str], limit: int) -> list[JSON]:
+        """The newest rows with exactly this name, of one of the kinds, at most `limit`."""
+        return self._rows(_named(name), _one_of("a.kind", kinds), limit=limit)
 
     def all_named(self, name: str) -> list[str]:
         """The ids of what has exactly this name, newest first."""
         return [str(row["id"]) for row in self._rows(_named(name), limit=-1)]
 
-    def published(self, kind: str, name: str, column: str, digest: str) -> list[JSON]:
-        """The rows of a kind and name with this `model_hash` or `inputs_hash`, newest first."""
-        if column not in ("model_hash", "inputs_hash"):
-            raise ValueError(column)
-        return self._rows(_named(name), ("a.kind = ?", [kind]), (f"items.{column} = ?", [digest]), limit=-1)
+    def made_of(self, kind: str, name: str, inputs_hash: str) -> list[JSON]:
+        """The rows of a kind and name with this `inputs_hash`, newest first."""
+        same = ("items.inputs_hash = ?", [inputs_hash])
+        return self._rows(_named(name), ("a.kind = ?", [kind]), same, limit=-1)
+
+    def versions(self, name: str, **columns: str) -> list[JSON]:
+        """The versions of models of this name, newest first: `id`, `owner`, `version`, `created_utc`,
+        `model_hash`, `document_hash`, `source_path`. `columns` are those of them that are given.
+        """
+        wanted: list[_Clause] = [(f"{_VERSIONS[column]} = ?", [value]) for column, value in columns.items()]
+        where, values = _all_of([("a.kind = 'model'", []), _named(name), *wanted, self._readable])
+        rows = self._select(
+            f"SELECT {', '.join(_VERSIONS.values())} FROM artifacts AS a JOIN versions AS v USING (number) "
+            f"WHERE {where} ORDER BY v.created_utc DESC, a.id, v.version DESC",
+            values,
+        )
+        return [dict(zip(_VERSIONS, row, strict=True)) for row in rows]
 
     def with_digest(self, digest: str) -> list[str]:
         """The ids of the runs, else of the telemetry, whose table has this digest, newest first."""
@@ -145,35 +168,54 @@ class View:
         ]
         return next(filter(None, hints), None)
 
-    def ancestors(self, id: str) -> list[JSON]:
-        """What the artifact was made from, and what that was made from, with the shortest distance.
+    def ancestors(self, id: str, version: int | None = None) -> list[JSON]:
+        """What the artifact, or this version of it, was made from, and what that was made from.
 
-        Each has `id`, `kind`, `name`, `created_utc` and `depth`. Of what is not there only the id is known,
+        Near ones come first. Each has `id`, `kind`, `name`, `created_utc`, `depth` (the shortest distance)
+        and, of a model, the `version`, whose time it is; `reference` names exactly that. Of what is not there
+        only id and version are known,
         to who may read everything; the walk ends at it. For others, what is hidden and what is not there
         are the same: nothing.
         """
-        return self._walk(id, "parent", "child", "LEFT" if self._readable is None else "INNER")
+        join = "LEFT" if self._readable is None else "INNER"
+        return [found for found, _ in self._walk(id, version, "parent", "child", join)]
 
-    def descendants(self, id: str) -> list[JSON]:
-        """What was made from the artifact, and what was made from that, as `ancestors` has it."""
-        return self._walk(id, "child", "parent", "INNER")
+    def descendants(self, id: str, version: int | None = None) -> list[JSON]:
+        """What was made from the artifact, or from this version of it, and what was made from that, as
+        `ancestors` has it; `made_from` is the id, `ID@v2` of a model, that each was made from.
+        """
+        walked = self._walk(id, version, "child", "parent", "INNER")
+        return [{**found, "made_from": source} for found, source in walked]
 
-    def _walk(self, id: str, step: str, start: str, join: str) -> list[JSON]:
+    def _walk(self, id: str, version: int | None, step: str, start: str, join: str) -> list[tuple[JSON, str]]:
         # The depth ends a walk through damaged catalogs that name each other as parents.
         readable, values = _all_of([self._readable])
         rows = self._select(
             f"""WITH RECURSIVE seen AS NOT MATERIALIZED (SELECT * FROM artifacts AS a WHERE {readable}),
-                walk (id, depth) AS (
-                  SELECT {step}, 1 FROM lineage JOIN seen ON seen.id = {start} WHERE {start} = ?
-                  UNION SELECT lineage.{step}, depth + 1
+                walk (id, version, source, source_version, depth) AS (
+                  SELECT {step}, {step}_version, {start}, {start}_version, 1
+                  FROM lineage JOIN seen ON seen.id = {start}
+                  WHERE {start} = ? AND (? = 0 OR {start}_version IN (0, ?))
+                  UNION SELECT {step}, {step}_version, {start}, {start}_version, depth + 1
                   FROM walk JOIN seen ON seen.id = walk.id JOIN lineage ON lineage.{start} = walk.id
+                  AND (walk.version = 0 OR {start}_version IN (0, walk.version))
                   WHERE depth < 100)
-                SELECT walk.id, seen.kind, seen.name, items.created_utc, min(depth)
+                SELECT walk.id, seen.kind, seen.name, coalesce(v.created_utc, items.created_utc), min(depth),
+                  walk.version, source, source_version
                 FROM walk {join} JOIN seen ON seen.id = walk.id LEFT JOIN items ON items.number = seen.number
-                WHERE walk.id != ? GROUP BY walk.id ORDER BY min(depth), walk.id""",
-            [*values, id, id],
+                LEFT JOIN versions AS v ON v.number = seen.number AND v.version = walk.version
+                WHERE walk.id != ?
+                GROUP BY walk.id, walk.version ORDER BY min(depth), walk.id, walk.version""",
+            [*values, id, version or 0, version or 0, id],
         )
-        return [dict(zip(("id", "kind", "name", "created_utc", "depth"), row, strict=True)) for row in rows]
+        fields = ("id", "kind", "name", "created_utc", "depth", "version", "reference")
+        return [
+            (
+                dict(zip(fields, (*row[:5], row[5] or None, reference(row[0], row[5])), strict=True)),
+                reference(row[6], row[7]),
+            )
+            for row in rows
+        ]
 
     def _rows(self, *conditions: _Clause, limit: int, order: str = "") -> list[JSON]:
         where, values = _all_of([*conditions, self._readable])

@@ -32,7 +32,14 @@ class Artifacts(Opened):
 
     def show(self, reference: str) -> JSON:
         """An artifact's catalog, with its lineage, the paths of its files, and its folder."""
-        return self._shown(self.registry.resolve(reference))
+        notes: list[str] = []
+        return self._shown(self.registry.resolve(reference, tell=notes.append), notes)
+
+    def lineage(self, id: str) -> JSON:
+        """What an artifact with this full id was made from and what was made from it; `ID@v2` means what was
+        made from that version.
+        """
+        return self.registry.lineage(id)
 
     def dependants(self, id: str) -> list[JSON]:
         """What was made from the artifact with this full id, near ones first, and is still there."""
@@ -65,9 +72,10 @@ class Artifacts(Opened):
         return str(found[0]["id"])
 
     def link(self, reference: str) -> JSON:
-        """The address of an artifact's page: `{id, url}`."""
-        id = self.registry.resolve(reference)
-        return {"id": id, "url": f"{self.settings.server}/artifacts/{id}"}
+        """The address of an artifact's page: `{id, url, notes}`."""
+        notes: list[str] = []
+        id = self.registry.resolve(reference, tell=notes.append)
+        return {"id": id, "url": f"{self.settings.server}/artifacts/{id}", "notes": notes}
 
     def edit(
         self,
@@ -82,9 +90,10 @@ class Artifacts(Opened):
 
         Raises Denied (FT829), Conflict (FT823) where its stamp is not `seen` any more.
         """
-        id = self.registry.resolve(reference)
+        notes: list[str] = []
+        id = self.registry.resolve(reference, tell=notes.append)
         self.registry.edit(id, add, remove, seen=seen, **fields)
-        return self.show(id)
+        return self._shown(id, notes)
 
     def edit_all(
         self, *, tags: tuple[tuple[str, ...], ...] = (), owner: str | None = None, **fields: Any

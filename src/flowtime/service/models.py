@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Models(Opened):
         from flowtime.loop import authoring
 
         text, model = authoring.fill(self._template(template), settings, params, scenario, None)
-        return self._publish(text, model, name or template, self._older(update), label)
+        return self._publish(text, model, name or template, label, self._older(update))
 
     def template_problems(
         self, template: str, settings: Iterable[str], scenario: str | None = None
@@ -70,12 +70,15 @@ class Models(Opened):
     def publish_model(
         self, text: bytes, *, name: str | None = None, update: str | None = None, **label: Any
     ) -> JSON:
-        """A model artifact from the text of a model (`update`: a next version of that one); shows it."""
+        """A model artifact from the text of a model (`update`: a next version of that one); shows it.
+
+        The same name and document again is the same version, which is shown; `notes` say what became of it.
+        """
         from flowtime.model import load
 
         model, older = load(text, "the model"), self._older(update)
         known = model.metadata.id if older is None else self.registry.catalog(older)["name"]
-        return self._publish(text.decode("utf-8"), model, name or known or "model", older, label)
+        return self._publish(text.decode("utf-8"), model, name or known or "model", label, older)
 
     def derive_model(
         self,
@@ -86,29 +89,34 @@ class Models(Opened):
         params: Path | Mapping[str, Any] | None = None,
         scenario: str | None = None,
         update: bool = False,
+        new: bool = False,
         **label: Any,
     ) -> JSON:
-        """A model artifact from a model with changes (`update`: its next version); returns its catalog."""
+        """A model artifact from a model with changes (`update`: its next version); returns its catalog.
+
+        A `source` that is a file is registered first, with `new` as a new model.
+        """
         from flowtime.loop import authoring
 
-        parent = self._model(source, publish=True)
+        parent = self._model(source, publish=True, new=new)
         text, model = authoring.derive(parent, settings, params, scenario, self.settings.templates)
         name = name or (parent.name if update else f"{parent.name}-{scenario or 'derived'}")
         older = parent.id if update else None
-        return self._publish(text, model, name, older, label, parent.parents)
+        return self._publish(text, model, name, label, older, parent)
 
     def _older(self, update: str | None) -> str | None:
         """The id of the model that gets a next version, None where there is none."""
-        return None if update is None else self.registry.resolve(update, ("model",))
+        return None if update is None else self.registry.resolve(update, ("model",)).partition("@")[0]
 
     def _publish(
-        self, text: str, model: Any, name: str, older: str | None, label: JSON, parents: Sequence[Any] = ()
+        self, text: str, model: Any, name: str, label: JSON, older: str | None, parent: Any = None
     ) -> JSON:
         from flowtime.loop import models
 
-        named = self._label(name, older, **label)
+        parents, before = ((), ()) if parent is None else (parent.parents, parent.notes)
+        named = self._label(name, **label)
         published = models.publish(self.registry, text, model, named, update=older, parents=parents)
-        return self._shown(published["id"])
+        return self._shown(published.reference, (*before, *published.notes))
 
     def write_template(
         self,

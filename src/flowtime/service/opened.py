@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from flowtime.errors import InvalidInput
 from flowtime.registry import Progress, Reader, Registry
-from flowtime.registry.document import CATALOG, JSON, by_role
+from flowtime.registry.document import CATALOG, JSON, by_role, reference
 from flowtime.settings import Settings
+from flowtime.wording import option
 
 
 class Opened:
@@ -85,25 +88,35 @@ class Opened:
 
         return Recent()
 
-    def _shown(self, id: str) -> JSON:
-        catalog, folder = self.registry.catalog(id), self.registry.folder(id)
-        names = [CATALOG, *(content["name"] for content in catalog["contents"])]
-        files = by_role(folder, names)
-        return {**catalog, "lineage": self.registry.lineage(id), "folder": folder, "files": files}
+    def _shown(self, id: str, notes: Iterable[str] = ()) -> JSON:
+        """The catalog of an id, `ID@v2` of a model, with its lineage, the paths of its files and its folder.
 
-    def _model(self, reference: str, *, publish: bool = False) -> Any:
-        """The model that a person means, as a StoredModel; a file becomes an artifact with `publish`."""
+        `reference` names exactly what is shown, `notes` say how it was found or made.
+        """
+        catalog = self.registry.catalog(id)
+        shown = reference(catalog["id"], catalog["model_version"] if catalog["kind"] == "model" else None)
+        folder, lineage = self.registry.folder(shown), self.registry.lineage(shown)
+        if shown != id:
+            lineage["children"] = self.registry.lineage(id)["children"]
+        files = by_role(folder, [CATALOG, *(content["name"] for content in catalog["contents"])])
+        more: JSON = {"reference": shown, "notes": [*notes]}
+        return {**catalog, **more, "lineage": lineage, "folder": folder, "files": files}
+
+    def _model(self, named: Any, *, publish: bool = False, new: bool = False) -> Any:
+        """The model that a person means, as a StoredModel; a file, or a StoredModel that was read from one,
+        becomes an artifact with `publish`.
+        """
         from flowtime.loop import models
 
-        if not self._is_file(reference):
-            return models.read(self.registry, reference)
-        path = Path(reference)
-        text, model = models.read_file(path)
-        name = model.metadata.id or path.stem
-        if not publish:
-            return models.StoredModel(None, None, name, text, model)
-        published = models.publish(self.registry, text, model, self._label(name))
-        return models.StoredModel(published["id"], published["model_version"], published["name"], text, model)
+        if isinstance(named, models.StoredModel):
+            return self._published(named, new=new) if publish else named
+        if not self._is_file(named):
+            if new:
+                what = f'"{named}" is a model of the registry, and only a file can become a new one'
+                raise InvalidInput("FT803", what, hint=f"leave out {option('new')}, or name the model's file")
+            return models.read(self.registry, named)
+        read = models.read_model(Path(named))
+        return self._published(read, new=new) if publish else read
 
     def _is_file(self, reference: str) -> bool:
         """Whether a model file is meant: one that is there, or that no artifact has the name of."""
@@ -113,18 +126,22 @@ class Opened:
             return False
         return Path(reference).exists() or not self.registry.is_named(reference)
 
-    def _label(self, name: str, update: str | None = None, **given: Any) -> Any:
-        """What a new artifact is labelled with: what was given, else the settings. The next version of the
-        model `update` is as visible as that.
-        """
+    def _published(self, read: Any, *, new: bool = False) -> Any:
+        """A StoredModel that the registry does not have, as one that it has: see `loop.models.publish`."""
+        from flowtime.loop import models
+
+        label = self._label(read.name)
+        published = models.publish(self.registry, read.text, read.model, label, path=read.path, new=new)
+        id, version = published.catalog["id"], published.catalog["model_version"]
+        return replace(read, id=id, version=version, notes=published.notes)
+
+    def _label(self, name: str, **given: Any) -> Any:
+        """What a new artifact is labelled with: what was given, else the settings."""
         from flowtime.loop.models import Label
 
-        defaults: dict[str, Any] = {"owner": self.settings.owner, "visibility": self.settings.visibility}
-        if update is not None:
-            defaults["visibility"] = self.registry.catalog(update).get("visibility") or "private"
-        return Label(
-            name, **{**defaults, **{key: value for key, value in given.items() if value is not None}}
-        )
+        said = {key: value for key, value in given.items() if value is not None}
+        defaults: JSON = {"owner": self.settings.owner, "visibility": self.settings.visibility}
+        return Label(name, **{**defaults, **said})
 
 
 def _described(table: Path) -> JSON:

@@ -21,7 +21,7 @@ class Series(Models):
 
     def run(
         self,
-        model: str | None,
+        model: Any,
         *,
         telemetry: str | None = None,
         bind: Iterable[str] = (),
@@ -32,28 +32,33 @@ class Series(Models):
         scenario: str | None = None,
         samples: int | None = None,
         workers: int | None = None,
+        new: bool = False,
         progress: Callable[[int, int], object] | None = None,
         **label: Any,
     ) -> JSON:
-        """A run artifact of a model, which may be a file: that is registered first. Returns its catalog.
+        """A run artifact of a model, which may be a file or a StoredModel: that is registered first.
 
-        With `scenario` the model derived from it runs. With `telemetry` its series take the place of the
-        model's inputs of the same names, and each of `bind` as `component.measure=node`; it has to measure
-        each of `require`, and what it does not measure keeps the model's values. Without `model` the one that
-        came back with the telemetry runs. With `samples` it holds the mean and quantiles of so many samples,
-        computed by `workers` threads; `progress` is told of those done and of all.
+        Returns the run's catalog. A file that was edited is the next version of the user's model that came
+        from it, unless it must be `new`; `notes` say what became of it. With `scenario` the model derived
+        from it runs. With `telemetry` its series take the place of the model's inputs of the same names, and
+        each of `bind` as `component.measure=node`; it has to measure each of `require`, and what it does not
+        measure keeps the model's values. Without `model` the one that came back with the telemetry runs. With
+        `samples` it holds the mean and quantiles of so many samples, computed by `workers` threads;
+        `progress` is told of those done and of all.
         """
         from flowtime.loop import replay as replays
         from flowtime.loop import runs
 
-        bindings, required = tuple(bind), tuple(require)
+        bindings, required, notes = tuple(bind), tuple(require), list[str]()
         _check_run(model, telemetry, (*bindings, *required), samples)
         if scenario is not None and model is not None:
-            model = self.derive_model(model, scenario=scenario)["id"]
-        stored: Any = None if model is None else self._model(model, publish=True)
+            derived = self.derive_model(model, scenario=scenario, new=new)
+            model, new = derived["reference"], False
+            notes += derived["notes"]
+        stored: Any = None if model is None else self._model(model, publish=True, new=new)
         replay = None
         if telemetry is not None:
-            id = self.registry.resolve(telemetry, ("telemetry",))
+            id = self.registry.resolve(telemetry, ("telemetry",), notes.append)
             stored, replay = replays.replay(self.registry, id, stored, bindings, required)
         labelled = self._label(name or f"{stored.name}_{'run' if replay is None else 'replay'}", **label)
         published = runs.run(
@@ -67,10 +72,10 @@ class Series(Models):
             workers=workers,
             progress=progress,
         )
-        return self._shown(published["id"])
+        return self._shown(published["id"], (*notes, *stored.notes))
 
     def export(self, reference: str, format: str | None, path: str, **options: Any) -> JSON:
-        """Series as a file: `{run_id, format, path, metadata_path, rows, series, bytes, digest}`.
+        """Series as a file: `{run_id, format, path, metadata_path, rows, series, bytes, digest, notes}`.
 
         Without a `format` the path's suffix tells it. A `path` that ends with a separator, or is a folder,
         gets a file named after the artifact.
@@ -82,7 +87,8 @@ class Series(Models):
 
         wanted = format_of(path) if format is None else format_named(format)
         check_name(path, wanted)
-        id = self.registry.resolve(reference, ("run", "telemetry"))
+        notes: list[str] = []
+        id = self.registry.resolve(reference, ("run", "telemetry"), notes.append)
         target = Path(path)
         with translated(path):
             if path.endswith("/") or target.is_dir():
@@ -95,15 +101,20 @@ class Series(Models):
             "path": str(exported.path),
             "metadata_path": None if exported.metadata_path is None else str(exported.metadata_path),
             **{name: getattr(exported, name) for name in ("rows", "series", "bytes", "digest")},
+            "notes": notes,
         }
 
-    def export_to(self, reference: str, format: str, stream: BinaryIO, **options: Any) -> None:
-        """Series written to an open binary stream, without a sidecar; `options` as for `export`."""
+    def export_to(self, reference: str, format: str, stream: BinaryIO, **options: Any) -> JSON:
+        """Series written to an open binary stream, without a sidecar: `{run_id, notes}`; `options` as for
+        `export`.
+        """
         from flowtime.formats import format_named
         from flowtime.loop import exports
 
-        id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
+        wanted, notes = format_named(format), list[str]()
+        id = self.registry.resolve(reference, ("run", "telemetry"), notes.append)
         exports.export_to(self.registry, id, wanted, stream, **options, **_workbook(wanted.name))
+        return {"run_id": id, "notes": notes}
 
     def export_pieces(self, id: str, format: str) -> Generator[bytes | memoryview, None, None]:
         """Plain CSV or NDJSON of an artifact with this full id, piece by piece, in little memory.
@@ -238,7 +249,7 @@ class Series(Models):
 
     def test_loop(
         self,
-        model: str,
+        model: Any,
         *,
         formats: Iterable[str] = ("all",),
         seed: int | None = None,
@@ -252,19 +263,23 @@ class Series(Models):
         run with the id `run_id` exists afterwards only where it was `kept`.
         `progress` is told of the steps done and of all.
         """
-        from flowtime.loop import verify
+        from flowtime.loop import models, verify
 
-        stored = self._model(model, publish=keep)
+        # A model that was loaded from a file is registered, as it is for a run.
+        loaded = isinstance(model, models.StoredModel)
+        stored = self._model(model, publish=keep or loaded)
         label = self._label(f"{stored.name}_loop")
         with tempfile.TemporaryDirectory(prefix="flowtime-") as scratch:
-            apart = replace(self.settings, artifacts=f"{scratch}/artifacts", cache=Path(scratch))
-            with (self if keep else type(self)(apart)).registry as registry:
+            apart = type(self)(replace(self.settings, artifacts=f"{scratch}/artifacts", cache=Path(scratch)))
+            with (self if keep else apart).registry as registry:
+                there = stored if keep else apart._published(stored)
                 report = verify.test_loop(
-                    registry, stored, label, formats, seed, Path(scratch), samples, progress
+                    registry, there, label, formats, seed, Path(scratch), samples, progress
                 )
+        known = {"model_id": stored.id or stored.name, "model_version": stored.version}
         if stored.id is not None:
-            self._record(f"{stored.id}@v{stored.version}", report)
-        return {"model_id": report["model_id"], "run_id": report["run_id"], "kept": keep} | report
+            self._record(stored.reference, report)
+        return {**known, "run_id": report["run_id"], "kept": keep, **report, "notes": [*stored.notes]}
 
     def _record(self, id: str, report: JSON) -> None:
         """Notes the formats whose loop closed in the model's catalog, where that may be changed."""
@@ -307,12 +322,7 @@ class Series(Models):
         gate(threshold)
 
 
-def _check_run(
-    model: str | None,
-    telemetry: str | None,
-    of_telemetry: tuple[str, ...],
-    samples: int | None,
-) -> None:
+def _check_run(model: Any, telemetry: str | None, of_telemetry: tuple[str, ...], samples: int | None) -> None:
     if telemetry is None and (model is None or of_telemetry):
         raise InvalidInput(
             "FT803",

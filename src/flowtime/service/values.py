@@ -18,8 +18,7 @@ class Values(Opened):
         """A model file as a StoredModel that no registry has. Raises as `loop.models.read_file`."""
         from flowtime.loop import models
 
-        text, model = models.read_file(path)
-        return models.StoredModel(None, None, model.metadata.id or path.stem, text, model)
+        return models.read_model(path)
 
     def model_of(self, reference: str) -> Any:
         """The model that an artifact is, or came with, as a StoredModel.
@@ -30,7 +29,7 @@ class Values(Opened):
 
         id = self.registry.resolve(reference)
         if self.registry.catalog(id)["kind"] == "model":
-            return models.read(self.registry, reference)
+            return models.read(self.registry, id)
         return models.read_from(self.registry, id)
 
     @staticmethod

@@ -7,6 +7,7 @@ from typing import Any
 from flowtime.api.responses import base
 from flowtime.api.server import Call
 from flowtime.errors import NotFound
+from flowtime.texts import ago
 
 JSON = dict[str, Any]
 
@@ -35,6 +36,8 @@ def frame(call: Call, shown: JSON) -> JSON:
             lineage["parents"], key=lambda each: (-each["depth"], each.get("created_utc") or "")
         ),
         "descendants": lineage["children"],
+        # The version of the model that this is, or was made from.
+        "of_model": _model_of(shown),
         "steps": _steps(call, shown),
         "formats": [] if shown["kind"] == "model" else _exports(base(request), shown),
         "export_now": request.query_params.get("export"),
@@ -65,8 +68,10 @@ def _exports(root: str, shown: JSON) -> list[JSON]:
 def _steps(call: Call, shown: JSON) -> list[JSON]:
     """The loop as far as it has come: each step with the artifact that shows it, or with what makes it."""
     kind, id = shown["kind"], shown["id"]
-    family = [*shown["lineage"]["parents"], *reversed(shown["lineage"]["children"])]
-    model = shown if kind == "model" else _catalog(call, shown.get("model_id"))
+    # What was made from another version of a model is another loop.
+    children = call.service.lineage(shown["reference"])["children"]
+    family = [*shown["lineage"]["parents"], *reversed(children)]
+    model = shown if kind == "model" else _catalog(call, _model_of(shown))
     run = shown if kind == "run" else _newest(call, family, "run")
     # What a replay took came from elsewhere; only what came of a run was exported and imported.
     came = [each for each in shown["lineage"]["children"] if each["kind"] == "telemetry"]
@@ -96,7 +101,7 @@ def _steps(call: Call, shown: JSON) -> list[JSON]:
             **_step("verified", "Verified", None, id, todo="verify" if model and not verified else ""),
             "done": bool(verified),
             "text": verified,
-            "model": model and model["id"],
+            "model": model and model["reference"],
         },
     ]
 
@@ -107,10 +112,22 @@ def _step(name: str, label: str, found: JSON | None, id: str, todo: str = "") ->
         "label": label,
         "done": found is not None,
         "here": found is not None and found["id"] == id,
-        "text": found["name"] if found else "",
-        "id": found["id"] if found else None,
+        "text": _called(found) if found else "",
+        "id": found["reference"] if found else None,
         "action": "" if found else todo,
     }
+
+
+def _called(shown: JSON) -> str:
+    """An artifact by its name, a model with its version and when that was made."""
+    version = f" v{shown['model_version']}, {ago(shown['created_utc'])}" if shown["kind"] == "model" else ""
+    return f"{shown['name']}{version}"
+
+
+def _model_of(shown: JSON) -> str | None:
+    """The version of a model that an artifact is, or was made from: `ID@v2`."""
+    id, version = shown.get("model_id"), shown.get("model_version")
+    return f"{id}@v{version}" if id and version else id
 
 
 def _newest(call: Call, family: list[JSON], kind: str) -> JSON | None:

@@ -84,8 +84,8 @@ async def fill_template(call: Writing, id: Named) -> Response:
         }
         made = call.service.create_model(id, name=name, settings=settings, scenario=scenario or None, **label)
         if form.get("then") != "run":
-            return see(call.request, made["id"])
-        run = call.service.run(made["id"], name=f"{name}_run", progress=tell, **label)
+            return see(call.request, made["reference"])
+        run = call.service.run(made["reference"], name=f"{name}_run", progress=tell, **label)
         return see(call.request, run["id"], export="gold")
 
     return await attend(call, make, places=call.server.threads.work)

@@ -133,8 +133,7 @@ def model_page(call: Call, shown: JSON, frame: JSON) -> Response:
     """The page of a model, or of one version of it."""
     service, query = call.service, call.request.query_params
     versions = service.versions(shown["id"])
-    newest = shown["model_version"] == versions[-1]
-    reference = shown["id"] if newest else f"{shown['id']}@v{shown['model_version']}"
+    reference = shown["reference"]
     nodes = service.graph(reference, nodes=True)["nodes"]
     plan = service.explain(reference)
     parameters, scenarios = _parameters(call, shown["provenance"])

@@ -240,7 +240,7 @@ class ModelEditor extends View {
       const made = await api(address("/v1/models", query), { method: "POST", body: this.text.value, headers: YAML });
       this.leaving = true;
       this.saidOf(made);
-      location.assign(`${root}/artifacts/${made.id}`);
+      location.assign(`${root}/artifacts/${made.reference}`);
     } catch (error) {
       button.disabled = false;
       if (!(error instanceof Problem)) return complain(error);
@@ -250,12 +250,12 @@ class ModelEditor extends View {
     }
   }
 
-  /** Says on the next page what was saved. @param {{id: string, name: string, model_version: number}} made */
+  /** Says on the next page what was saved. @param {{id: string, name: string, model_version: number, notes: string[]}} made */
   saidOf(made) {
     const expected = Number(this.dataset.newest) + 1;
-    const { id, name, model_version: version } = made;
-    if (!this.dataset.update) tell(`Created ${name}.`, { kind: "good" });
-    else if (version < expected) tell(`Nothing was saved: version ${version} means the same.`);
+    const { id, name, model_version: version, notes } = made;
+    if (!this.dataset.update) tell(notes.length ? notes.join(" ") : `Created ${name}.`, { kind: notes.length ? "warn" : "good" });
+    else if (version < expected) tell(`Nothing was saved: version ${version} is the same, comments aside.`);
     else if (version === expected) tell(`Saved as version ${version}.`, { kind: "good" });
     else tell(`Saved as version ${version}; version ${version - 1} was saved just before.`, { kind: "warn", link: changes(id, version - 1, version) });
   }

@@ -121,7 +121,7 @@ class ModelView extends View {
       try {
         const made = await api(`/v1/models/${encodeURIComponent(this.reference ?? "")}/derive`, { method: "POST", json: { name, parameters } });
         tell(`Derived from ${this.dataset.name}.`, { kind: "good" });
-        location.assign(`${root}/artifacts/${made.id}`);
+        location.assign(`${root}/artifacts/${made.reference}`);
       } catch (error) {
         if (!(error instanceof Problem)) return complain(error);
         wrong.textContent = [error.message, ...error.body.errors.map((one) => one.message)].join(" ");
