@@ -50,8 +50,8 @@ def _library() -> Any:
         return wasmtime, wasmtime.Engine(config)
     except (ImportError, OSError, RuntimeError) as error:
         _log.warning(
-            "wasmtime cannot be loaded (%s: %s), so models are evaluated in plain Python, a hundred times "
-            "as long; `pip install wasmtime` on a platform that it has a wheel for",
+            "wasmtime cannot be loaded (%s: %s), so models are evaluated in plain Python, which takes "
+            "much longer; `pip install wasmtime` on a platform that it has a wheel for",
             type(error).__name__,
             error,
         )
@@ -59,8 +59,8 @@ def _library() -> Any:
 
 
 def _ask_for_large_pages(address: int, size: int) -> None:
-    """Has the system hand out memory in large pages, as NumPy asks for its arrays: half the time of a run in
-    which every series is recorded went into small ones.
+    """Has the system hand out memory in large pages, as NumPy asks for its arrays: a run in which every
+    series is recorded touches each page once.
     """
     if sys.platform == "linux" and size >= LARGE:
         ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)
