@@ -50,7 +50,7 @@ class Site:
         """What of requests is still on the disk."""
         found = [*self.temporary.glob("*"), *(self.folder / "cache").glob("server-*/processes/*/*")]
         found += (self.folder / "artifacts/.staging").glob("*")
-        return [path for path in found if path.name not in ("lock", ".lock")]
+        return [path for path in found if path.name not in ("lock", ".lock", ".turns")]
 
 
 @pytest.fixture(scope="module")
