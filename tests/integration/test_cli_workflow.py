@@ -135,8 +135,8 @@ def test_labels_change_and_ids_stay(flowtime: Any, shop: Path) -> None:
     assert flowtime("star", run, "--json").json["star"] is True
     assert flowtime("list", "--kind", "run").stdout.count("★") == 1
     assert flowtime("star", run, "--off", "--json").json["star"] is False
-    words = ("edit", run, "--name", "日本", "--owner", "ada", "--visibility", "team", "--json")
-    edited = flowtime(*words).json
+    words = ("edit", run, "--name", "日本", "--owner", "ada", "--team", "ops", "--visibility", "team")
+    edited = flowtime(*words, "--json").json
     assert (edited["id"], edited["name"], edited["owner"], edited["visibility"]) == (
         run,
         "日本",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from flowtime import texts
 from flowtime.cli import render
 from flowtime.cli.options import Command, Count, command_line, registry_command
+from flowtime.errors import Unavailable
 from flowtime.service import Flowtime
+
+T = TypeVar("T")
 
 
 @click.command("serve", cls=Command, epilog="Example: flowtime serve --port 8765")
@@ -61,7 +66,7 @@ def serve_command(
     """Serve the HTTP API and the pages, for this machine alone unless --host and --auth say otherwise."""
 
     # On an open server everybody works as its user, and sees all.
-    alone, total = (0, 0) if auth is None else service.hidden()
+    alone, total = (0, 0) if auth is None else _unless_it_is_away(service.hidden, (0, 0))
 
     def ready(url: str) -> None:
         if as_json:
@@ -73,7 +78,7 @@ def serve_command(
                 share = command_line(service, "edit", "--all-mine", "--visibility", "public")
                 lines += [f"{seen}; share yours:", f"  {share}"]
             click.echo("\n".join(lines))
-        if not service.exists():
+        if not _unless_it_is_away(service.exists, True):
             click.echo(
                 f"there is no registry at {service.location} yet; the first model, run or import makes it",
                 err=True,
@@ -89,6 +94,14 @@ def serve_command(
         service.settings, auth=auth, root_path=path, hosts=hosts, proxies=proxies, access_log=access_log
     )
     serving.serve(config, host, port, workers, ready, application="flowtime.web.app:application")
+
+
+def _unless_it_is_away(ask: Callable[[], T], otherwise: T) -> T:
+    """What the registry answers; where it does not, the server starts all the same, and /healthz says why."""
+    try:
+        return ask()
+    except Unavailable:
+        return otherwise
 
 
 commands: dict[str, click.Command] = {"serve": serve_command}
