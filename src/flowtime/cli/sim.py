@@ -144,7 +144,7 @@ def new_command(
     if as_json:
         render.echo_json(catalog)
         return
-    _print_model(catalog)
+    _print_model(service, catalog)
     print_next(
         service, ("run", "--model", catalog["reference"]), ("test-loop", "--model", catalog["reference"])
     )
@@ -192,7 +192,7 @@ def derive_command(
     if as_json:
         render.echo_json(catalog)
         return
-    _print_model(catalog)
+    _print_model(service, catalog)
     parent = catalog["parents"][0]
     origin = f"{parent['id']}@v{parent['version']}"
     click.echo(f"derived from {origin}")
@@ -203,8 +203,10 @@ def derive_command(
     )
 
 
-def _print_model(catalog: dict[str, Any]) -> None:
-    click.echo(f"model {render.heading(catalog['reference'])}  {render.dim(catalog['folder'])}")
+def _print_model(service: Flowtime, catalog: dict[str, Any]) -> None:
+    """The model, with its version where it has several."""
+    called = catalog["id"] if len(service.versions(catalog["id"])) == 1 else catalog["reference"]
+    click.echo(f"model {render.heading(called)}  {render.dim(catalog['folder'])}")
     render.notes(catalog)
     print_warnings(catalog["warnings"])
 
