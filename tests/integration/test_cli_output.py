@@ -64,7 +64,10 @@ def registry(flowtime: Any, shop: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("columns", [80, 60])
-def test_tables_fit_the_terminal(columns: int, registry: Path) -> None:
+def test_tables_fit_the_terminal_or_the_longest_id(columns: int, registry: Path, flowtime: Any) -> None:
+    found = flowtime("list", "--json").json["artifacts"]
+    # An id is never cut, as other commands need it whole; beside it the other columns are narrow.
+    most = max(columns, max(len(each["id"]) for each in found) + 30)
     for words in COMMANDS:
         said = on_a_terminal(registry, columns, *words)
         assert "\x1b[" in said
@@ -72,7 +75,7 @@ def test_tables_fit_the_terminal(columns: int, registry: Path) -> None:
         widest = max(
             (line for line in said.splitlines() if " → " not in line and "next:" not in line), key=width
         )
-        assert width(widest) <= columns, widest
+        assert width(widest) <= most, widest
 
 
 @pytest.mark.parametrize("columns", [80, 60])
