@@ -42,6 +42,13 @@ TAGS = ("red", "green", "blue")
 OWNERS = ("ann", "ben")
 TEAMS = ("x-team", None)
 VISIBILITIES = ("private", "team", "public")
+
+
+def allowed(team: str | None) -> tuple[str, ...]:
+    """What an artifact of this team, or of none, can be."""
+    return tuple(each for each in VISIBILITIES if team is not None or each != "team")
+
+
 READERS = (None, Reader("ann"), Reader("ben", ("x-team",)), Reader("", ()), Reader("root", admin=True))
 KINDS = ("model", "run", "telemetry")
 EXAMPLES = 200 if os.environ.get("FLOWTIME_TEST_ALL") == "1" else 40
@@ -168,8 +175,8 @@ class Machine(RuleBasedStateMachine):
             kind=kind,
             name=data.draw(st.sampled_from(NAMES), "name"),
             owner=data.draw(st.sampled_from(OWNERS), "owner"),
-            team=data.draw(st.sampled_from(TEAMS), "team"),
-            visibility=data.draw(st.sampled_from(VISIBILITIES), "visibility"),
+            team=(team := data.draw(st.sampled_from(TEAMS), "team")),
+            visibility=data.draw(st.sampled_from(allowed(team)), "visibility"),
             tags=data.draw(st.lists(st.sampled_from(TAGS), max_size=2, unique=True), "tags"),
             parents=tuple(
                 data.draw(st.lists(st.sampled_from([*self.world.there] or ["gone"]), max_size=2, unique=True))
@@ -229,8 +236,13 @@ class Machine(RuleBasedStateMachine):
 
         def act(registry: Registry, world: World) -> None:
             if id in world.there:
-                world.there[id].star, world.there[id].visibility = star, visibility
-                registry.edit(id, star=star, visibility=visibility)
+                shown = visibility if visibility in allowed(world.there[id].team) else "private"
+                world.there[id].visibility = shown
+                if world.there[id].versions > 1:  # its first version holds who may see it
+                    registry.edit(id, visibility=shown)
+                    return
+                world.there[id].star = star
+                registry.edit(id, star=star, visibility=shown)
 
         self.change(data, act)
 

@@ -328,6 +328,8 @@ class Registry:
                     f'"{id}" was changed by somebody else meanwhile',
                     hint="read it again and repeat the change",
                 )
+            if first_of(prefix) == prefix:  # one catalog holds all, and is written once
+                own, shared = dict(fields), {}
             self._change(id, prefix, "edit", change)
             if shared:
                 self._change(id, first_of(prefix), "edit", lambda catalog: catalog.update(shared))
