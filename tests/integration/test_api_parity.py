@@ -222,7 +222,7 @@ def test_the_loop(flowtime: Command, client: httpx.Client, world: Path) -> None:
     ("command", "method", "path"),
     [
         ("show nobody", "GET", "/v1/artifacts/nobody"),
-        ("show twin", "GET", "/v1/artifacts/twin"),
+        ("show sibling", "GET", "/v1/artifacts/sibling"),
         ("delete --id nobody --confirm", "DELETE", "/v1/artifacts/nobody?confirm=true"),
         (
             "compare --baseline monday --comparison baseline-v1",
@@ -236,8 +236,8 @@ def test_the_loop(flowtime: Command, client: httpx.Client, world: Path) -> None:
 def test_errors(
     flowtime: Command, client: httpx.Client, world: Path, command: str, method: str, path: str
 ) -> None:
-    if "twin" in path:
-        for name in ("twin-a", "twin-b"):
+    if "sibling" in path:
+        for name in ("sibling-a", "sibling-b"):
             flowtime("run", "--model", "baseline-v1", "--name", name, cwd=world)
     response = client.request(method, path)
     if response.is_success:
