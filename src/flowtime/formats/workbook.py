@@ -7,12 +7,16 @@ Office Open XML (ECMA-376). Export only: spreadsheets change numbers and times t
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.utility import xl_col_to_name
 from xlsxwriter.worksheet import Worksheet
 
@@ -54,10 +58,14 @@ def write_workbook(
     """Write `series` as a workbook; `description` is what `metadata.describe` returns.
 
     `files` has the model's text as `model.yaml`, where there is one. Raises InvalidInput (FT419) where
-    the series do not fit on a sheet.
+    the series do not fit on a sheet, and OSError where a disk is full.
     """
     check_size(XLSX, series.grid.bins, len(series))
-    with xlsxwriter.Workbook(handle, {"constant_memory": True}) as book:
+    # The library finishes a book when an error leaves its `with`, and a stopped one would write to a closed
+    # file at its end. So it works in a folder of its own, and only a whole book is copied.
+    with TemporaryDirectory(prefix="flowtime-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "book.xlsx"
+        book = xlsxwriter.Workbook(path, {"constant_memory": True, "tmpdir": folder})
         created = str(description.get("created_utc") or "1980-01-01")[:19]
         book.set_properties(
             {"title": description.get("name") or "", "created": datetime.fromisoformat(created)}
@@ -71,6 +79,12 @@ def write_workbook(
             sheet = book.add_worksheet("model")
             for row, line in enumerate(_lines(files["model.yaml"].decode())):
                 _write_row(sheet, row, (line,))
+        try:
+            book.close()
+        except FileCreateError as error:
+            raise error.args[0] from None
+        with path.open("rb") as whole:
+            shutil.copyfileobj(whole, handle)
 
 
 def _series_sheet(book: xlsxwriter.Workbook, series: SeriesSet, progress: Progress | None) -> None:
