@@ -68,7 +68,7 @@ golden: $(VENV)/flowtime ## write the files that readers of the format are held 
 	@$(BIN)/python scripts/golden.py
 
 elementary: $(VENV)/dev ## compare EXP, LOG and POW with mpmath on a million arguments each (ARGS=COUNT)
-	@$(BIN)/python scripts/elementary.py check $(ARGS)
+	@$(BIN)/python scripts/webassembly.py check $(ARGS)
 
 fresh: $(VENV)/run ## install the wheel in empty environments, lowest and newest Python, and use it there
 	@$(BIN)/python scripts/fresh.py

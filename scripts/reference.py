@@ -185,17 +185,20 @@ def model() -> str:
     sections = schema["properties"]
     for name in ("grid", "metadata"):
         parts += [f"## {name}", sections[name]["description"], _keys(sections[name], schema)]
+    parts += ["## parameters", sections["parameters"]["description"], _keys(nodes["parameter"], schema)]
     parts += ["## nodes", sections["nodes"]["description"]]
-    for kind in ("const", "expr", "pmf"):
+    for kind in ("const", "expr", "pmf", "queue"):
         parts += [
             f"### {nodes[kind]['title']}",
-            _keys({**nodes[kind], "required": ["id", "kind", kind if kind != "const" else "values"]}, schema),
+            *([nodes[kind]["description"]] if "description" in nodes[kind] else []),
+            _keys({**nodes[kind], "required": ["id", "kind", *nodes[kind]["required"]]}, schema),
         ]
     parts += ["## outputs", sections["outputs"]["description"], _keys(sections["outputs"]["items"], schema)]
     topology = sections["topology"]
     parts += ["## topology", topology["description"], _keys(topology, schema)]
     for name, title in (("nodes", "Components"), ("edges", "Flows")):
         parts += [f"### {title}", _keys(topology["properties"][name]["items"], schema)]
+    parts += ["## metrics", sections["metrics"]["description"], _keys(nodes["metric"], schema)]
     parts += ["## rng", sections["rng"]["description"], _keys(sections["rng"], schema)]
     return "\n\n".join(parts) + "\n"
 
@@ -238,7 +241,7 @@ def _type(value: dict[str, Any], schema: dict[str, Any]) -> str:
     """What a value may be, in a few words."""
     if "$ref" in value:
         name = value["$ref"].rpartition("/")[2]
-        if name in {"const", "expr", "pmf"}:
+        if name in {"const", "expr", "pmf", "queue"}:
             return "[node](#nodes)"
         if "properties" in schema["$defs"][name]:
             return f"[{name}](#{name.lower()})"

@@ -323,8 +323,27 @@ CODES: dict[str, Code] = {
     ),
     "FT217": Code("invalid", "unsupported version", "The schemaVersion is not one that this flowtime reads."),
     "FT218": Code("invalid", "formula too deep", "Formulas may nest 100 levels and have 100,000 characters."),
+    "FT219": Code(
+        "invalid",
+        "wait in a loop",
+        "The waits of a queue are known only after the run, so a loop cannot read them; its depth it can.",
+    ),
+    "FT220": Code(
+        "invalid",
+        "version 2 of the language",
+        "The document says schemaVersion: 1 and uses something that only version 2 of the language has.",
+    ),
+    "FT221": Code(
+        "invalid", "bad parameter value", "A run sets a parameter to a value that it does not take."
+    ),
+    "FT222": Code(
+        "invalid", "bad metric", "A metric that a run asks for is not one that its model can have."
+    ),
     "FT251": Code(None, "default grid", "The model has no grid; 24 bins of 1 hour were taken."),
     "FT252": Code(None, "older spelling", "An older spelling was read as its newer form."),
+    "FT253": Code(
+        None, "read as version 2", "The document uses version 2 of the language and does not say so."
+    ),
     # FT3xx: evaluation
     "FT301": Code(None, "division_by_zero", "A division by zero gave 0: nothing flowed."),
     "FT302": Code(
@@ -334,7 +353,7 @@ CODES: dict[str, Code] = {
     "FT304": Code(
         "invalid",
         "nothing to sample",
-        "No recorded series depends on a pmf node, so all samples are the same.",
+        "No recorded series depends on a distribution, so all samples are the same.",
     ),
     "FT305": Code("invalid", "number of samples", "A run takes 1 to 10,000,000 samples."),
     "FT306": Code(
@@ -348,6 +367,12 @@ CODES: dict[str, Code] = {
     "FT309": Code(
         "invalid", "too many values", "An evaluation holds at most 100,000,000 values: nodes times bins."
     ),
+    "FT310": Code(None, "negative_flow", "Arrivals or capacity of a queue were negative and counted as 0."),
+    "FT311": Code(
+        None, "share_out_of_range", "A share of those waiting was not between 0 and 1, and was cut."
+    ),
+    "FT312": Code("invalid", "service_time", "The service time of a queue was 0 or less in some bins."),
+    "FT313": Code(None, "draws_moved", "Draws from the spread of a parameter were moved into its bounds."),
     # FT4xx: data files
     "FT401": Code(
         "invalid", "unknown format", "The formats are gold (csv), ndjson, parquet, bundle and xlsx."

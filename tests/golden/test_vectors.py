@@ -9,18 +9,55 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowtime.engine import compile, evaluate
+from flowtime.core.expression import parse
+from flowtime.engine import compile, evaluate, machine, program, reference
+from flowtime.engine.metrics import reduce, series_formulas
+from flowtime.engine.sources import sources
 from flowtime.errors import InvalidInput
 from flowtime.model import from_document, load
+from flowtime.model.parameters import set_values
 from flowtime.model.writer import dump
 
 HERE = Path(__file__).parent
 VALID: list[dict[str, Any]] = json.loads((HERE / "valid.json").read_text(encoding="utf-8"))
+FLOWS: list[dict[str, Any]] = json.loads((HERE / "flows.json").read_text(encoding="utf-8"))
+LATER = ("pool-priority", "pool-weights", "split", "functions-2")
+"""Cases of the language that flowtime does not read yet."""
 INVALID: list[dict[str, Any]] = json.loads((HERE / "invalid.json").read_text(encoding="utf-8"))
 
 
 def test_the_vectors_are_all_here() -> None:
-    assert (len(VALID), len(INVALID)) == (19, 26)
+    assert (len(VALID), len(FLOWS), len(INVALID)) == (19, 15, 26)
+
+
+@pytest.mark.parametrize("way", ["reference", "program"])
+@pytest.mark.parametrize(
+    "case", [case for case in FLOWS if case["name"] not in LATER], ids=lambda case: case["name"]
+)
+def test_flows(case: dict[str, Any], way: str) -> None:
+    """Queues, parameters and metrics: every measure that a case names, in both forms."""
+    model = load(json.dumps(case["model"]))
+    values = set_values(model.parameters, case.get("set", {}))
+    wanted = {f"case:{id}": parse(id) for id in case["series"]}
+    plan = compile(model, parameters=values, extra={**wanted, **series_formulas(model.metrics)})
+    found = sources(plan)
+    if way == "reference":
+        rows, _ = reference.evaluate(plan, found.fixed, found.draw(), lambda: None)
+    else:
+        run = machine.Machine(machine.Module(program.compile(plan)), found)
+        run.all_bins(lambda: None)
+        rows = run.values()
+    ids = [node.id for _, node in plan.model.recorded()]
+    got = dict(zip(ids, rows, strict=True))
+    for id, expected in case["series"].items():
+        row = np.array([np.nan if value is None else value for value in expected], dtype=np.float64)
+        np.testing.assert_allclose(got[f"case:{id}"], row, rtol=case["tolerance"], atol=1e-15, equal_nan=True)
+    results = {result.metric.name: result for result in reduce(model.metrics, got, values)}
+    for name, value in case.get("metrics", {}).items():
+        wanted_value = np.nan if value is None else value
+        np.testing.assert_allclose(results[name].value, wanted_value, rtol=case["tolerance"], equal_nan=True)
+    for name, met in case.get("met", {}).items():
+        assert results[name].met is met
 
 
 @pytest.mark.parametrize("spelling", ["json", "yaml", "document"])

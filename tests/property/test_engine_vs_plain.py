@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flowtime.core import elementary
 from flowtime.core.expression import (
     Array,
     Binary,
@@ -29,13 +30,17 @@ from flowtime.core.grid import Grid
 from flowtime.core.pmf import Pmf
 from flowtime.core.semantics import problems
 from flowtime.core.series import FloatArray, same_bits
-from flowtime.engine import elementary, layout, machine, program, reference
+from flowtime.engine import layout, machine, program, reference
 from flowtime.engine.evaluate import evaluate
 from flowtime.engine.notes import Notes
 from flowtime.engine.plan import Feedback, Plan, Single, compile
 from flowtime.engine.points import Points
 from flowtime.engine.sources import Sources, sources
 from flowtime.model.spec import ConstNode, ExprNode, Model, Node, Output, PmfNode
+
+
+def array(*values: float) -> Array:
+    return Array(tuple(Negative(Number(-value)) if value < 0 else Number(value) for value in values))
 
 
 def number(tree: Expression) -> float:
@@ -211,7 +216,7 @@ def formula(draw: st.DrawFn, now: list[str], later: list[str], kernels: list[str
         return Call("SHIFT", (sub(later), Number(float(lag)), *rest))
     if choice == 8:
         weights = tuple(draw(st.lists(st.sampled_from([0.0, 0.6, 0.3, -0.5, 1.0]), max_size=11)))
-        kernel = Name(draw(st.sampled_from(kernels))) if draw(st.booleans()) else Array((0.0, *weights))
+        kernel = Name(draw(st.sampled_from(kernels))) if draw(st.booleans()) else array(0.0, *weights)
         return Call("CONV", (sub(later), kernel))
     if choice == 9:
         branches = [Binary("/", sub(), sub()), sub()]
@@ -221,7 +226,7 @@ def formula(draw: st.DrawFn, now: list[str], later: list[str], kernels: list[str
         case "SHIFT":
             return Call(name, (sub(), Number(0.0)))
         case "CONV":
-            return Call(name, (sub(), Array((draw(st.sampled_from([0.5, 1.0])), 0.0, 0.25))))
+            return Call(name, (sub(), array(draw(st.sampled_from([0.5, 1.0])), 0.0, 0.25)))
         case "EMA":
             return Call(name, (sub(), Number(draw(st.sampled_from([0.2, 0.5, 1.0])))))
         case "PULSE":

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flowtime.core import elementary
 from flowtime.core.expression import format_number, parse
 from flowtime.core.functions import TABLE
 from flowtime.core.grid import Grid, parse_instant
 from flowtime.core.pmf import Pmf
 from flowtime.core.series import SeriesKey, same_bits
-from flowtime.engine import elementary
 from flowtime.engine.evaluate import Evaluation, evaluate
 from flowtime.engine.plan import compile
 from flowtime.engine.points import Points

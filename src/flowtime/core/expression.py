@@ -7,8 +7,8 @@
     unary      = "-" unary | primary
     primary    = number | name | call | "(" formula ")"
     call       = function "(" argument {"," argument} ")"
-    argument   = formula | "[" signed {"," signed} "]"
-    signed     = ["-"] number
+    argument   = formula | "[" formula {"," formula} "]"
+    name       = id ["." id]
 
 The grammar only: which functions exist and what they take is in `functions`.
 """
@@ -38,7 +38,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A reference to a node."""
+    """A reference to a node, a parameter, or (`id.measure`) a measure of a node that has several."""
 
     id: str
     span: Span = field(default=(0, 0), compare=False)
@@ -73,10 +73,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """A literal array, allowed as CONV's kernel only."""
+    """An array, allowed as CONV's kernel only."""
 
-    values: tuple[float, ...]
+    items: tuple[Expression, ...]
     span: Span = field(default=(0, 0), compare=False)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The numbers of an array of literals; raises ValueError where an entry is a formula."""
+        numbers = [literal(item) for item in self.items]
+        if None in numbers:
+            raise ValueError("an array of formulas has no values before they are computed")
+        return tuple(number for number in numbers if number is not None)
 
 
 Expression = Number | Name | Negative | Binary | Call | Array
@@ -94,7 +102,7 @@ class FormulaSyntaxError(ValueError):
 _TOKEN = re.compile(
     r"(?P<space>[ \t\r\n]+)"
     r"|(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?)"
     r"|(?P<op><=|>=|==|!=|[-+*/<>(),\[\]])"
 )
 _PRECEDENCE = {"<": 1, "<=": 1, ">": 1, ">=": 1, "==": 1, "!=": 1, "+": 2, "-": 2, "*": 3, "/": 3}
@@ -225,16 +233,10 @@ class _Parser:
         start = self.token.start
         if not self.accept("["):
             return self.binary(1)
-        values = [self.signed()]
+        items = [self.binary(1)]
         while self.accept(","):
-            values.append(self.signed())
-        return Array(tuple(values), (start, self.expect("]").end))
-
-    def signed(self) -> float:
-        sign = -1.0 if self.accept("-") else 1.0
-        if self.token.kind != "number":
-            raise FormulaSyntaxError(f"expected a number, found {self.token}", self.token.start)
-        return sign * self.literal()
+            items.append(self.binary(1))
+        return Array(tuple(items), (start, self.expect("]").end))
 
     def literal(self) -> float:
         token = self.take()
@@ -255,8 +257,8 @@ def _format(tree: Expression, level: int) -> str:
             return format_number(value)
         case Name(id):
             return id
-        case Array(values):
-            return "[" + ", ".join(format_number(value) for value in values) + "]"
+        case Array(items):
+            return f"[{', '.join(_format(item, 0) for item in items)}]"
         case Call(function, arguments):
             return f"{function}({', '.join(_format(argument, 0) for argument in arguments)})"
         case Negative(operand):
@@ -288,6 +290,11 @@ def format_number(value: float) -> str:
     return repr(int(value)) if value == value // 1 and abs(value) < 1e16 else repr(value)
 
 
+def number(value: float) -> Expression:
+    """The tree that the shortest text of a number is read as."""
+    return Negative(Number(-value)) if str(value).startswith("-") else Number(value)
+
+
 def literal(tree: Expression) -> float | None:
     """The value of a number that may be signed, or None where the tree is anything else."""
     match tree:
@@ -307,7 +314,19 @@ def children(tree: Expression) -> tuple[Expression, ...]:
             return (left, right)
         case Call(_, arguments):
             return arguments
+        case Array(items):
+            return items
     return ()
+
+
+def spine(tree: Binary) -> tuple[Expression, list[Binary]]:
+    """The first operand of a chain such as `a + b - c`, and its operators from there on, for a loop: a sum of
+    many terms is too deep to the left for recursion.
+    """
+    steps = [tree]
+    while isinstance(steps[-1].left, Binary):
+        steps.append(steps[-1].left)
+    return steps[-1].left, steps[::-1]
 
 
 def names(tree: Expression) -> Iterator[Name]:

@@ -1,7 +1,7 @@
 """The functions and operators of formulas: the one table.
 
 Each entry holds a function's parameters, its documentation and how its result gets a unit. What a function
-computes is said twice, with the same bits: for people in `engine.arithmetic` and `engine.reference`, for
+computes is said twice, with the same bits: for people in `core.arithmetic` and `engine.reference`, for
 machines in `engine.instructions`.
 """
 
@@ -20,19 +20,19 @@ from flowtime.core.expression import (
     format_number,
 )
 
-ParameterKind = Literal["series", "integer", "number", "kernel"]
+ArgumentKind = Literal["series", "integer", "number", "kernel"]
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class Argument:
     """One parameter of a function.
 
-    `series` takes any formula; `integer` and `number` a literal, which may be signed; `kernel` a
-    literal array or the id of a pmf node. A parameter with a default may be left out.
+    `series` takes any formula; `integer` and `number` a constant formula; `kernel` an array of constant
+    formulas or the id of a pmf node. One with a default may be left out.
     """
 
     name: str
-    kind: ParameterKind = "series"
+    kind: ArgumentKind = "series"
     default: float | None = None
     minimum: float = -math.inf
     maximum: float = math.inf
@@ -44,7 +44,7 @@ class Parameter:
         """What a parameter that is no series takes, as a message says it."""
         if self.kind == "kernel":
             return "an array such as [0, 0.6, 0.4], or the id of a pmf node whose values are lags"
-        text = "a literal integer" if self.kind == "integer" else "a literal number"
+        text = "a whole number" if self.kind == "integer" else "a number"
         bounds = []
         if self.above > -math.inf:
             bounds.append(f"> {format_number(self.above)}")
@@ -68,7 +68,7 @@ class Function:
     """
 
     name: str
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[Argument, ...]
     doc: str
     example: str
     unit_from: tuple[str, ...] = ()
@@ -91,14 +91,14 @@ class Function:
         """The smallest number of arguments."""
         return sum(parameter.default is None for parameter in self.parameters)
 
-    def parameter(self, index: int) -> Parameter:
+    def parameter(self, index: int) -> Argument:
         """The parameter that argument `index` is for."""
         return self.parameters[min(index, len(self.parameters) - 1)]
 
 
-_X = Parameter("x")
-_A = Parameter("a")
-_B = Parameter("b")
+_X = Argument("x")
+_A = Argument("a")
+_B = Argument("b")
 
 
 def _clamp(x: Expression, low: Expression, high: Expression) -> Expression:
@@ -112,7 +112,7 @@ def _step(x: Expression, threshold: Expression) -> Expression:
 _ENTRIES = (
     Function(
         "SHIFT",
-        (_X, Parameter("k", "integer", minimum=0), Parameter("initial", "number", 0.0)),
+        (_X, Argument("k", "integer", minimum=0), Argument("initial", "number", 0.0)),
         "The value of x, k bins ago; `initial` in the first k bins. With k >= 1 it may close a cycle.",
         "SHIFT(backlog, 1)",
         unit_from=("x",),
@@ -120,7 +120,7 @@ _ENTRIES = (
     ),
     Function(
         "CONV",
-        (_X, Parameter("kernel", "kernel")),
+        (_X, Argument("kernel", "kernel")),
         "The sum over j of kernel[j] times the value of x, j bins ago. Zero taps read nothing. The kernel is "
         "an array, or a pmf node whose values are lags. A kernel that starts with 0 may close a cycle.",
         "CONV(errors, [0, 0.6, 0.3, 0.1])",
@@ -129,7 +129,7 @@ _ENTRIES = (
     ),
     Function(
         "EMA",
-        (_X, Parameter("alpha", "number", maximum=1, above=0)),
+        (_X, Argument("alpha", "number", maximum=1, above=0)),
         "The exponential moving average: x in the first bin, then alpha times x plus (1 - alpha) times the "
         "average before. Missing from the first missing x on.",
         "EMA(latency, 0.2)",
@@ -162,7 +162,7 @@ _ENTRIES = (
     ),
     Function(
         "CLAMP",
-        (_X, Parameter("lo"), Parameter("hi")),
+        (_X, Argument("lo"), Argument("hi")),
         "x, at least lo and at most hi: MAX(lo, MIN(x, hi)), so that lo wins where lo > hi.",
         "CLAMP(utilisation, 0, 1)",
         unit_from=("x", "lo", "hi"),
@@ -170,7 +170,7 @@ _ENTRIES = (
     ),
     Function(
         "MOD",
-        (_X, Parameter("d")),
+        (_X, Argument("d")),
         "The remainder of x divided by d, with the sign of d (NumPy's mod); 0 where d is 0.",
         "MOD(orders, 12)",
         unit_from=("x",),
@@ -223,20 +223,20 @@ _ENTRIES = (
     ),
     Function(
         "POW",
-        (_X, Parameter("y")),
+        (_X, Argument("y")),
         "x to the power of y; missing where one of them is, also to the power of 0.",
         "POW(utilisation, 4)",
     ),
     Function(
         "IF",
-        (Parameter("condition"), _A, _B),
+        (Argument("condition"), _A, _B),
         "a where the condition is not 0, else b; missing where the condition is. The other has no effect.",
         "IF(arrivals > capacity, capacity, arrivals)",
         unit_from=("a", "b"),
     ),
     Function(
         "STEP",
-        (_X, Parameter("threshold")),
+        (_X, Argument("threshold")),
         "1 where x is at least the threshold, else 0; 0 where one of them is missing.",
         "STEP(queue, 100)",
         rewrite=_step,
@@ -244,9 +244,9 @@ _ENTRIES = (
     Function(
         "PULSE",
         (
-            Parameter("period", "integer", minimum=1),
-            Parameter("phase", "integer", 0.0, minimum=0),
-            Parameter("amplitude", "series", 1.0),
+            Argument("period", "integer", minimum=1),
+            Argument("phase", "integer", 0.0, minimum=0),
+            Argument("amplitude", "series", 1.0),
         ),
         "The amplitude in bin `phase` and every `period` bins after it, else 0.",
         "PULSE(24, 8, 500)",
@@ -280,3 +280,27 @@ OPERATORS: Mapping[str, Function] = MappingProxyType({entry.name: entry for entr
 
 NEGATIVE = Function("negative", (_X,), "x with the other sign.", "-x", ("x",))
 COPY = Function("copy", (_X,), "x itself.", "x", ("x",))
+
+OWN: Mapping[str, Function] = MappingProxyType(
+    {
+        entry.name: entry
+        for entry in (
+            Function("FLOW", (_X,), "x, and 0 where it is negative, with a warning.", "", ("x",)),
+            Function("PART", (_X,), "x, at least 0 and less than 1, with a warning elsewhere.", ""),
+            Function("POSITIVE", (_X,), "x; a value of 0 or less is an error.", "", ("x",)),
+            Function("RATIO", (_A, _B), "a / b, missing where b is 0.", ""),
+        )
+    }
+)
+"""What queues are computed with besides; documents cannot call them."""
+
+KNOWN: Mapping[str, Function] = MappingProxyType({**TABLE, **OWN})
+"""Every function that the engine computes, by its name."""
+
+RESERVED = frozenset(
+    (
+        *("LOOKUP", "LOOKUP_STEP", "ROLL_SUM", "ROLL_MEAN", "ROLL_MIN", "ROLL_MAX", "AND", "OR", "NOT"),
+        *("ERLANG_B", "ERLANG_C", "BIN", "BIN_SECONDS", "HOUR", "WEEKDAY"),
+    )
+)
+"""Names that no node or parameter may have in version 2 of the language."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from flowtime.core.constants import NotConstant, constant
 from flowtime.core.expression import (
     Array,
     Binary,
@@ -16,8 +19,10 @@ from flowtime.core.expression import (
     children,
     format_number,
     literal,
+    names,
 )
-from flowtime.core.functions import OPERATORS, TABLE, Function, Parameter
+from flowtime.core.functions import KNOWN, OPERATORS, TABLE, Argument, Function
+from flowtime.core.parameters import Parameter
 from flowtime.core.pmf import Pmf
 from flowtime.errors import did_you_mean
 
@@ -50,11 +55,13 @@ class References:
 
 def _series_arguments(call: Call) -> tuple[Expression, ...]:
     """The arguments of a valid call that are series: its literals and kernels are left out."""
-    function = TABLE[call.function]
+    function = KNOWN[call.function]
     return tuple(a for i, a in enumerate(call.arguments) if function.parameter(i).kind == "series")
 
 
-def problems(tree: Expression, pmf_of: PmfOf) -> Iterator[Problem]:
+def problems(
+    tree: Expression, pmf_of: PmfOf, parameters: Mapping[str, Parameter] = MappingProxyType({})
+) -> Iterator[Problem]:
     """Everything wrong with the functions of a formula, in the order of the text.
 
     Names of series are not looked at: whether they exist is the model's business.
@@ -76,7 +83,7 @@ def problems(tree: Expression, pmf_of: PmfOf) -> Iterator[Problem]:
                 ]
             case Call():
                 function = TABLE[part.function]
-                yield from _call_problems(function, part, pmf_of)
+                yield from _call_problems(function, part, pmf_of, parameters)
                 stack += [
                     argument
                     for index, argument in reversed(list(enumerate(part.arguments)))
@@ -86,7 +93,9 @@ def problems(tree: Expression, pmf_of: PmfOf) -> Iterator[Problem]:
                 stack += reversed(children(part))
 
 
-def _call_problems(function: Function, call: Call, pmf_of: PmfOf) -> Iterator[Problem]:
+def _call_problems(
+    function: Function, call: Call, pmf_of: PmfOf, parameters: Mapping[str, Parameter]
+) -> Iterator[Problem]:
     count, least, most = len(call.arguments), function.least, len(function.parameters)
     if count < least or (count > most and not function.variadic):
         if function.variadic:
@@ -96,41 +105,68 @@ def _call_problems(function: Function, call: Call, pmf_of: PmfOf) -> Iterator[Pr
         else:
             takes = f"{least} to {most} arguments"
         yield Problem("FT212", f"{function.name} takes {takes}, not {count}: {function.signature}", call.span)
-    for index, argument in enumerate(call.arguments[: most if not function.variadic else count]):
-        problem = _argument_problem(function.parameter(index), argument, pmf_of)
+    for index, given in enumerate(call.arguments[: most if not function.variadic else count]):
+        if begins_with_first(call) and index == 2:
+            continue
+        problem = _argument_problem(function.parameter(index), given, pmf_of, parameters)
         if problem is not None:
             text = f"{function.name}: argument {function.parameter(index).name} {problem}"
-            yield Problem("FT212", text, argument.span, f"usage: {function.signature}")
+            yield Problem("FT212", text, given.span, f"usage: {function.signature}")
 
 
-def _argument_problem(parameter: Parameter, argument: Expression, pmf_of: PmfOf) -> str | None:
-    """What is wrong with an argument, to be read after its parameter's name."""
-    if parameter.kind == "series":
-        if isinstance(argument, Array):
+def begins_with_first(call: Call) -> bool:
+    """Whether a call is SHIFT(x, k, FIRST), which begins with the first value of x."""
+    match call:
+        case Call("SHIFT", (_, _, Name("FIRST"))):
+            return True
+    return False
+
+
+def _argument_problem(
+    argument: Argument, given: Expression, pmf_of: PmfOf, parameters: Mapping[str, Parameter]
+) -> str | None:
+    """What is wrong with what an argument is given, to be read after the argument's name."""
+    if argument.kind == "series":
+        if isinstance(given, Array):
             return "cannot be an array; arrays are allowed as CONV's kernel only"
         return None
-    if parameter.kind == "kernel":
-        return _kernel_problem(parameter, argument, pmf_of)
-    value = literal(argument)
-    if value is None:
-        return f"must be {parameter.allowed}, not a series or a formula"
-    if not parameter.accepts(value):
-        return f"must be {parameter.allowed}, not {format_number(value)}"
-    return None
-
-
-def _kernel_problem(parameter: Parameter, argument: Expression, pmf_of: PmfOf) -> str | None:
-    if isinstance(argument, Array):
+    if argument.kind == "kernel":
+        return _kernel_problem(argument, given, pmf_of, parameters)
+    values = {id: parameter.value for id, parameter in parameters.items()}
+    try:
+        value = constant(given, values)
+    except NotConstant as why:
+        return f"must be {argument.allowed}, known before the run: {why.message}"
+    if argument.accepts(value):
         return None
-    if not isinstance(argument, Name):
-        return f"must be {parameter.allowed}"
-    pmf = pmf_of(argument.id)
+    used = ", ".join(f"{id} = {format_number(values[id])}" for id in sorted({n.id for n in names(given)}))
+    return f"must be {argument.allowed}, not {_spelled(value)}{f' ({used})' if used else ''}"
+
+
+def _spelled(value: float) -> str:
+    return format_number(value) if math.isfinite(value) else "a missing value"
+
+
+def _kernel_problem(
+    argument: Argument, given: Expression, pmf_of: PmfOf, parameters: Mapping[str, Parameter]
+) -> str | None:
+    if isinstance(given, Array):
+        values = {id: parameter.value for id, parameter in parameters.items()}
+        try:
+            weights = [constant(item, values) for item in given.items]
+        except NotConstant as why:
+            return f"takes numbers that are known before the run: {why.message}"
+        odd = next((weight for weight in weights if not math.isfinite(weight)), None)
+        return None if odd is None else "takes finite numbers"
+    if not isinstance(given, Name):
+        return f"must be {argument.allowed}"
+    pmf = pmf_of(given.id)
     if pmf is None:
-        return f'must be {parameter.allowed}; "{argument.id}" is no pmf node'
+        return f'must be {argument.allowed}; "{given.id}" is not a pmf node'
     for value in pmf.values:
         if not (value.is_integer() and 0 <= value <= MAX_LAG):
-            allowed = f"integers from 0 to {MAX_LAG:,}"
-            return f'takes a pmf whose values are lags, {allowed}; "{argument.id}" has {format_number(value)}'
+            allowed = f"whole numbers from 0 to {MAX_LAG:,}"
+            return f'takes a pmf whose values are lags, {allowed}; "{given.id}" has {format_number(value)}'
     return None
 
 
@@ -147,17 +183,25 @@ def kernel_of(argument: Expression, pmf_of: PmfOf) -> tuple[float, ...]:
     return tuple(weights)
 
 
-def is_delay(call: Call, pmf_of: PmfOf) -> bool:
-    """Whether a call reads only earlier bins: SHIFT by k >= 1, CONV with a kernel that starts with 0."""
+def is_delay(call: Call, pmf_of: PmfOf, parameters: Mapping[str, Parameter] = MappingProxyType({})) -> bool:
+    """Whether a call reads only earlier bins, whatever the values of parameters: SHIFT by a literal k >= 1 or
+    a parameter that is never less, CONV with a kernel that starts with a literal 0.
+    """
     match call:
+        case Call("SHIFT", (_, Name(id), *_)) if id in parameters:
+            return parameters[id].minimum >= 1.0 and not begins_with_first(call)
         case Call("SHIFT", (_, lag, *_)):
-            return (literal(lag) or 0.0) >= 1.0
+            return (literal(lag) or 0.0) >= 1.0 and not begins_with_first(call)
+        case Call("CONV", (_, Array((first, *_)))):
+            return literal(first) == 0.0
         case Call("CONV", (_, kernel)):
             return kernel_of(kernel, pmf_of)[0] == 0.0
     return False
 
 
-def references(tree: Expression, pmf_of: PmfOf) -> References:
+def references(
+    tree: Expression, pmf_of: PmfOf, parameters: Mapping[str, Parameter] = MappingProxyType({})
+) -> References:
     """The nodes that a valid formula reads. A name that occurs both delayed and undelayed is in `now`."""
     now: set[str] = set()
     delayed: set[str] = set()
@@ -170,13 +214,14 @@ def references(tree: Expression, pmf_of: PmfOf) -> References:
         elif isinstance(part, Call):
             if part.function == "CONV" and isinstance(part.arguments[1], Name):
                 kernels.add(part.arguments[1].id)
-            late = late or is_delay(part, pmf_of)
+            late = late or is_delay(part, pmf_of, parameters)
             stack += [(argument, late) for argument in _series_arguments(part)]
         elif isinstance(part, Binary):
             stack += [(part.left, late), (part.right, late)]
         else:
             stack += [(child, late) for child in children(part)]
-    return References(frozenset(now), frozenset(delayed - now), frozenset(kernels))
+    known = frozenset(parameters)
+    return References(frozenset(now) - known, frozenset(delayed - now) - known, frozenset(kernels))
 
 
 def unit_of(tree: Expression, units: Mapping[str, str | None]) -> str | None:
@@ -211,7 +256,7 @@ def _unit_sources(tree: Expression) -> tuple[Expression, ...]:
         case Binary(operator, left, right):
             return (left, right) if OPERATORS[operator].unit_from else ()
         case Call(name, arguments):
-            function = TABLE[name]
+            function = KNOWN[name]
             return tuple(
                 a for i, a in enumerate(arguments) if function.parameter(i).name in function.unit_from
             )

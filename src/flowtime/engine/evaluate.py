@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from flowtime.core.series import FloatArray, SeriesSet
 from flowtime.engine import machine, program, reference
@@ -21,10 +21,13 @@ SMALL = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The recorded series of a model, and what there was to say about them."""
+    """The recorded series of a model, and what there was to say about them; the `(bins,)` series of a plan's
+    extra formulas by their ids.
+    """
 
     series: SeriesSet
     warnings: tuple[Diagnostic, ...]
+    extra: Mapping[str, FloatArray] = field(default_factory=dict, repr=False)
 
 
 def evaluate(
@@ -38,23 +41,27 @@ def evaluate(
     `seed` takes the place of the model's. `inputs` are `(bins,)` float64 series (NaN: missing) that take
     the place of nodes, by node id. Every few milliseconds it asks whether it is `still_wanted`. Warnings:
     `division_by_zero` (FT301) and `non_finite` (FT302), at most one of each per node. Raises InvalidInput
-    where a sampled node has no seed (FT214), the seed is none (FT205), an input does not fit (FT303) or
-    there would be too many values (FT309).
+    where a sampled node has no seed (FT214), the seed is none (FT205), an input does not fit (FT303),
+    there would be too many values (FT309) or the service time of a queue is 0 or less (FT312).
     """
     given = inputs or {}
     if given.keys() != plan.inputs:
         check_inputs(plan.model, given)
-        plan = compile_plan(plan.model, given.keys())
+        plan = replace(compile_plan(plan.model, given.keys()), extra=plan.extra)
     found = sources(plan, seed, given)
     if plan.operations * plan.model.grid.bins <= SMALL or not machine.available():
         values, notes = reference.evaluate(plan, found.fixed, found.draw(), still_wanted)
     else:
         values, notes = interruptible(lambda stop: _run(found, stop))
     notes.merge(found.notes)
+    notes.hold(plan.model)
     recorded = plan.model.recorded()
-    keys = tuple(key for key, _ in recorded)
-    units = tuple(plan.units[node.id] for _, node in recorded)
-    return Evaluation(SeriesSet(plan.model.grid, keys, units, values), notes.warnings(plan.model))
+    own = len(recorded) - len(plan.extra)
+    keys = tuple(key for key, _ in recorded[:own])
+    units = tuple(plan.units[node.id] for _, node in recorded[:own])
+    series = SeriesSet(plan.model.grid, keys, units, values[:own])
+    extra = dict(zip(plan.extra, values[own:], strict=True))
+    return Evaluation(series, notes.warnings(plan.model), extra)
 
 
 def _run(found: Sources, stop: Callable[[], object]) -> tuple[FloatArray, Notes]:

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from flowtime.core.arithmetic import ARITHMETIC, NOTED
 from flowtime.core.expression import Binary, Call, Expression, Name, Negative, literal
 from flowtime.core.expression import children as children_of
-from flowtime.core.functions import COPY, NEGATIVE, OPERATORS, TABLE, Function
+from flowtime.core.functions import COPY, KNOWN, NEGATIVE, OPERATORS, TABLE, Function
 from flowtime.core.semantics import PmfOf, References, is_delay, kernel_of
-from flowtime.engine.arithmetic import ARITHMETIC
 
 Operand = str | int | float
 """A node's id, the index of an earlier operation of the same formula, or a number."""
@@ -49,7 +49,7 @@ class Formula:
     """The operations of one node, the last of which gives its value.
 
     `now` and `delayed` are the nodes it reads in the same bin and in earlier bins only; `memory` says
-    that a value depends on earlier bins.
+    that a value depends on earlier bins, `quiet` that it may be missing without a note.
     """
 
     node: str
@@ -57,6 +57,7 @@ class Formula:
     now: tuple[str, ...]
     delayed: tuple[str, ...]
     memory: bool
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class _Branch:
     above: int
 
 
-def flatten(node: str, tree: Expression, read: References, pmf_of: PmfOf) -> Formula:
+def flatten(node: str, tree: Expression, read: References, pmf_of: PmfOf, *, quiet: bool = False) -> Formula:
     """The formula of a node; `tree` must be valid, and `read` what it refers to.
 
     Numbers are computed where that gives no warning.
@@ -89,6 +90,7 @@ def flatten(node: str, tree: Expression, read: References, pmf_of: PmfOf) -> For
         now=tuple(sorted(read.now)),
         delayed=tuple(sorted(read.delayed)),
         memory=any(operation.function in MEMORY for operation in operations),
+        quiet=quiet,
     )
 
 
@@ -143,9 +145,9 @@ class _Flattener:
                 todo = [left, right, _Emit(OPERATORS[operator], 2)]
             case Call("IF", (condition, a, b)):
                 todo = [condition, _Branch(a, True, 0), _Branch(b, False, 1), _Emit(TABLE["IF"], 3)]
-            case Call(name, arguments) if (rewrite := TABLE[name].rewrite) is not None:
+            case Call(name, arguments) if (rewrite := KNOWN[name].rewrite) is not None:
                 todo = [rewrite(*arguments)]
-            case Call(name) if TABLE[name].memory:
+            case Call(name) if KNOWN[name].memory:
                 x, *rest = self.memory(tree)
                 self.work += [(item, (), late) for item in rest]
                 # any bin of its series may be read, whatever branch is taken in this one
@@ -158,7 +160,7 @@ class _Flattener:
                     self.values.append(1.0)
                 todo = [*rest[1:], _Emit(TABLE["PULSE"], 1, literals)]
             case Call(name, (first, *others)):
-                function = TABLE[name]
+                function = KNOWN[name]
                 todo = [first] if others else [first, _Emit(function, 1)]
                 for other in others:
                     todo += [other, _Emit(function, 2)]
@@ -211,6 +213,8 @@ class _Flattener:
 def _fold(function: Function, operands: tuple[Operand, ...]) -> float | None:
     """The value of an operation on numbers, or None where computing it now would lose a warning."""
     if function.name == "/" and operands[1] == 0.0:
+        return None
+    if function.name in NOTED and NOTED[function.name][1](float(operands[0])):
         return None
     value = ARITHMETIC[function.name](*operands)
     return value if math.isfinite(value) else None

@@ -10,11 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from flowtime.core.arithmetic import LARGEST_PART
+
 COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq"}
 ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "/": "div", "MIN": "min", "MAX": "max"}
 UNARY = {"negative": "neg", "ABS": "abs", "FLOOR": "floor", "CEIL": "ceil", "SQRT": "sqrt"}
 ELEMENTARY = {"EXP": "exp", "LOG": "log", "POW": "pow", "MOD": "mod"}
 
+NOTED = {
+    "FLOW": ("{form}.lt {0} {zero}",),
+    "PART": ("{form}.lt {0} {zero}", "{form}.gt {0} {most}"),
+    "POSITIVE": ("{form}.le {0} {zero}",),
+}
+"""When the functions of `arithmetic.NOTED` are worth a note: any of these comparisons."""
+
+_MOST = f"(f64.const {LARGEST_PART.hex()})"
 _LOW, _HIGH = "(f64x2.extract_lane 0 {%d})", "(f64x2.extract_lane 1 {%d})"
 
 
@@ -53,10 +63,15 @@ def _scalar() -> dict[str, str]:
     texts |= {name: f"(call ${op} {{0}})" for name, op in ELEMENTARY.items() if name in ("EXP", "LOG")}
     texts |= {name: f"(call ${op} {{0}} {{1}})" for name, op in ELEMENTARY.items() if name in ("POW", "MOD")}
     chosen = "(select {1} {2} (f64.ne {0} (f64.const 0)))"
+    positive = "(select (f64.const 0) {0} (f64.lt {0} (f64.const 0)))"
     half = "(f64.ge (f64.abs (f64.sub {0} (f64.trunc {0}))) (f64.const 0.5))"
     return texts | {
         "copy": "{0}",
         "!=": "(f64.convert_i32_u (i32.or (f64.lt {0} {1}) (f64.gt {0} {1})))",
+        "FLOW": positive,
+        "PART": f"(select {_MOST} {positive} (f64.gt {{0}} {_MOST}))",
+        "POSITIVE": "{0}",
+        "RATIO": "(select (f64.const nan) (f64.div {0} {1}) (f64.eq {1} (f64.const 0)))",
         "IF": f"(select (f64.const nan) {chosen} (f64.ne {{0}} {{0}}))",
         "ROUND": f"(f64.add (f64.trunc {{0}}) (f64.copysign (f64.convert_i32_u {half}) {{0}}))",
     }
@@ -76,6 +91,10 @@ def _pair() -> dict[str, str]:
     return texts | {
         "copy": "{0}",
         "!=": f"(v128.and (v128.or (f64x2.lt {{0}} {{1}}) (f64x2.gt {{0}} {{1}})) {one})",
+        "FLOW": f"(v128.andnot {{0}} (f64x2.lt {{0}} {zero}))",
+        "PART": "{0}",  # what is cut is noted, and done one by one
+        "POSITIVE": "{0}",
+        "RATIO": f"(v128.or (f64x2.div {{0}} {{1}}) (f64x2.eq {{1}} {zero}))",
         # all bits set, which a missing condition gives, is a NaN
         "IF": f"(v128.or (v128.bitselect {{1}} {{2}} (f64x2.ne {{0}} {zero})) (f64x2.ne {{0}} {{0}}))",
         "ROUND": f"(f64x2.add (f64x2.trunc {{0}}) (v128.or (v128.and {half} {one}) (v128.and {{0}} {sign})))",
@@ -109,6 +128,27 @@ EXCUSED = """\
     (local.set $table (i32.add (local.get $table) (i32.const 8)))
     (br $inputs))
   (unreachable))
+"""
+
+QUIET = """\
+;; the value of a formula that may be missing without a note
+(func $quiet (param $t i32) (param $since i32) (result f64)
+  (if (i32.eqz (i32.load (local.get $since)))
+    (then (i32.store (local.get $since) (i32.add (local.get $t) (i32.const 1)))))
+  (f64.const nan))
+"""
+
+MISSING = """\
+;; keeps the first missing bin of a row
+(func $missing (param $row i32) (param $since i32) (param $t i32) (param $end i32)
+  (local $value f64)
+  (if (i32.load (local.get $since)) (then (return)))
+  (loop $bins
+    (local.set $value (f64.load (i32.add (local.get $row) (i32.shl (local.get $t) (i32.const 3)))))
+    (local.set $t (i32.add (local.get $t) (i32.const 1)))
+    (if (f64.ne (local.get $value) (local.get $value))
+      (then (i32.store (local.get $since) (local.get $t)) (return)))
+    (br_if $bins (i32.lt_s (local.get $t) (local.get $end)))))
 """
 
 NOTE = """\

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flowtime.core.arithmetic import NOTED
+from flowtime.engine.expansion import WaitsNode
 from flowtime.engine.formula import Formula, Operand, Operation
 from flowtime.engine.notes import Note
-from flowtime.engine.plan import Feedback, Plan, Single
+from flowtime.engine.plan import Feedback, Plan, Single, Waits
 from flowtime.errors import InvalidInput
 
 PAGE = 65_536
@@ -80,10 +82,14 @@ class Function:
 
 @dataclass(slots=True)
 class Stage:
-    """Functions that go together through the bins: one that may take pairs, or those of feedback groups."""
+    """Functions that go together through the bins: one that may take pairs, or those of feedback groups; or
+    the waits of a queue. Those that are `late` go through all bins when the others have.
+    """
 
     functions: list[Function]
     pairs: bool
+    late: bool = False
+    waits: WaitsNode | None = None
 
 
 class Layout:
@@ -97,6 +103,7 @@ class Layout:
         self.constants: dict[int, float] = {}
         self.notes: dict[Note, int] = {}
         self.stages: list[Stage] = []
+        self.waits = [step.node for step in plan.steps if isinstance(step, Waits)]
         self._arrange()
         functions = [function for stage in self.stages for function in stage.functions]
         self.lines = [line for function in functions for line in function.lines]
@@ -127,17 +134,24 @@ class Layout:
                 self.constants[self.number[source.node]] = source.constant
         for formula in self.plan.formulas:
             self.number[formula.node] = self._new()
+        for queue in self.waits:
+            self.number |= {id: self._new() for id in queue.measures.values()}
         drawn = [Line(self.number[source.node], "draw", node=source.node) for source in self.plan.drawn]
         for line in drawn:
             self._note("FT302", line.node)
         self._put(drawn, pairs=True)
         for step in self.plan.steps:
             if isinstance(step, Single):
-                self._put([line for line, _ in self._flat(step.formula)], pairs=True)
+                late = step.formula.node in self.plan.late
+                self._put([line for line, _ in self._flat(step.formula)], pairs=True, late=late)
+            elif isinstance(step, Waits):
+                late = step.node.id in self.plan.late
+                self.stages.append(Stage([], pairs=False, late=late, waits=step.node))
             elif isinstance(step, Feedback):
                 lines = [item for formula in step.members for item in self._flat(formula)]
                 lines.sort(key=lambda item: item[1])
-                self._put([line for line, _ in lines], pairs=False)
+                late = step.members[0].node in self.plan.late
+                self._put([line for line, _ in lines], pairs=False, late=late)
 
     def _note(self, code: str, node: str) -> None:
         self.notes.setdefault((code, node), len(self.notes))
@@ -162,12 +176,16 @@ class Layout:
             guards: tuple[tuple[int | float, bool], ...] = ()
             if operation.may_divide_by_zero:
                 self._note("FT301", formula.node)
+            if operation.function in NOTED:
+                self._note(NOTED[operation.function][0], formula.node)
+            if operation.may_divide_by_zero:
                 guards = tuple((operand(condition), taken) for condition, taken in operation.guards)
             line = Line(
                 number, operation.function, operands, self._literals(operation), guards, node=formula.node
             )
             lines.append((line, operation.late))
-        self._note("FT302", formula.node)
+        if not formula.quiet:
+            self._note("FT302", formula.node)
         out = self.number[formula.node]
         lines.append((Line(out, "clean", (numbers[-1],), formula=formula, node=formula.node), False))
         return lines
@@ -183,9 +201,11 @@ class Layout:
                 return (min(period, self.bins), min(phase, self.bins))
         return operation.literals
 
-    def _put(self, lines: list[Line], *, pairs: bool) -> None:
+    def _put(self, lines: list[Line], *, pairs: bool, late: bool = False) -> None:
         """Adds lines that belong together to the last stage, or in one or more new ones."""
-        last = self.stages[-1] if self.stages and self.stages[-1].pairs == pairs else None
+        last = self.stages[-1] if self.stages else None
+        if last is not None and (last.pairs, last.late) != (pairs, late):
+            last = None
         if last is not None and len(last.functions) == 1:
             together = last.functions[0].lines
             if len(together) + len(lines) <= FUNCTION_LINES:
@@ -194,9 +214,9 @@ class Layout:
         pieces = [lines[at : at + FUNCTION_LINES] for at in range(0, len(lines), FUNCTION_LINES)]
         functions = [Function(piece) for piece in pieces]
         if pairs:
-            self.stages += [Stage([function], pairs=True) for function in functions]
+            self.stages += [Stage([function], pairs=True, late=late) for function in functions]
         elif functions:
-            self.stages.append(Stage(functions, pairs=False))
+            self.stages.append(Stage(functions, pairs=False, late=late))
 
     def _cost(self, line: Line) -> int:
         return 1 + len(line.literals[0]) if line.function == "CONV" else 1
@@ -224,7 +244,8 @@ class Layout:
         if any(value != 0.0 or math.copysign(1.0, value) < 0.0 for value in initial):
             self.data.append((self.initial_at, struct.pack(f"<{len(initial)}d", *initial)))
         computed = [*(f.node for f in self.plan.formulas), *(source.node for source in self.plan.drawn)]
-        given = [source.node for source in self.plan.sources if source.pmf is None]
+        computed += [id for queue in self.waits for id in queue.measures.values()]
+        given = [source.node for source in self.plan.sources if not source.is_drawn]
         self.computed_bytes = 4 * len(computed)
         since = self._take(4 * (len(computed) + len(given)))
         self.since = {id: since + 4 * index for index, id in enumerate([*computed, *given])}
@@ -256,6 +277,7 @@ class Layout:
         for number in kept:
             if number not in self.rows:
                 self.rows[number] = self._take(row)
+        self.scratch = self._rooms()
         marks = self._take(self.bins * len(self.notes))
         if self.end > MAX_BYTES:
             raise InvalidInput(
@@ -276,9 +298,24 @@ class Layout:
             since={id: self.since[id] for id in given},
         )
 
+    def _rooms(self) -> dict[str, tuple[int, ...]]:
+        """For the waits of each queue: a row of nothing, amounts, fills, bounds and masses, state, and a row
+        for what is not wanted.
+        """
+        if not self.waits:
+            return {}
+        row, parts = 8 * self.bins, 8 * (2 * self.bins + 2)
+        shared = [self._take(size) for size in (row, parts, parts, parts, row)]
+        nothing, low, high, mass, unwanted = shared
+        return {
+            queue.id: (nothing, self._take(parts), self._take(row), low, high, mass, self._take(24), unwanted)
+            for queue in self.waits
+        }
+
     def _kept(self, functions: list[Function]) -> tuple[list[int], list[int]]:
         """The values that need a row, and those that need a buffer, as other functions read them."""
-        kept: dict[int, None] = {}
+        kept = dict.fromkeys(self.number[id] for queue in self.waits for id in queue.reads)
+        late = [stage.late for stage in self.stages for _ in stage.functions]
         crossing: dict[int, None] = {}
         for index, function in enumerate(functions):
             for line in function.lines:
@@ -294,9 +331,11 @@ class Layout:
                         rows = line.operands
                 kept |= dict.fromkeys(int(x) for x in rows)
                 for number in line.reads(self.number):
-                    if number not in self.constants and number not in self.home:
+                    home = self.home.get(number, index)
+                    given = number not in self.constants and number not in self.home
+                    if given or late[home] != late[index]:
                         kept[number] = None
-                    elif self.home.get(number, index) != index and number not in kept:
+                    elif home != index and number not in kept:
                         crossing[number] = None
         recorded = {self.number[node.id] for _, node in self.plan.model.recorded()}
         return list(kept), [number for number in crossing if number not in kept and number not in recorded]

@@ -99,7 +99,8 @@ class Machine:
         limits = wasmtime.Limits(pages, pages)
         self.memory = wasmtime.Memory(self.store, wasmtime.MemoryType(limits))
         exports = wasmtime.Instance(self.store, module.native, [self.memory]).exports(self.store)
-        self._begin, self._run, self._points = (exports[name] for name in ("begin", "run", "points"))
+        self._begin, self._points = exports["begin"], exports["points"]
+        self._passes = [exports["run"], *([exports["again"]] if self.program.plan.late else [])]
         address = ctypes.addressof(self.memory.data_ptr(self.store).contents)
         self._bytes = (ctypes.c_ubyte * (pages * PAGE)).from_address(address)
         _ask_for_large_pages(address, self.program.memory.marks)
@@ -126,24 +127,21 @@ class Machine:
         """The `(drawn, bins)` rows of draws, to be filled in."""
         return self.view(self.program.memory.drawn, (len(self.program.plan.drawn), self.bins))
 
-    def run(self, first: int, end: int) -> None:
-        """Computes the bins from `first`, a multiple of the block, up to `end`."""
-        self._run(self.store, first, end)
-
     def all_bins(self, stop: Callable[[], object]) -> None:
         """Computes all bins as the next point, in ranges of some milliseconds; `stop` is called between them,
         and may raise.
         """
         self._begin(self.store)
         step = block = self.program.memory.block
-        first = 0
-        while first < self.bins:
-            stop()
-            began, end = time.perf_counter(), min(first + step, self.bins)
-            self.run(first, end)
-            first = end
-            share = RANGE / max(time.perf_counter() - began, 1e-6)
-            step = max(int(min(share, 4.0) * step) // block, 1) * block
+        for run in self._passes:
+            first = 0
+            while first < self.bins:
+                stop()
+                began, end = time.perf_counter(), min(first + step, self.bins)
+                run(self.store, first, end)
+                first = end
+                share = RANGE / max(time.perf_counter() - began, 1e-6)
+                step = max(int(min(share, 4.0) * step) // block, 1) * block
 
     def points(self, count: int, draws: int, out: int) -> None:
         """Computes all bins for `count` sets of draws, from the address `draws` on, into `out`."""

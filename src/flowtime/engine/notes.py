@@ -8,12 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowtime.core.grid import Grid
-from flowtime.errors import Diagnostic
-from flowtime.model.spec import Model
+from flowtime.engine.expansion import OwnNode
+from flowtime.errors import Diagnostic, InvalidInput
+from flowtime.model.spec import Model, Node
 
 BoolArray = NDArray[np.bool_]
 
-KINDS = {"FT301": "division_by_zero", "FT302": "non_finite"}
+KINDS = {
+    "FT301": "division_by_zero",
+    "FT302": "non_finite",
+    "FT310": "negative_flow",
+    "FT311": "share_out_of_range",
+}
 """What an evaluation warns of, by code."""
 
 Note = tuple[str, str]
@@ -40,16 +46,42 @@ class Notes:
     def warnings(self, model: Model, samples: int | None = None) -> tuple[Diagnostic, ...]:
         """The notes as warnings, in the order of the model's nodes; `samples`: out of how many."""
         return tuple(
-            Diagnostic(code, self._message(model, (code, node.id), samples), severity="warning", node=node.id)
+            Diagnostic(
+                code,
+                self._message(model, code, node, samples),
+                severity="warning",
+                node=_owner(node),
+            )
             for node in model.nodes
             for code in KINDS
             if (code, node.id) in self.bins
         )
 
-    def _message(self, model: Model, note: Note, samples: int | None) -> str:
+    def hold(self, model: Model) -> None:
+        """Raises InvalidInput (FT312) where the service time of a queue was 0 or less."""
+        for node in model.nodes:
+            where = self.bins.get(("FT312", node.id))
+            if where is not None:
+                raise InvalidInput(
+                    "FT312",
+                    f'node "{_owner(node)}": serviceSeconds is 0 or less in '
+                    f"{spelled_bins(model.grid, where)}",
+                    hint="it takes the seconds that one worker needs for one unit, more than 0",
+                )
+
+    def _message(self, model: Model, code: str, node: Node, samples: int | None) -> str:
+        note = (code, node.id)
         bins = spelled_bins(model.grid, self.bins[note])
         sampled = "" if samples is None else f"; in {self.times[note]:,} of {samples:,} samples"
-        return f'node "{note[1]}": {KINDS[note[0]]} in {bins}{sampled}'
+        named = node.called if isinstance(node, OwnNode) else f'node "{node.id}"'
+        return f"{named}: {KINDS[code]} in {bins}{sampled}"
+
+
+def _owner(node: Node) -> str | None:
+    """The node of the document that a node belongs to."""
+    if isinstance(node, OwnNode):
+        return None if node.is_metric else node.owner
+    return node.id
 
 
 def spelled_bins(grid: Grid, where: BoolArray) -> str:

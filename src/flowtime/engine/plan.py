@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,15 @@ import numpy as np
 from flowtime.core.expression import Call, Expression, Name, children
 from flowtime.core.graph import components, first_cycle, is_cyclic, levels, topological_order
 from flowtime.core.grid import Grid
+from flowtime.core.parameters import Parameter
 from flowtime.core.pmf import Pmf
 from flowtime.core.profiles import daily_profile
 from flowtime.core.semantics import PmfOf, References, is_delay, references, unit_of
 from flowtime.core.series import FloatArray
+from flowtime.engine.expansion import OwnNode, ParameterNode, WaitNode, WaitsNode, expand
 from flowtime.engine.formula import Formula, flatten
 from flowtime.errors import InvalidInput
+from flowtime.model.parameters import set_values
 from flowtime.model.spec import ConstNode, ExprNode, Model, Node, PmfNode
 from flowtime.texts import count
 
@@ -29,12 +32,18 @@ class Source:
     """A step whose series comes from outside the formulas.
 
     `values` is the `(bins,)` series of a const or pmf node, or None for a bound input. Where the node is
-    sampled, `pmf` is set and its draws are multiplied by `values`.
+    sampled, `pmf` is set and its draws are multiplied by `values`; `parameter` is one that is drawn once.
     """
 
     node: str
     values: FloatArray | None = field(default=None, repr=False, compare=False)
     pmf: Pmf | None = None
+    parameter: Parameter | None = None
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether each sample has other values."""
+        return self.pmf is not None or self.parameter is not None
 
     @property
     def constant(self) -> float | None:
@@ -64,7 +73,22 @@ class Feedback:
     members: tuple[Formula, ...]
 
 
-Step = Source | Single | Feedback
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """A step that computes the waits of a queue."""
+
+    node: WaitsNode
+
+    @property
+    def members(self) -> tuple[Formula, ...]:
+        """It has no formulas."""
+        return ()
+
+
+_WAITS = 100
+"""How many operations the waits of a queue are worth in a bin, about."""
+
+Step = Source | Single | Feedback | Waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +96,16 @@ class Plan:
     """The steps of a model in order, each after what it needs.
 
     `inputs` are the nodes whose series are given at evaluation. `units` holds each node's declared unit, or
-    the one that its formula implies.
+    the one that its formula implies. Nodes in `late` read the waits of those who join a queue; they are
+    computed when all bins of the others are. The last recorded series are those of `extra` formulas.
     """
 
     model: Model
     steps: tuple[Step, ...]
     inputs: frozenset[str]
     units: Mapping[str, str | None]
+    late: frozenset[str] = frozenset()
+    extra: tuple[str, ...] = ()
 
     @property
     def has_feedback(self) -> bool:
@@ -95,7 +122,8 @@ class Plan:
     @property
     def operations(self) -> int:
         """How many operations a bin takes, about."""
-        return sum(1 + len(formula.operations) for formula in self.formulas)
+        waits = sum(isinstance(step, Waits) for step in self.steps)
+        return sum(1 + len(formula.operations) for formula in self.formulas) + _WAITS * waits
 
     @property
     def sources(self) -> Iterator[Source]:
@@ -105,7 +133,7 @@ class Plan:
     @property
     def drawn(self) -> tuple[Source, ...]:
         """The sources that are drawn."""
-        return tuple(source for source in self.sources if source.pmf is not None)
+        return tuple(source for source in self.sources if source.is_drawn)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON: steps with formulas and dependencies, and the recorded series."""
@@ -135,15 +163,26 @@ def pmfs(nodes: Iterable[Node]) -> PmfOf:
     return known.get
 
 
-def compile(model: Model, inputs: Collection[str] = ()) -> Plan:
+def compile(
+    model: Model,
+    inputs: Collection[str] = (),
+    *,
+    parameters: Mapping[str, float] | None = None,
+    extra: Mapping[str, Expression] | None = None,
+    drawn: Collection[str] = (),
+) -> Plan:
     """The plan of a checked model, in which the series of the nodes in `inputs` are given at evaluation.
 
-    Raises InvalidInput (FT213) on a cycle without a delay.
+    `parameters` are values for some of its parameters; `extra` formulas are recorded after its own series,
+    under the ids that they have here. Parameters in `drawn` are drawn for each sample.
+    Raises InvalidInput on a cycle without a delay (FT213), and on values
+    that their parameters or what is made of them do not take (FT221).
     """
+    model = expand(model, set_values(model.parameters, parameters or {}), extra, drawn)
     pmf_of = pmfs(model.nodes)
     bound = frozenset(inputs)
     trees = {n.id: n.tree for n in model.nodes if isinstance(n, ExprNode) and n.id not in bound}
-    read = {id: references(tree, pmf_of) for id, tree in trees.items()}
+    read = {node.id: reads(node, pmf_of) for node in model.nodes if node.id not in bound}
     cycle = first_cycle({id: _ordered(refs.now, read) for id, refs in read.items()})
     if cycle is not None:
         raise InvalidInput(
@@ -154,30 +193,72 @@ def compile(model: Model, inputs: Collection[str] = ()) -> Plan:
         )
     nodes = {node.id: node for node in model.nodes}
     order = {id: index for index, id in enumerate(nodes)}
-    none = References(frozenset(), frozenset(), frozenset())
     dependencies = {
-        id: sorted(read.get(id, none).now | read.get(id, none).delayed, key=order.__getitem__) for id in order
+        id: sorted(read[id].now | read[id].delayed, key=order.__getitem__) if id in read else []
+        for id in order
     }
     found = components(dependencies)
     steps: list[Step] = []
+
+    def formula(id: str) -> Formula:
+        node = nodes[id]
+        quiet = isinstance(node, OwnNode) and node.quiet
+        return flatten(id, trees[id], read[id], pmf_of, quiet=quiet)
+
     for cyclic, component in _by_level(found, dependencies):
         if cyclic:
             members = {id: read[id] for id in component}
             inside = {id: _ordered(refs.now, members) for id, refs in members.items()}
             order_inside = topological_order(inside)
-            steps.append(Feedback(tuple(flatten(id, trees[id], read[id], pmf_of) for id in order_inside)))
+            steps.append(Feedback(tuple(formula(id) for id in order_inside)))
         elif component[0] in trees:
-            (id,) = component
-            steps.append(Single(flatten(id, trees[id], read[id], pmf_of)))
-        else:
-            steps.append(_source(nodes[component[0]], model.grid, bound))
+            steps.append(Single(formula(component[0])))
+        elif isinstance(node := nodes[component[0]], WaitsNode):
+            steps.append(Waits(node))
+        elif not isinstance(node, WaitNode):
+            steps.append(_source(node, model.grid, bound))
+    joining = [node.measures["wait_joining"] for node in _waits(model) if "wait_joining" in node.measures]
     units = _units(model, trees, [id for component in found for id in component])
-    return Plan(model, tuple(steps), bound, units)
+    return Plan(model, tuple(steps), bound, units, _late(joining, dependencies), tuple(extra or ()))
+
+
+def reads(node: Node, pmf_of: PmfOf) -> References:
+    """What a node of an expanded model reads."""
+    none: frozenset[str] = frozenset()
+    match node:
+        case ExprNode(tree=tree):
+            return references(tree, pmf_of)
+        case WaitsNode():
+            return References(frozenset(node.reads), none, none)
+        case WaitNode(of=of):
+            return References(frozenset((of,)), none, none)
+    return References(none, none, none)
+
+
+def _waits(model: Model) -> Iterator[WaitsNode]:
+    return (node for node in model.nodes if isinstance(node, WaitsNode))
+
+
+def _late(joining: Sequence[str], dependencies: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """The nodes that read one of the series that are known when all bins are done, directly or not."""
+    readers: dict[str, list[str]] = {}
+    for id, needed in dependencies.items() if joining else ():
+        for other in needed:
+            readers.setdefault(other, []).append(id)
+    late: set[str] = set()
+    stack = list(joining)
+    while stack:
+        new = [id for id in readers.get(stack.pop(), []) if id not in late]
+        late.update(new)
+        stack += new
+    return frozenset(late)
 
 
 def _source(node: Node, grid: Grid, bound: Collection[str]) -> Source:
     if node.id in bound:
         return Source(node.id)
+    if isinstance(node, ParameterNode):
+        return Source(node.id, parameter=node.parameter)
     if isinstance(node, ConstNode):
         return Source(node.id, np.broadcast_to(np.array(node.values) + 0.0, grid.bins))
     if not isinstance(node, PmfNode):
@@ -210,9 +291,14 @@ def _units(model: Model, trees: Mapping[str, Expression], order: list[str]) -> d
     units = {node.id: node.unit for node in model.nodes}
     if not any(units.values()):
         return units
+    nodes = {node.id: node for node in model.nodes}
     for id in order:
-        if units[id] is None and id in trees:
-            units[id] = unit_of(trees[id], units)
+        if units[id] is not None or id not in trees:
+            continue
+        node = nodes[id]
+        like = node.unit_of if isinstance(node, OwnNode) else None
+        unit = unit_of(trees[id] if like is None else like, units)
+        units[id] = unit.removesuffix("/bin") if unit and isinstance(node, OwnNode) and node.stock else unit
     return units
 
 
@@ -284,6 +370,8 @@ def _step_to_json(nodes: Mapping[str, Node], step: Step) -> dict[str, Any]:
             }
         case Single(formula):
             return {"kind": "formula", **_formula_to_json(nodes, formula)}
+        case Waits(node):
+            return {"kind": "waits", "node": node.owner, "measures": list(node.measures.values())}
         case Feedback(members):
             return {
                 "kind": "feedback",
@@ -318,6 +406,8 @@ def _description(plan: Plan) -> Iterator[str]:
             case Single(formula):
                 yield head + title(formula.node)
                 yield from needs(formula, " " * width)
+            case Waits(node):
+                yield f"{head}waits of queue {node.owner}: {', '.join(node.measures.values())}"
             case Feedback(members):
                 nodes_in_it = count(len(members), "node")
                 yield f"{head}feedback group of {nodes_in_it}, bin by bin in this order:"

@@ -19,11 +19,27 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
+from flowtime.core.arithmetic import LARGEST_PART
+from flowtime.core.arithmetic import NOTED as NOTES
+from flowtime.engine.expansion import WaitsNode
 from flowtime.engine.formula import Formula
-from flowtime.engine.instructions import CONVOLVE, ELEMENTARY, EXCUSED, NOTE, PAIR, SETTLE, SINGLE, Form
+from flowtime.engine.instructions import (
+    CONVOLVE,
+    ELEMENTARY,
+    EXCUSED,
+    MISSING,
+    NOTE,
+    NOTED,
+    PAIR,
+    QUIET,
+    SETTLE,
+    SINGLE,
+    Form,
+)
 from flowtime.engine.layout import PAGE, Function, Layout, Line, Memory
 from flowtime.engine.notes import Note
 from flowtime.engine.plan import Plan
+from flowtime.engine.waits import ORDER
 from flowtime.errors import InvalidInput
 from flowtime.texts import count
 
@@ -72,7 +88,7 @@ def outline(plan: Plan) -> str:
         layout = Layout(plan)
     except InvalidInput as error:
         return f"no program: {error.message}"
-    functions = [len(stage.functions) for stage in layout.stages]
+    functions = [max(1, len(stage.functions)) for stage in layout.stages]
     pairs = sum(stage.pairs for stage in layout.stages)
     ways = f"{pairs} two bins at a time, {sum(functions) - pairs} bin by bin"
     operations = count(layout.operations, "operation")
@@ -89,20 +105,25 @@ def _module(layout: Layout) -> Iterator[str]:
         yield f'(data (i32.const {address}) "{"".join(map(_ESCAPED.__getitem__, data))}")'
     functions = {line.function for line in layout.lines}
     if functions & ELEMENTARY.keys():
-        yield files("flowtime.engine").joinpath("elementary.wat").read_text(encoding="utf-8")
+        yield files("flowtime.core").joinpath("elementary.wat").read_text(encoding="utf-8")
     if layout.notes:
         yield NOTE.format(
             marks=layout.memory.marks, bins=layout.bins, times=layout.counts, counts=layout.counts + 4
         )
         yield SETTLE
         yield EXCUSED
+    if any(formula.quiet for formula in layout.plan.formulas):
+        yield QUIET
     if layout.tables:
         yield CONVOLVE
-    calls = []
+    if layout.waits:
+        yield files("flowtime.engine").joinpath("waits.wat").read_text(encoding="utf-8")
+        yield MISSING
     for index, stage in enumerate(layout.stages):
         name = f"$stage{index}"
-        calls.append(name)
-        if stage.pairs:
+        if stage.waits is not None:
+            yield from _wait(layout, name, stage.waits)
+        elif stage.pairs:
             yield from _Body(layout, stage.functions[0], SINGLE, brief=True).function(f"{name}_single")
             yield from _Body(layout, stage.functions[0], PAIR).pairs(name, f"{name}_single")
         elif len(stage.functions) == 1:
@@ -112,7 +133,31 @@ def _module(layout: Layout) -> Iterator[str]:
             for part, function in zip(parts, stage.functions, strict=True):
                 yield from _Body(layout, function, SINGLE).function(part)
             yield from _bin_by_bin(name, parts)
-    yield from _entries(layout, calls)
+    yield from _entries(layout)
+    yield ")"
+
+
+def _wait(layout: Layout, name: str, queue: WaitsNode) -> Iterator[str]:
+    """A function that computes the waits of a queue."""
+    nothing, *scratch, unwanted = layout.scratch[queue.id]
+    read = [nothing if id is None else layout.rows[layout.number[id]] for id in queue.series]
+    found = [queue.measures.get(measure) for measure in ORDER]
+    written = [unwanted if id is None else layout.rows.get(layout.number[id], unwanted) for id in found]
+    constants = " ".join(
+        f"(f64.load (i32.const {layout.rows[layout.number[value]]}))"
+        if isinstance(value, str)
+        else f"(f64.const {value.hex()})"
+        for value in (queue.initial, queue.limit, queue.slo, queue.scale)
+    )
+    rows = " ".join(f"(i32.const {at})" for at in (*read, *scratch, *written))
+    yield f";; the waits of {queue.owner}"
+    yield f"(func {name} (param $t i32) (param $end i32)"
+    yield "  (call $waits (i64.extend_i32_s (local.get $t)) (i64.extend_i32_s (local.get $end))"
+    yield f"    (i64.const {queue.wanted}) {constants} {rows})"
+    for id in queue.measures.values():
+        if layout.number[id] in layout.rows:
+            where = f"(i32.const {layout.rows[layout.number[id]]}) (i32.const {layout.since[id]})"
+            yield f"  (call $missing {where} (local.get $t) (local.get $end))"
     yield ")"
 
 
@@ -127,23 +172,32 @@ def _bin_by_bin(name: str, parts: list[str]) -> Iterator[str]:
     yield "    (br_if $bins (i32.lt_s (local.tee $t (local.get $next)) (local.get $end)))))"
 
 
-def _entries(layout: Layout, calls: list[str]) -> Iterator[str]:
+def _blocks(layout: Layout, name: str, calls: list[str]) -> Iterator[str]:
+    """An exported function that takes others through the blocks of a range of bins."""
+    yield f'(func ${name} (export "{name}") (param $first i32) (param $end i32)'
+    yield "  (local $stop i32)"
+    yield "  (loop $blocks"
+    yield f"    (local.set $stop (i32.add (local.get $first) (i32.const {layout.block})))"
+    yield "    (if (i32.gt_s (local.get $stop) (local.get $end))"
+    yield "      (then (local.set $stop (local.get $end))))"
+    for call in calls:
+        yield f"    (call {call} (local.get $first) (local.get $stop))"
+    yield "    (br_if $blocks (i32.lt_s (local.tee $first (local.get $stop)) (local.get $end)))))"
+
+
+def _entries(layout: Layout) -> Iterator[str]:
     """What the module exports."""
+    early = [f"$stage{index}" for index, stage in enumerate(layout.stages) if not stage.late]
+    late = [f"$stage{index}" for index, stage in enumerate(layout.stages) if stage.late]
     states = f"(i32.const {layout.state_at}) (i32.const {layout.initial_at}) (i32.const {layout.state_bytes})"
     since = min(layout.since.values(), default=0)
     yield '(func $begin (export "begin")'
     yield "  (global.set $point (i32.add (global.get $point) (i32.const 1)))"
     yield f"  (memory.copy {states})"
     yield f"  (memory.fill (i32.const {since}) (i32.const 0) (i32.const {layout.computed_bytes})))"
-    yield '(func $run (export "run") (param $first i32) (param $end i32)'
-    yield "  (local $stop i32)"
-    yield "  (loop $blocks"
-    yield f"    (local.set $stop (i32.add (local.get $first) (i32.const {layout.block})))"
-    yield "    (if (i32.gt_s (local.get $stop) (local.get $end))"
-    yield "      (then (local.set $stop (local.get $end))))"
-    for name in calls:
-        yield f"    (call {name} (local.get $first) (local.get $stop))"
-    yield "    (br_if $blocks (i32.lt_s (local.tee $first (local.get $stop)) (local.get $end)))))"
+    yield from _blocks(layout, "run", early)
+    if late:
+        yield from _blocks(layout, "again", late)
     row = 8 * layout.bins
     draws = row * len(layout.plan.drawn)
     recorded = row * len(layout.plan.model.recorded())
@@ -152,6 +206,8 @@ def _entries(layout: Layout, calls: list[str]) -> Iterator[str]:
     yield f"    (memory.copy (i32.const {layout.memory.drawn}) (local.get $draws) (i32.const {draws}))"
     yield "    (call $begin)"
     yield f"    (call $run (i32.const 0) (i32.const {layout.bins}))"
+    if late:
+        yield f"    (call $again (i32.const 0) (i32.const {layout.bins}))"
     yield f"    (memory.copy (local.get $out) (i32.const {layout.memory.recorded}) (i32.const {recorded}))"
     yield f"    (local.set $draws (i32.add (local.get $draws) (i32.const {draws})))"
     yield f"    (local.set $out (i32.add (local.get $out) (i32.const {recorded})))"
@@ -221,8 +277,23 @@ class _Body:
                 self.divide(line)
             case function:
                 self.set(line.out, form.operation[function].format(*map(self.use, line.operands)))
+                if function in NOTED:
+                    self.noted(line)
         if line.out in self.all.rows or line.out in self.all.buffers:
             self.texts.append(f"({form.type}.store {self.address(line.out)} (local.get $v{line.out}))")
+
+    def noted(self, line: Line) -> None:
+        """Notes the bins in which the operand of a function is worth it."""
+        form = self.form
+        words = {"form": form.prefix, "zero": form.number(0.0), "most": form.number(LARGEST_PART)}
+        tests = [f"({test.format(self.use(line.operands[0]), **words)})" for test in NOTED[line.function]]
+        if form is PAIR:
+            for test in tests:
+                self.suspect(test)
+            return
+        note = self.all.notes[NOTES[line.function][0], line.node]
+        for test in tests:
+            self.texts.append(f"(if {test} (then (call $note (i32.const {note}) (local.get $t))))")
 
     def settle(self, line: Line, value: str) -> None:
         """The value of a node: negative zero becomes zero, and what is not finite is looked at."""
@@ -231,7 +302,13 @@ class _Body:
             self.set(line.out, f"(f64x2.add {value} {self.form.number(0.0)})")
             self.suspect(f"(f64x2.sub {v} {v})")
             return
-        note, since = self.all.notes["FT302", line.node], self.all.since[line.node]
+        since = self.all.since[line.node]
+        if line.formula is not None and line.formula.quiet:
+            self.set(line.out, f"(f64.add {value} (f64.const 0))")
+            missing = f"(local.set $v{line.out} (call $quiet (local.get $t) (i32.const {since})))"
+            self.texts.append(f"(if (f64.ne (f64.sub {v} {v}) (f64.const 0)) (then {missing}))")
+            return
+        note = self.all.notes["FT302", line.node]
         excused = "(i32.const 0)" if line.formula is None else self.excused(line.formula)
         where = f"(local.get $t) (i32.const {note}) (i32.const {since}) {excused}"
         if self.brief:

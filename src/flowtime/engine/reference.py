@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from flowtime.core.arithmetic import ARITHMETIC, NOTED
 from flowtime.core.series import FloatArray
-from flowtime.engine.arithmetic import ARITHMETIC
+from flowtime.engine.expansion import WaitsNode
 from flowtime.engine.formula import MEMORY, Formula, Operand, Operation
 from flowtime.engine.notes import Note, Notes
-from flowtime.engine.plan import Plan
+from flowtime.engine.plan import Plan, Source, Waits
+from flowtime.engine.waits import ORDER, waits
 
 Value = Callable[[int], float]
 """The value of something in bin t, asked for bin after bin."""
@@ -34,6 +36,9 @@ def evaluate(
     for bin in range(plan.model.grid.bins):
         check()
         run.step(bin)
+    for bin in range(plan.model.grid.bins if run.late else 0):
+        check()
+        run.compute(run.late, bin)
     return np.array([run.series[node.id] for _, node in plan.model.recorded()], dtype=np.float64), run.noted()
 
 
@@ -46,25 +51,41 @@ class _Run:
         }
         self.notes: dict[Note, set[int]] = {}
         self.drawn = {source.node: row.tolist() for source, row in zip(plan.drawn, draws, strict=True)}
-        formulas = list(plan.formulas)
-        for id in [*self.drawn, *(formula.node for formula in formulas)]:
+        queues = [step.node for step in plan.steps if isinstance(step, Waits)]
+        measures = [id for queue in queues for id in queue.measures.values()]
+        for id in [*self.drawn, *(formula.node for formula in plan.formulas), *measures]:
             self.series[id] = array("d", bytes(8 * self.bins))
-        self.formulas = [_Formula(self, formula) for formula in formulas]
+        self.formulas = {formula.node: _Formula(self, formula) for formula in plan.formulas}
+        self.steps: list[_Formula | _Waits] = []
+        self.late: list[_Formula | _Waits] = []
+        for step in plan.steps:
+            if isinstance(step, Waits):
+                (self.late if step.node.id in plan.late else self.steps).append(_Waits(self, step.node))
+            elif not isinstance(step, Source):
+                for formula in step.members:
+                    place = self.late if formula.node in plan.late else self.steps
+                    place.append(self.formulas[formula.node])
 
     def step(self, t: int) -> None:
-        """Computes all series in bin t; what is read in later bins only comes last."""
+        """Computes the series in bin t that need no later bins."""
         for node, row in self.drawn.items():
             self.series[node][t] = self.settled(node, t, row[t], lambda: False)
-        for formula in self.formulas:
-            formula.compute(t)
-        for formula in self.formulas:
-            formula.compute_late(t)
+        self.compute(self.steps, t)
 
-    def settled(self, node: str, t: int, value: float, excused: Callable[[], bool]) -> float:
+    def compute(self, steps: Sequence[_Formula | _Waits], t: int) -> None:
+        """Computes some steps in bin t; what is read in later bins only comes last."""
+        for step in steps:
+            step.compute(t)
+        for step in steps:
+            step.compute_late(t)
+
+    def settled(
+        self, node: str, t: int, value: float, excused: Callable[[], bool], quiet: bool = False
+    ) -> float:
         """A node's value cleaned: what is not finite is missing, and noted unless an input is missing."""
         if math.isfinite(value):
             return value + 0.0
-        if math.isinf(value) or not excused():
+        if not quiet and (math.isinf(value) or not excused()):
             self.note("FT302", node, t)
         self.missing_since.setdefault(node, t)
         return math.nan
@@ -79,6 +100,42 @@ class _Run:
             where[list(bins)] = True
             notes.add(note, where)
         return notes
+
+
+class _Waits:
+    """The waits of a queue, bin by bin."""
+
+    def __init__(self, run: _Run, node: WaitsNode) -> None:
+        self.run, self.node, bins = run, node, run.bins
+        nothing = array("d", bytes(8 * bins))
+
+        def series(id: str | None) -> array[float]:
+            return nothing if id is None else run.series[id]
+
+        def room(count: int) -> array[float]:
+            return array("d", bytes(8 * count))
+
+        found = [node.measures.get(measure) for measure in ORDER]
+        self.rows = (
+            *map(series, node.series),
+            *(room(2 * bins + 1), room(bins), room(2 * bins + 2), room(2 * bins + 2), room(2 * bins + 2)),
+            room(3),
+            *(room(bins) if id is None else run.series[id] for id in found),
+        )
+
+    def compute(self, t: int) -> None:
+        node, series = self.node, self.run.series
+        initial, limit, slo = (
+            series[value][t] if isinstance(value, str) else value
+            for value in (node.initial, node.limit, node.slo)
+        )
+        waits(t, t + 1, node.wanted, initial, limit, slo, node.scale, *self.rows)
+        for id in self.node.measures.values():
+            if math.isnan(self.run.series[id][t]):
+                self.run.missing_since.setdefault(id, t)
+
+    def compute_late(self, t: int) -> None:
+        """Nothing comes late."""
 
 
 class _Formula:
@@ -100,7 +157,9 @@ class _Formula:
     def compute(self, t: int) -> None:
         for index, value in self.early:
             self.now[index] = value(t)
-        self.column[t] = self.run.settled(self.node, t, self.now[-1], lambda: self.excused(t))
+        self.column[t] = self.run.settled(
+            self.node, t, self.now[-1], lambda: self.excused(t), self.formula.quiet
+        )
 
     def compute_late(self, t: int) -> None:
         for index, value in self.late:
@@ -146,6 +205,8 @@ class _Formula:
             return lambda t: amplitude(t) if t >= phase and (t - phase) % period == 0 else 0.0
         if operation.may_divide_by_zero:
             return self.division(operation)
+        if operation.function in NOTED:
+            return self.noted(operation, operands[0])
         compute = ARITHMETIC[operation.function]
         if len(operands) == 1:
             (a,) = operands
@@ -154,6 +215,18 @@ class _Formula:
             a, b = operands
             return lambda t: compute(a(t), b(t))
         return lambda t: compute(*[operand(t) for operand in operands])
+
+    def noted(self, operation: Operation, x: Value) -> Value:
+        """A function that notes some values of its operand."""
+        compute, (code, worth) = ARITHMETIC[operation.function], NOTED[operation.function]
+
+        def value(t: int) -> float:
+            given = x(t)
+            if worth(given):
+                self.run.note(code, self.node, t)
+            return compute(given)
+
+        return value
 
     def division(self, operation: Operation) -> Value:
         """A division, which notes that it is by zero where the branches that it stands in are taken."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from flowtime.core.semantics import References, references
+from flowtime.core.expression import Expression
+from flowtime.core.semantics import References
 from flowtime.core.series import FloatArray
 from flowtime.engine.evaluate import evaluate
-from flowtime.engine.plan import Plan, compile, pmfs
+from flowtime.engine.expansion import ParameterNode, expand
+from flowtime.engine.plan import Plan, compile, pmfs, reads
 from flowtime.engine.sources import Sources, sources
 from flowtime.errors import Diagnostic, InvalidInput
-from flowtime.model.spec import ExprNode, Model, Output, PmfNode
+from flowtime.model.parameters import set_values
+from flowtime.model.spec import Model, Output, PmfNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,8 @@ class Sampling:
 
     `certain` holds the `(bins,)` recorded series that are the same in every sample, by node id, and
     `warnings` what there was to say about them. `plan` computes the `uncertain` nodes, in the order of
-    their rows, from `inputs`.
+    their rows, from `inputs`. Of both, those in `extra` are formulas beside the model's own series; they are
+    the last of the `uncertain`.
     """
 
     model: Model = field(repr=False)
@@ -30,22 +34,32 @@ class Sampling:
     seed: int | None
     inputs: Mapping[str, FloatArray] = field(repr=False)
     uncertain: tuple[str, ...]
+    extra: tuple[str, ...] = ()
 
     def sources(self) -> Sources:
         """What the samples are computed from. Raises InvalidInput (FT214) without a seed."""
         return sources(self.plan, self.seed, self.inputs)
 
 
-def prepare(model: Model, *, seed: int | None = None) -> Sampling:
-    """The model with all its pmf nodes drawn, whatever their mode; only what is recorded is computed.
+def prepare(
+    model: Model,
+    *,
+    seed: int | None = None,
+    parameters: Mapping[str, float] | None = None,
+    extra: Mapping[str, Expression] | None = None,
+) -> Sampling:
+    """The model with all its pmf nodes drawn, whatever their mode, and its parameters with a spread, unless
+    `parameters` sets them; only what is recorded is computed.
 
     `seed` takes the place of the model's. Raises InvalidInput where nothing recorded depends on a
-    distribution (FT304), and on a cycle without a delay (FT213).
+    distribution (FT304), on a cycle without a delay (FT213), and on values of parameters (FT221).
     """
     seed = model.seed if seed is None else seed
+    values = set_values(model.parameters, parameters or {})
+    original, model = model, expand(model, values, extra, model.spread(parameters or ()))
     nodes = {node.id: node for node in model.nodes}
     pmf_of = pmfs(model.nodes)
-    read = {node.id: references(node.tree, pmf_of) for node in model.nodes if isinstance(node, ExprNode)}
+    read = {node.id: reads(node, pmf_of) for node in model.nodes}
     none = References(frozenset(), frozenset(), frozenset())
     series = {id: read.get(id, none).now | read.get(id, none).delayed for id in nodes}
     recorded = {node.id for _, node in model.recorded()}
@@ -54,14 +68,14 @@ def prepare(model: Model, *, seed: int | None = None) -> Sampling:
     for id in needed:
         for source in series[id]:
             readers[source].add(id)
-    drawn = [id for id in needed if isinstance(nodes[id], PmfNode)]
+    drawn = [id for id in needed if isinstance(nodes[id], PmfNode | ParameterNode)]
     varying = _reached(drawn, readers)
     if not varying:
         raise InvalidInput(
             "FT304",
-            "no recorded series depends on a pmf node, so every sample would be the same",
+            "no recorded series depends on a distribution, so every sample would be the same",
             where=model.metadata.id,
-            hint="run the model without samples, or give a node a distribution: kind: pmf",
+            hint="run it without samples, or give a node a distribution (kind: pmf) or a parameter a spread",
         )
     border = {source for id in varying for source in series[id]} - varying
 
@@ -83,13 +97,14 @@ def prepare(model: Model, *, seed: int | None = None) -> Sampling:
     certain = {node.id: row for (_, node), row in zip(fixed.recorded(), once.series.values, strict=True)}
     moving = part(varying | border, recorded & varying)
     return Sampling(
-        model=model,
+        model=original,
         certain={id: row for id, row in certain.items() if id in recorded},
         warnings=once.warnings,
         plan=compile(moving, border),
         seed=seed,
         inputs={id: row for id, row in certain.items() if id in border},
         uncertain=tuple(node.id for _, node in moving.recorded()),
+        extra=tuple(extra or ()),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,12 +24,15 @@ class Sources:
     """The sources of a plan for one seed and one set of inputs.
 
     `fixed` are the `(bins,)` series of nodes that are not drawn, cleaned, and `notes` what was cleaned.
+    `moved` counts for each parameter the draws so far that had to be moved into its bounds.
     """
 
     plan: Plan
     seed: int
     fixed: Mapping[str, FloatArray]
     notes: Notes = field(default_factory=Notes)
+    moved: Counter[str] = field(default_factory=Counter)
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def draw(self, sample: int | None = None) -> FloatArray:
         """`(drawn, bins)` draws times their profiles, not cleaned, in the order of `Plan.drawn`."""
@@ -35,6 +40,12 @@ class Sources:
         rows = np.empty((len(self.plan.drawn), bins))
         with np.errstate(over="ignore"):
             for row, source in zip(rows, self.plan.drawn, strict=True):
+                if source.parameter is not None:
+                    row[:], moved = source.parameter.draw(self.seed, sample or 0)
+                    if moved:
+                        with self._turn:
+                            self.moved[source.node] += 1
+                    continue
                 assert source.pmf is not None and source.values is not None
                 np.multiply(source.pmf.draw(bins, self.seed, source.node, sample), source.values, out=row)
         return rows
@@ -56,7 +67,7 @@ def sources(plan: Plan, seed: int | None = None, inputs: Mapping[str, FloatArray
         )
     fixed, notes = {}, Notes()
     for source in plan.sources:
-        if source.pmf is None:
+        if not source.is_drawn:
             values = given[source.node] if source.values is None else source.values
             if source.values is None or not np.isfinite(values).all():
                 values = values + 0.0

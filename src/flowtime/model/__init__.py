@@ -6,15 +6,18 @@ InvalidInput that holds every problem.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from flowtime.core.canonical import JSON
 from flowtime.errors import InvalidInput
 from flowtime.model.checks import Checker
-from flowtime.model.reading import MAX_PROBLEMS, Reader
+from flowtime.model.reading import MAX_PROBLEMS, Reader, TooManyProblems
 from flowtime.model.source import Document, parse
-from flowtime.model.spec import Model
+from flowtime.model.spec import Metric, Model
 
 
 def load(text: str | bytes, name: str = "model") -> Model:
@@ -36,6 +39,21 @@ def from_parsed(document: Document, *, folder: Path | None = None) -> Model:
     `folder` is where `values: {csv: ...}` reads from; without it such sources are refused.
     """
     return _checked(Checker(Reader(document), folder), document.value, document.name)
+
+
+def given_metrics(model: Model, formulas: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """Metrics for a run of a model, by name: a formula, or a mapping as a document has it.
+
+    Raises InvalidInput (FT222) with every problem.
+    """
+    checker = Checker(Reader(None))
+    with suppress(TooManyProblems):
+        found = checker.metrics(model, dict(formulas))
+    if checker.read.problems:
+        first, *more = checker.read.problems
+        errors = (first, *more) if more else ()
+        raise InvalidInput("FT222", first.message, hint=first.hint, errors=errors)
+    return found
 
 
 def _checked(checker: Checker, value: object, name: str) -> Model:

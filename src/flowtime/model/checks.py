@@ -21,19 +21,29 @@ from flowtime.core.grid import (
 )
 from flowtime.core.labels import MAX_TAGS, description_rule, name_rule, tag_rule
 from flowtime.errors import did_you_mean
+from flowtime.model.metrics import read_metrics
 from flowtime.model.nodes import NodeChecks
+from flowtime.model.parameters import read_parameters
 from flowtime.model.reading import Reader, TooManyProblems, shown
+from flowtime.model.references import FormulaChecks
 from flowtime.model.source import Path
 from flowtime.model.spec import (
     MAX_SEED,
-    SCHEMA_VERSION,
+    SCHEMA_VERSIONS,
     Edge,
     Metadata,
+    Metric,
     Model,
     Node,
     Output,
+    QueueNode,
     Topology,
     TopologyNode,
+)
+
+_KEYS = (
+    *("schemaVersion", "metadata", "grid", "parameters", "nodes", "outputs", "topology", "metrics", "rng"),
+    "provenance",
 )
 
 
@@ -59,28 +69,84 @@ class Checker:
         if not isinstance(value, dict):
             self.read.problem("FT204", (), f"a model is a mapping, not {shown(value)}")
             return None
-        keys = ("schemaVersion", "metadata", "grid", "nodes", "outputs", "topology", "rng", "provenance")
-        self.read.known_keys((), value, keys, "the model")
-        version = value.get("schemaVersion", SCHEMA_VERSION)
-        if version is not None and (type(version) is not int or version != SCHEMA_VERSION):
-            self.read.problem(
-                "FT217",
-                ("schemaVersion",),
-                f"schemaVersion {shown(version)} is not supported; supported: {SCHEMA_VERSION}",
-            )
+        self.read.known_keys((), value, _KEYS, "the model")
         grid = self.grid(value)
-        nodes = NodeChecks(self.read, grid, self.folder).nodes(value)
+        reading = NodeChecks(self.read, grid, self.folder)
+        nodes, paths = reading.nodes(value)
+        for key in ("parameters", "metrics"):
+            if value.get(key) is not None:
+                self.read.second((key,), f"the section {key}", key=True)
+        parameters = read_parameters(self.read, value.get("parameters"), nodes, reading.pmf_of)
+        formulas = FormulaChecks(self.read, nodes, paths, parameters)
+        formulas.check()
+        series = self.series(nodes)
         model = Model(
             nodes=tuple(nodes.values()),
             grid=grid or Grid(),
             metadata=self.metadata(value),
-            outputs=self.outputs(value, nodes),
-            topology=self.topology(value, nodes),
+            outputs=self.outputs(value, series),
+            topology=self.topology(value, series),
             seed=self.seed(value),
+            parameters=parameters,
+            metrics=read_metrics(self.read, value.get("metrics"), parameters, formulas.formula),
+            version=self.version(value),
             provenance=self.provenance(value),
         )
         self.recorded(model)
         return model
+
+    def metrics(self, model: Model, value: Any) -> tuple[Metric, ...]:
+        """Metrics beside those of the document that a model came from, as a document has them."""
+        nodes = {node.id: node for node in model.nodes}
+        formulas = FormulaChecks(self.read, nodes, {}, model.parameters)
+        return read_metrics(self.read, value, model.parameters, formulas.formula)
+
+    def series(self, nodes: Mapping[str, Node]) -> dict[str, Node]:
+        """All that `outputs` and `topology` may name: nodes, and measures of queues by `queue.measure`."""
+        measures = {
+            f"{node.id}.{measure}": node
+            for node in nodes.values()
+            if isinstance(node, QueueNode)
+            for measure in node.measures
+        }
+        return {**nodes, **measures}
+
+    def version(self, value: dict[str, Any]) -> int:
+        """The version of the language that the document is in; called when all else is read."""
+        version = value.get("schemaVersion")
+        if version is not None and (type(version) is not int or version not in SCHEMA_VERSIONS):
+            self.read.problem(
+                "FT217",
+                ("schemaVersion",),
+                f"schemaVersion {shown(version)} is not supported; "
+                f"supported: {', '.join(map(str, SCHEMA_VERSIONS))}",
+            )
+            return SCHEMA_VERSIONS[-1]
+        second = self.read.of_second
+        if version == 1:
+            for path, key, what in second:
+                self.read.problem(
+                    "FT220",
+                    path,
+                    f"{what} belongs to version 2 of the language, and the document says schemaVersion: 1",
+                    hint="write schemaVersion: 2",
+                    key=key,
+                )
+        elif version is None and second:
+            path, key, what = second[0]
+            self.read.problem(
+                "FT253",
+                path,
+                f"the document is read as version 2 of the language, to which {what} belongs",
+                hint="write schemaVersion: 2 to say so",
+                key=key,
+                warning=True,
+            )
+        found: int = version or (2 if second else 1)
+        if found > 1:
+            for path, key, message in self.read.reserved:
+                self.read.problem("FT206", path, message, key=key)
+        return found
 
     def metadata(self, value: dict[str, Any]) -> Metadata:
         """What the model says of itself."""

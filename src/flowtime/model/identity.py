@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from flowtime.core import canonical, semantics
 from flowtime.core.pmf import Pmf
-from flowtime.model.spec import ExprNode, Model, PmfNode
+from flowtime.model.spec import ExprNode, Model, Node, PmfNode, QueueNode
 from flowtime.model.writer import to_document, topology_document
 
 
 def model_hash(model: Model) -> str:
-    """`sha256:...` of the canonical model without metadata and provenance.
+    """`sha256:...` of the canonical model without metadata, metrics and provenance.
 
-    Comments, key order, number spelling and defaults left out or written make no difference.
+    Comments, key order, number spelling and defaults left out or written make no difference, and of
+    parameters neither do titles and descriptions.
     """
     document = to_document(model)
-    document.pop("metadata", None)
-    document.pop("provenance", None)
+    for key in ("metadata", "metrics", "provenance"):
+        document.pop(key, None)
+    for parameter in document.get("parameters", {}).values():
+        parameter.pop("title", None)
+        parameter.pop("description", None)
     return canonical.hash_of(document)
 
 
@@ -39,7 +43,30 @@ def dependencies(model: Model) -> dict[str, semantics.References]:
         return pmfs.get(id)
 
     nothing = semantics.References(frozenset(), frozenset(), frozenset())
-    return {
-        node.id: semantics.references(node.tree, pmf_of) if isinstance(node, ExprNode) else nothing
-        for node in model.nodes
-    }
+
+    def read(node: Node) -> semantics.References:
+        if isinstance(node, ExprNode):
+            return semantics.references(node.tree, pmf_of, model.parameters)
+        if not isinstance(node, QueueNode):
+            return nothing
+        parts = [
+            semantics.references(formula.tree, pmf_of, model.parameters) for formula in node.formulas.values()
+        ]
+        fed = [
+            other.id for other in model.nodes if isinstance(other, QueueNode) and other.overflow == node.id
+        ]
+        return semantics.References(
+            frozenset(id for part in parts for id in part.now) | frozenset(fed),
+            frozenset(id for part in parts for id in part.delayed),
+            frozenset(id for part in parts for id in part.kernels),
+        )
+
+    def of_nodes(names: frozenset[str]) -> frozenset[str]:
+        return frozenset(name.partition(".")[0] for name in names)
+
+    found = {}
+    for node in model.nodes:
+        refs = read(node)
+        now = of_nodes(refs.now)
+        found[node.id] = semantics.References(now, of_nodes(refs.delayed) - now, refs.kernels)
+    return found

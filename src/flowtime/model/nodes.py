@@ -5,27 +5,33 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, get_args
 
 from flowtime import texts
-from flowtime.core import expression, functions, graph, semantics
-from flowtime.core.expression import Expression, FormulaSyntaxError
+from flowtime.core import expression
 from flowtime.core.grid import Grid
 from flowtime.core.pmf import SUM_TOLERANCE, Pmf, exact_sum
 from flowtime.errors import did_you_mean
+from flowtime.model import queues
+from flowtime.model.formulas import read_formula
 from flowtime.model.reading import Reader, shown
 from flowtime.model.source import Path
 from flowtime.model.spec import DEFAULT_MEASURE, ConstNode, ExprNode, Node, PmfNode, ProfileName
 
 PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)
-_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 _COMMON = ("title", "unit", "component", "measure", "tags")
-_OWN = {"const": ("values",), "expr": ("expr",), "pmf": ("pmf", "mode", "profile")}
+_OWN = {
+    "const": ("values",),
+    "expr": ("expr",),
+    "pmf": ("pmf", "mode", "profile"),
+    "queue": queues.KEYS,
+}
+_KINDS = "const, expr, pmf and queue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,13 @@ class NodeChecks:
     grid: Grid | None
     folder: FilePath | None
 
-    def nodes(self, value: dict[str, Any]) -> dict[str, Node]:
-        """All nodes by id, in document order, their formulas checked against each other."""
+    def nodes(self, value: dict[str, Any]) -> tuple[dict[str, Node], dict[str, Path]]:
+        """All nodes by id in document order, and where they stand; their formulas are not checked yet."""
         listed = self.read.typed(("nodes",), value.get("nodes"), list, "the model")
         if not listed:
             if listed is not None or value.get("nodes") is None:
                 self.read.problem("FT203", ("nodes",), "the model has no nodes; at least one is needed")
-            return {}
+            return {}, {}
         nodes: dict[str, Node] = {}
         paths: dict[str, Path] = {}
         for i, item in enumerate(listed):
@@ -64,8 +70,7 @@ class NodeChecks:
                 )
                 continue
             nodes[node.id], paths[node.id] = node, path
-        self.formulas(nodes, paths)
-        return nodes
+        return nodes, paths
 
     def node(self, path: Path, value: Any) -> Node | None:
         """The node; one with problems is kept by id and kind, so that references to it resolve."""
@@ -87,27 +92,17 @@ class NodeChecks:
             )
             return None
         owner = f'node "{id}"'
-        if not _ID.fullmatch(id):
-            self.read.problem(
-                "FT206",
-                (*path, "id"),
-                f"{owner}: an id has letters, digits and _, and begins with no digit",
-                node=id,
-            )
-        elif id.upper() in functions.TABLE:
-            message = f"{owner}: {id.upper()} is a function and cannot be an id"
-            self.read.problem("FT206", (*path, "id"), message, node=id)
+        self.read.is_id((*path, "id"), id, owner, key=False)
         kind = entry.get("kind")
         if kind is None:
-            self.read.problem(
-                "FT203", path, f"{owner}: kind is missing; const, expr and pmf are allowed", node=id
-            )
+            self.read.problem("FT203", path, f"{owner}: kind is missing; {_KINDS} are allowed", node=id)
             return Node(id=id)
         if type(kind) is not str or kind not in _OWN:
-            message = f"{owner}: unknown kind {shown(kind)}; const, expr and pmf are allowed"
+            message = f"{owner}: unknown kind {shown(kind)}; {_KINDS} are allowed"
             self.read.problem("FT205", (*path, "kind"), message, hint=did_you_mean(str(kind), _OWN), node=id)
             return Node(id=id)
-        known = ("id", "kind", *_OWN[kind], *_COMMON)
+        common_keys = [key for key in _COMMON if (kind, key) != ("queue", "measure")]
+        known = ("id", "kind", *_OWN[kind], *common_keys)
         if kind == "expr" and (whole := _cut_formula(entry, known)) is not None:
             message = f"{owner}: within {{ }} a comma ends the formula"
             at, hint = len(entry["expr"]), f'write it in quotes: expr: "{whole}"'
@@ -115,7 +110,7 @@ class NodeChecks:
             return Node(id=id)
         self.read.known_keys(path, entry, known, owner)
         missing = _OWN[kind][0]
-        if entry.get(missing) is None:
+        if entry.get(missing) is None and kind != "queue":
             self.read.problem("FT203", path, f"{owner}: {missing} is missing", node=id)
             return Node(id=id)
         component = self.read.name((*path, "component"), entry.get("component"), owner)
@@ -128,7 +123,7 @@ class NodeChecks:
             "measure": None if measure == DEFAULT_MEASURE else measure,
             "tags": self.read.texts((*path, "tags"), entry.get("tags"), owner),
         }
-        kinds = {"const": self.const, "expr": self.expr, "pmf": self.pmf}
+        kinds = {"const": self.const, "expr": self.expr, "pmf": self.pmf, "queue": self.queue}
         return kinds[kind](path, entry, common) or Node(**common)
 
     def const(self, path: Path, entry: dict[str, Any], common: dict[str, Any]) -> Node | None:
@@ -206,20 +201,14 @@ class NodeChecks:
 
     def expr(self, path: Path, entry: dict[str, Any], common: dict[str, Any]) -> Node | None:
         """A formula, parsed; its names are checked when all nodes are known."""
-        owner = f'node "{common["id"]}"'
-        at: Path = (*path, "expr")
-        value = entry["expr"]
-        if type(value) in (int, float):  # a formula that is one number needs no quotes
-            value = expression.format_number(float(value)) if math.isfinite(value) else value
-        text = self.read.text(at, value, owner)
-        if text is None:
-            return None
-        try:
-            return ExprNode(**common, expr=text, tree=expression.parse(text))
-        except FormulaSyntaxError as error:
-            code = "FT218" if "nested" in error.message or "characters," in error.message else "FT210"
-            self.read.in_formula(code, at, text, error.position, f"{owner}: {error.message}", common["id"])
-            return None
+        id = common["id"]
+        formula = read_formula(self.read, (*path, "expr"), entry["expr"], f'node "{id}"', id)
+        return None if formula is None else ExprNode(**common, expr=formula.text, tree=formula.tree)
+
+    def queue(self, path: Path, entry: dict[str, Any], common: dict[str, Any]) -> Node | None:
+        """A queue; its formulas are checked when all nodes are known."""
+        self.read.second((*path, "kind"), "a queue")
+        return queues.read_queue(self.read, path, entry, common)
 
     def pmf(self, path: Path, entry: dict[str, Any], common: dict[str, Any]) -> Node | None:
         """A distribution in either spelling, or None for what was reported."""
@@ -229,41 +218,44 @@ class NodeChecks:
             message = f"{owner}: mode is {shown(mode)}; expected and sample are allowed"
             self.read.problem("FT205", (*path, "mode"), message, node=id)
         profile = self.profile((*path, "profile"), entry.get("profile"), owner)
-        pairs = self.distribution((*path, "pmf"), entry["pmf"], owner)
+        pmf = self.pmf_of((*path, "pmf"), entry["pmf"], owner, id)
+        return None if pmf is None else PmfNode(**common, pmf=pmf, sampled=mode == "sample", profile=profile)
+
+    def pmf_of(self, path: Path, value: Any, owner: str, node: str | None = None) -> Pmf | None:
+        """The distribution at `path`, None for what was reported."""
+        pairs = self.distribution(path, value, owner)
         if pairs is None:
             return None
         values, probabilities = pairs
-        at: Path = (*path, "pmf")
-        sound = True
+        before = len(self.read.problems)
         seen: set[float] = set()
-        for value in values:
-            if value in seen:
-                self.read.problem(
-                    "FT207", at, f"{owner}: duplicate value {expression.format_number(value)}", node=id
-                )
-                sound = False
-            seen.add(value)
-        for value, probability in zip(values, probabilities, strict=True):
+        for number in values:
+            if number in seen:
+                message = f"{owner}: duplicate value {expression.format_number(number)}"
+                self.read.problem("FT207", path, message, node=node)
+            seen.add(number)
+        for number, probability in zip(values, probabilities, strict=True):
             if probability < 0:
-                of = expression.format_number(value)
+                of = expression.format_number(number)
                 message = f"{owner}: the probability of {of} is {probability}; >= 0 is allowed"
-                self.read.problem("FT209", at, message, node=id)
-                sound = False
+                self.read.problem("FT209", path, message, node=node)
+        if len(self.read.problems) > before:
+            return None
         total = exact_sum(probabilities)
-        if sound and not abs(total - 1) <= SUM_TOLERANCE:
+        if not abs(total - 1) <= SUM_TOLERANCE:
             self.read.problem(
                 "FT209",
-                at,
+                path,
                 f"{owner}: the probabilities sum to {total}, not 1",
                 hint=f"a sum within {SUM_TOLERANCE} of 1 is normalised",
-                node=id,
+                node=node,
             )
-            sound = False
+            return None
         pmf = Pmf(values, probabilities)
-        if sound and not math.isfinite(pmf.expectation):
-            self.read.problem("FT205", at, f"{owner}: the expectation overflows", node=id)
-            sound = False
-        return PmfNode(**common, pmf=pmf, sampled=mode == "sample", profile=profile) if sound else None
+        if not math.isfinite(pmf.expectation):
+            self.read.problem("FT205", path, f"{owner}: the expectation overflows", node=node)
+            return None
+        return pmf
 
     def distribution(
         self, path: Path, value: Any, owner: str
@@ -330,54 +322,6 @@ class NodeChecks:
             )
             return None
         return numbers
-
-    def formulas(self, nodes: dict[str, Node], paths: Mapping[str, Path]) -> None:
-        """Names, functions, arguments and cycles of all formulas."""
-
-        def pmf_of(id: str) -> Pmf | None:
-            node = nodes.get(id)
-            return node.pmf if isinstance(node, PmfNode) else None
-
-        now: dict[str, tuple[str, ...]] = {}
-        for id, node in nodes.items():
-            if not isinstance(node, ExprNode):
-                continue
-            path: Path = (*paths[id], "expr")
-            found = [*self._unknown(node.tree, nodes), *semantics.problems(node.tree, pmf_of)]
-            # What a node would be that could not be read, a kernel for example, nobody knows.
-            unread = {name.span for name in expression.names(node.tree) if type(nodes.get(name.id)) is Node}
-            # one for each place
-            problems = {problem.span: problem for problem in reversed(found) if problem.span not in unread}
-            for problem in sorted(problems.values(), key=lambda p: p.span):
-                message = f'node "{id}": {problem.message}'
-                self.read.in_formula(
-                    problem.code, path, node.expr, problem.span[0], message, id, problem.hint
-                )
-            if not problems and not unread:
-                now[id] = tuple(sorted(semantics.references(node.tree, pmf_of).now))
-        self.cycles(now, paths)
-
-    def cycles(self, now: Mapping[str, Sequence[str]], paths: Mapping[str, Path]) -> None:
-        """Reports each group of nodes that need each other within one bin."""
-        same_bin = {id: [other for other in needed if other in now] for id, needed in now.items()}
-        for component in graph.components(same_bin):
-            # a search from every node would make a long chain quadratic
-            cycle = graph.is_cyclic(component, same_bin) and graph.cycle_through(component[0], same_bin)
-            if not cycle:
-                continue
-            self.read.problem(
-                "FT213",
-                (*paths[cycle[0]], "expr"),
-                f"cycle without a delay: {' -> '.join(cycle)}",
-                hint="break it with SHIFT(x, 1), or a CONV kernel that starts with 0",
-                node=cycle[0],
-            )
-
-    def _unknown(self, tree: Expression, nodes: Mapping[str, Node]) -> Iterator[semantics.Problem]:
-        for name in expression.names(tree):
-            if name.id not in nodes:
-                hint = self.read.guess(name.id, nodes)
-                yield semantics.Problem("FT201", f'unknown series "{name.id}"', name.span, hint)
 
 
 def _cut_formula(entry: dict[str, Any], known: Sequence[str]) -> str | None:

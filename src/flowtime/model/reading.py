@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flowtime.core.functions import RESERVED, TABLE
 from flowtime.core.series import name_problem
 from flowtime.errors import Diagnostic, did_you_mean
 from flowtime.model.source import Document, Path
@@ -16,6 +18,7 @@ MAX_PROBLEMS = 1_000
 _COMPARED = 200_000
 """Names that the guesses at unknown ones may look at, in all."""
 
+_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WORDS = {str: "text", int: "a whole number", list: "a list", dict: "a mapping"}
 
 
@@ -34,6 +37,10 @@ class Reader:
 
     document: Document | None
     problems: list[Diagnostic] = field(default_factory=list)
+    reserved: list[tuple[Path, bool, str]] = field(default_factory=list)
+    """Ids that version 2 of the language reserves: path, whether it is a key, message."""
+    of_second: list[tuple[Path, bool, str]] = field(default_factory=list)
+    """What only version 2 has: path, whether it is a key, what it is."""
     _compared: int = 0
 
     def guess(self, name: str, known: Collection[str]) -> str | None:
@@ -156,6 +163,24 @@ class Reader:
             self.problem("FT216", path, f"{owner}: the name {text!r} {why}")
             return None
         return text
+
+    def is_id(self, path: Path, id: str, owner: str, *, key: bool = True) -> bool:
+        """Whether `id` can be one of a node, a parameter or a metric; reports it where it cannot."""
+        if not _ID.fullmatch(id):
+            message = f"{owner}: an id consists of letters, digits and _, and does not begin with a digit"
+        elif id.upper() in TABLE:
+            message = f"{owner}: {id.upper()} is a function and cannot be an id"
+        elif id.upper() in RESERVED:
+            self.reserved.append((path, key, f"{owner}: {id.upper()} is a function of version 2"))
+            return True
+        else:
+            return True
+        self.problem("FT206", path, message, key=key, node=id)
+        return False
+
+    def second(self, path: Path, what: str, *, key: bool = False) -> None:
+        """Notes that a document uses what only version 2 of the language has."""
+        self.of_second.append((path, key, what))
 
     def known_node(self, path: Path, id: str, nodes: Collection[str], owner: str) -> bool:
         """Whether `id` is a node; reports it where it is not."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import yaml
 
 from flowtime.core.canonical import JSON, number
+from flowtime.core.parameters import Normal, Parameter, Spread, Triangular, Uniform
+from flowtime.core.pmf import Pmf
 from flowtime.model.source import resolve
 from flowtime.model.spec import (
     DEFAULT_MEASURE,
-    SCHEMA_VERSION,
     ConstNode,
     ExprNode,
+    Metric,
     Model,
     Node,
     Output,
     PmfNode,
+    QueueNode,
     Topology,
 )
 
@@ -28,7 +32,7 @@ def to_document(model: Model) -> JSON:
     """
     meta = model.metadata
     document: JSON = {
-        "schemaVersion": SCHEMA_VERSION,
+        "schemaVersion": model.version,
         "metadata": _present(
             id=meta.id,
             title=meta.title,
@@ -37,9 +41,11 @@ def to_document(model: Model) -> JSON:
             tags=list(meta.tags),
         ),
         "grid": model.grid.to_json(),
+        "parameters": {id: parameter_document(parameter) for id, parameter in model.parameters.items()},
         "nodes": [_node(node) for node in model.nodes],
         "outputs": [_output(output) for output in model.outputs],
         "topology": topology_document(model.topology),
+        "metrics": {metric.name: _metric(metric) for metric in model.metrics},
         "rng": None if model.seed is None else {"kind": "pcg64", "seed": model.seed},
         "provenance": dict(model.provenance),
     }
@@ -68,9 +74,52 @@ def _node(node: Node) -> JSON:
             if profile is not None:
                 own["profile"] = profile if isinstance(profile, str) else _numbers(profile)
             kind = "pmf"
+        case QueueNode():
+            return _queue(node)
     common = _present(title=node.title, unit=node.unit, tags=list(node.tags))
     names = {"component": node.component or node.id, "measure": node.measure or DEFAULT_MEASURE}
     return {"id": node.id, "kind": kind, **own, **common, **names}
+
+
+def _queue(queue: QueueNode) -> JSON:
+    formulas = {key: formula.text for key, formula in {**queue.formulas, **queue.constants}.items()}
+    own = _present(**formulas, overflow=queue.overflow, record=list(queue.record or ()))
+    common = _present(title=queue.title, unit=queue.unit, tags=list(queue.tags))
+    names = {"waitUnit": queue.wait_unit, "component": queue.component or queue.id}
+    return {"id": queue.id, "kind": "queue", **own, **common, **names}
+
+
+def parameter_document(parameter: Parameter) -> JSON:
+    """A parameter as a document has it."""
+    low, high = parameter.minimum, parameter.maximum
+    return {
+        "value": number(parameter.value),
+        **({} if low == -math.inf else {"min": number(low)}),
+        **({} if high == math.inf else {"max": number(high)}),
+        **({"integer": True} if parameter.integer else {}),
+        **_present(unit=parameter.unit, title=parameter.title, description=parameter.description),
+        **({} if parameter.spread is None else {"spread": _spread(parameter.spread)}),
+    }
+
+
+def _spread(spread: Spread) -> JSON:
+    match spread:
+        case Uniform(low, high):
+            return {"uniform": _numbers((low, high))}
+        case Triangular(low, mode, high):
+            return {"triangular": _numbers((low, mode, high))}
+        case Normal(mean, deviation):
+            return {"normal": _numbers((mean, deviation))}
+        case Pmf(values, probabilities):
+            return {"pmf": {"values": _numbers(values), "probabilities": _numbers(probabilities)}}
+
+
+def _metric(metric: Metric) -> JSON:
+    goal = None if metric.goal is None else str(metric.goal)
+    return {
+        "formula": metric.formula.text,
+        **_present(unit=metric.unit, goal=goal, title=metric.title, description=metric.description),
+    }
 
 
 def _output(output: Output) -> JSON:

@@ -1,10 +1,10 @@
-"""Translates the elementary functions to WebAssembly, and compares them with mpmath.
+"""Translates the arithmetic that Python and compiled programs share to WebAssembly text.
 
-    python scripts/elementary.py write            writes src/flowtime/engine/elementary.wat
-    python scripts/elementary.py check [COUNT]    errors in units in the last place over COUNT arguments each
+    python scripts/webassembly.py write           writes elementary.wat and waits.wat beside their sources
+    python scripts/webassembly.py check [COUNT]   errors of EXP, LOG and POW over COUNT arguments each
 
-The translation knows just what `elementary.py` uses: doubles and 64-bit integers, told apart by how they are
-made, `if`, `while`, `return`, operators and a handful of calls.
+The translation knows just what the sources use: doubles, 64-bit integers and rows of doubles, told apart by
+annotations and by how a value is made; `if`, `while`, `return`, operators and a handful of calls.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import mpmath
 
-from flowtime.engine import elementary
+from flowtime.core import elementary
+from flowtime.engine import waits
 
-SOURCE = Path(elementary.__file__)
-TARGET = SOURCE.with_suffix(".wat")
+SOURCES = (elementary, waits)
 
 _CALLS = {
     "_bits": ("i64.reinterpret_f64", "i64"),
@@ -30,6 +31,7 @@ _CALLS = {
     "_floor": ("f64.floor", "f64"),
     "abs": ("f64.abs", "f64"),
     "max": ("f64.max", "f64"),
+    "min": ("f64.min", "f64"),
     "float": ("f64.convert_i64_s", "f64"),
     "int": ("i64.trunc_f64_s", "i64"),
     "copysign": ("f64.copysign", "f64"),
@@ -38,6 +40,7 @@ _F64 = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 _I64 = {
     ast.Add: "add",
     ast.Sub: "sub",
+    ast.Mult: "mul",
     ast.BitAnd: "and",
     ast.BitOr: "or",
     ast.LShift: "shl",
@@ -47,33 +50,50 @@ _I64 = {
 _COMPARISONS = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.Gt: "gt", ast.GtE: "ge", ast.LtE: "le"}
 
 
-def translated() -> str:
-    """The functions of `elementary.py` after its primitives, as WebAssembly text."""
+_TYPES = {"float": "f64", "int": "i64", "Row": "i32"}
+
+
+def target(module: ModuleType) -> Path:
+    """Where the translation of a module lies."""
+    return Path(str(module.__file__)).with_suffix(".wat")
+
+
+def translated(module: ModuleType) -> str:
+    """The functions of a module, but for the primitives, as WebAssembly text."""
+    source = Path(str(module.__file__))
     functions = [
         node
-        for node in ast.parse(SOURCE.read_text(encoding="utf-8")).body
+        for node in ast.parse(source.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef) and node.name not in _CALLS
     ]
-    text = "\n".join(_Function(function).text() for function in functions)
-    return f";; Made from {SOURCE.name} by scripts/elementary.py; the names mean the same there.\n{text}"
+    results = {function.name: _result(function) for function in functions}
+    text = "\n".join(_Function(function, module, results).text() for function in functions)
+    return f";; Made from {source.name} by scripts/webassembly.py; the names mean the same there.\n{text}\n"
+
+
+def _result(function: ast.FunctionDef) -> str:
+    """The type that a function returns, empty where it returns nothing."""
+    return _TYPES.get(ast.unparse(function.returns or ast.Constant(None)), "")
 
 
 class _Function:
     """One function on its way to text; locals get the type of what they are first set to."""
 
-    def __init__(self, source: ast.FunctionDef) -> None:
+    def __init__(self, source: ast.FunctionDef, module: ModuleType, results: dict[str, str]) -> None:
         self.source = source
-        self.parameters = [argument.arg for argument in source.args.args]
-        self.types = dict.fromkeys(self.parameters, "f64")
+        self.module = module
+        self.results = results
+        self.parameters = {a.arg: _TYPES[ast.unparse(a.annotation or a)] for a in source.args.args}
+        self.types = dict(self.parameters)
 
     def text(self) -> str:
         body = self.block(self.source.body, 1)
-        heads = [f"(param ${name} f64)" for name in self.parameters] + ["(result f64)"]
-        local = [
-            f"  (local ${name} {type})" for name, type in self.types.items() if name not in self.parameters
-        ]
+        result = self.results[self.source.name]
+        heads = [f"(param ${name} {type})" for name, type in self.parameters.items()]
+        heads += [f"(result {result})"] if result else []
+        local = [f"  (local ${n} {type})" for n, type in self.types.items() if n not in self.parameters]
         head = f"(func ${self.source.name.strip('_')} {' '.join(heads)}"
-        return "\n".join([head, *local, *body, "  unreachable)"])
+        return "\n".join([head, *local, *body, "  unreachable)" if result else ")"])
 
     def block(self, statements: list[ast.stmt], depth: int) -> list[str]:
         return [line for statement in statements for line in self.statement(statement, depth)]
@@ -83,11 +103,15 @@ class _Function:
         match node:
             case ast.Expr(ast.Constant(str())):
                 return
+            case ast.Expr(ast.Call() as call):
+                yield indent + self.value(call)[1]
             case ast.Assign([ast.Name(name)], value):
-                type, text = self.value(value)
-                if self.types.setdefault(name, type) != type:
+                type_, text = self.value(value)
+                if self.types.setdefault(name, type_) != type_:
                     raise TypeError(f"{name} changes its type in line {node.lineno}")
                 yield f"{indent}(local.set ${name} {text})"
+            case ast.Assign([ast.Subscript(row, index)], value):
+                yield f"{indent}(f64.store {self.place(row, index)} {self.value(value)[1]})"
             case ast.Return(value) if value is not None:
                 yield f"{indent}(return {self.value(value)[1]})"
             case ast.If(test, body, otherwise):
@@ -104,6 +128,10 @@ class _Function:
             case _:
                 raise TypeError(f"line {node.lineno} has no translation: {ast.unparse(node)}")
 
+    def place(self, row: ast.expr, index: ast.expr) -> str:
+        """The address of an entry of a row."""
+        return f"(i32.add {self.value(row)[1]} (i32.shl (i32.wrap_i64 {self.value(index)[1]}) (i32.const 3)))"
+
     def value(self, node: ast.expr) -> tuple[str, str]:
         """The type of an expression, and its text."""
         match node:
@@ -114,9 +142,30 @@ class _Function:
             case ast.Name(name) if name in self.types:
                 return self.types[name], f"(local.get ${name})"
             case ast.Name(name):
-                return self.value(ast.Constant(getattr(elementary, name)))
+                return self.value(ast.Constant(getattr(self.module, name)))
             case ast.UnaryOp(ast.USub(), operand):
                 return "f64", f"(f64.neg {self.value(operand)[1]})"
+            case ast.BoolOp() | ast.Compare() | ast.IfExp():
+                return self.choice(node)
+            case ast.BinOp(left, operator, right):
+                (type_, a), (_, b) = self.value(left), self.value(right)
+                return type_, f"({type_}.{(_F64 if type_ == 'f64' else _I64)[type(operator)]} {a} {b})"
+            case ast.Subscript(row, index):
+                return "f64", f"(f64.load {self.place(row, index)})"
+            case ast.Call(ast.Attribute(_, "isnan"), [operand]):
+                text = self.value(operand)[1]
+                return "i32", f"(f64.ne {text} {text})"
+            case ast.Call(ast.Name(name) | ast.Attribute(_, name), given):
+                operation, type_ = _CALLS.get(name, (f"call ${name.strip('_')}", self.results.get(name, "")))
+                return type_, f"({operation} {' '.join(self.value(each)[1] for each in given)})"
+        raise TypeError(f"{ast.unparse(node)} has no translation")
+
+    def choice(self, node: ast.BoolOp | ast.Compare | ast.IfExp) -> tuple[str, str]:
+        """The type and text of a condition, or of what depends on one."""
+        match node:
+            case ast.IfExp(test, body, otherwise):
+                (type_, a), (_, b) = self.value(body), self.value(otherwise)
+                return type_, f"(if (result {type_}) {self.value(test)[1]} (then {a}) (else {b}))"
             case ast.BoolOp(operator, [first, *others]):
                 text = self.value(first)[1]
                 for other in others:
@@ -126,15 +175,6 @@ class _Function:
                 (type_, a), (_, b) = self.value(left), self.value(right)
                 signed = "_s" if type_ == "i64" and not isinstance(operator, ast.Eq | ast.NotEq) else ""
                 return "i32", f"({type_}.{_COMPARISONS[type(operator)]}{signed} {a} {b})"
-            case ast.BinOp(left, operator, right):
-                (type_, a), (_, b) = self.value(left), self.value(right)
-                return type_, f"({type_}.{(_F64 if type_ == 'f64' else _I64)[type(operator)]} {a} {b})"
-            case ast.Call(ast.Attribute(_, "isnan"), [operand]):
-                text = self.value(operand)[1]
-                return "i32", f"(f64.ne {text} {text})"
-            case ast.Call(ast.Name(name) | ast.Attribute(_, name), arguments):
-                operation, type_ = _CALLS.get(name, (f"call ${name.strip('_')}", "f64"))
-                return type_, f"({operation} {' '.join(self.value(argument)[1] for argument in arguments)})"
         raise TypeError(f"{ast.unparse(node)} has no translation")
 
 
@@ -184,7 +224,8 @@ def check(count: int, seed: int = 0) -> dict[str, tuple[float, tuple[float, ...]
 def main() -> None:
     """Does what the first argument says."""
     if sys.argv[1:] == ["write"]:
-        TARGET.write_text(translated(), encoding="utf-8")
+        for module in SOURCES:
+            target(module).write_text(translated(module), encoding="utf-8")
         return
     for name, (worst, at) in check(int(sys.argv[2]) if sys.argv[2:] else 1_000_000).items():
         print(f"{name}: at most {worst:.3f} units in the last place, at {at}")

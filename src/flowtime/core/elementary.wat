@@ -1,4 +1,4 @@
-;; Made from elementary.py by scripts/elementary.py; the names mean the same there.
+;; Made from elementary.py by scripts/webassembly.py; the names mean the same there.
 (func $head (param $x f64) (result f64)
   (return (f64.reinterpret_i64 (i64.shl (i64.shr_s (i64.reinterpret_f64 (local.get $x)) (i64.const 32)) (i64.const 32))))
   unreachable)

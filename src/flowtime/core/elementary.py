@@ -4,7 +4,7 @@
 and stay within one unit in the last place; `mod` is exact. Infinities and NaN (missing) are arguments and
 results like any other; none of the functions raises.
 
-Everything below `_floor` uses only what WebAssembly has, too: `scripts/elementary.py` translates it to
+Everything below `_floor` uses only what WebAssembly has, too: `scripts/webassembly.py` translates it to
 `elementary.wat`, which compiled programs include, and compares it with mpmath.
 """
 

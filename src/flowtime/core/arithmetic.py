@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from flowtime.engine import elementary
+from flowtime.core import elementary
 
 
 def divide(a: float, b: float) -> float:
@@ -61,6 +61,24 @@ def square_root(x: float) -> float:
     return math.sqrt(x) if x >= 0.0 else math.nan
 
 
+def flow(x: float) -> float:
+    """x, and 0 where it is negative."""
+    return 0.0 if x < 0.0 else x
+
+
+def part(x: float) -> float:
+    """x, at least 0 and less than 1."""
+    return 0.0 if x < 0.0 else LARGEST_PART if x > LARGEST_PART else x
+
+
+def ratio(a: float, b: float) -> float:
+    """a / b, missing where b is 0."""
+    return a / b if b != 0.0 else math.nan
+
+
+LARGEST_PART = 1.0 - 2.0**-53
+"""The largest double below 1."""
+
 ARITHMETIC: Mapping[str, Callable[..., float]] = MappingProxyType(
     {
         "+": operator.add,
@@ -87,6 +105,19 @@ ARITHMETIC: Mapping[str, Callable[..., float]] = MappingProxyType(
         "LOG": elementary.log,
         "POW": elementary.pow,
         "MOD": elementary.mod,
+        "FLOW": flow,
+        "PART": part,
+        "POSITIVE": operator.pos,
+        "RATIO": ratio,
     }
 )
 """The value of one bin from the values of the operands in it, by function or operator."""
+
+NOTED: Mapping[str, tuple[str, Callable[[float], bool]]] = MappingProxyType(
+    {
+        "FLOW": ("FT310", lambda x: x < 0.0),
+        "PART": ("FT311", lambda x: x < 0.0 or x > LARGEST_PART),
+        "POSITIVE": ("FT312", lambda x: x <= 0.0),
+    }
+)
+"""Functions whose operand is worth a note in some bins: its code, and when."""
