@@ -133,11 +133,12 @@ class _Series(ABC):
 
 
 class Evaluation(_Series):
-    """A model evaluated without a registry: its series and warnings."""
+    """A model evaluated without a registry: its series, metrics and warnings."""
 
-    def __init__(self, model: Model, evaluated: Any) -> None:
+    def __init__(self, model: Model, evaluated: Any, metrics: list[dict[str, Any]]) -> None:
         """Evaluations come from `evaluate`."""
         self.model = model
+        self.metrics = metrics
         self._evaluated = evaluated
 
     @property
@@ -246,6 +247,17 @@ class _Recorded(Artifact, _Series):
 class Run(_Recorded):
     """A run: the series of a model."""
 
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The values of its model's parameters, but for those that each sample drew."""
+        return dict(self.catalog["parameters"])
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """The values of its metrics by name, the mean over samples where it has some; None is missing."""
+        catalog = self.catalog
+        return {each["name"]: each["value"] for each in (*catalog["metrics"], *catalog["other_metrics"])}
+
 
 class Telemetry(_Recorded):
     """Telemetry: series that were imported.
@@ -296,14 +308,15 @@ class Registry:
         since: date | str | None = None,
         until: date | str | None = None,
         starred: bool = False,
+        where: str | Iterable[str] = (),
         sort: str = "created_desc",
         limit: int | None = None,
     ) -> list[Artifact]:
         """The artifacts to which all of this applies, newest first unless `sort` says otherwise.
 
         `query`: words of name, description, tags, nodes, template or owner. `tags`: those that an artifact
-        must have. `since` and `until`: when it was made, as instants, dates or ISO 8601 text. Raises
-        InvalidInput (FT504).
+        must have. `since` and `until`: when it was made, as instants, dates or ISO 8601 text. `where`:
+        conditions on parameters and metrics, such as `peak_wait <= 10`. Raises InvalidInput (FT504).
         """
         found: list[Artifact] = []
         page = 1
@@ -316,6 +329,7 @@ class Registry:
                 since=_instant(since),
                 until=_instant(until, end=True),
                 starred=starred,
+                where=_texts(where),
                 sort=sort,
                 page=page,
                 size=_PAGE,
@@ -372,6 +386,8 @@ class Registry:
         samples: int | None = None,
         scenario: str | None = None,
         deterministic: bool = False,
+        parameters: Mapping[str, float] | None = None,
+        metrics: Mapping[str, str | dict[str, Any]] | None = None,
         new: bool = False,
     ) -> Run:
         """A run of a model: one that was loaded, an artifact, its id or name, or a file.
@@ -384,6 +400,8 @@ class Registry:
         does not measure keep the model's values. The run's `catalog` says what was `bound`, `kept`,
         `compared` and `unbound`. Without a model the one that came with the telemetry runs. With `samples`
         the run holds the statistics of so many. `deterministic`: the same inputs are the same run.
+        `parameters` sets some of the model's; `metrics` are formulas by name, beside the model's own, whose
+        values the run's `metrics` hold.
         """
         options: dict[str, Any] = {"seed": seed, "samples": samples, "scenario": scenario}
         catalog = self._service.run(
@@ -395,6 +413,8 @@ class Registry:
             tags=_texts(tags),
             description=description,
             deterministic=deterministic,
+            parameters=parameters,
+            metrics=metrics,
             new=new,
             **options,
         )
@@ -484,17 +504,32 @@ def load_model(path: str | Path) -> Model:
 
 
 def evaluate(
-    model: Model, *, seed: int | None = None, inputs: Mapping[str, Iterable[float | None]] | None = None
+    model: Model,
+    *,
+    seed: int | None = None,
+    inputs: Mapping[str, Iterable[float | None]] | None = None,
+    parameters: Mapping[str, float] | None = None,
+    metrics: Mapping[str, str | dict[str, Any]] | None = None,
 ) -> Evaluation:
     """The series of a model, computed without a registry; nothing is kept.
 
     `seed` takes the place of the model's. `inputs` are series, a number or None for each bin, that take the
-    place of nodes, by node id. Raises InvalidInput where a sampled node has no seed (FT214), the seed is none
-    (FT205) or an input does not fit (FT303).
+    place of nodes, by node id. `parameters` sets some of the model's; `metrics` are formulas by name, beside
+    the model's own.
+
+    Raises InvalidInput where a sampled node has no seed (FT214), the seed is none (FT205), an input does not
+    fit (FT303), a parameter does not take its value (FT221), or a metric is wrong (FT222).
     """
     if not isinstance(model, Model):
         raise TypeError(f"evaluate takes what load_model gives, not {model!r}")
-    return Evaluation(model, Flowtime.evaluate_model(model._stored, seed=seed, inputs=inputs))  # noqa: SLF001
+    evaluated, told = Flowtime.evaluate_model(
+        model._stored,  # noqa: SLF001
+        seed=seed,
+        inputs=inputs,
+        parameters=parameters,
+        metrics=metrics,
+    )
+    return Evaluation(model, evaluated, told)
 
 
 def _reference(artifact: Artifact | str | Path) -> str:

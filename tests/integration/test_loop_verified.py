@@ -28,6 +28,7 @@ CHECKS = {
     "graph",
     "model",
     "distributions",
+    "parameters",
     "topology",
     "names",
     "computed_again",

@@ -64,7 +64,7 @@ FENCES = {
     "pydantic": {"flowtime.api"},
     "pytest": {"flowtime.testing"},
     "python_multipart": {"flowtime.api.uploads"},
-    "sqlite3": {"flowtime.registry.index"},
+    "sqlite3": {"flowtime.registry.index", "flowtime.registry.tables"},
     "starlette": {"flowtime.api", "flowtime.web"},
     "uvicorn": {"flowtime.api"},
     "wasmtime": {"flowtime.engine.machine"},

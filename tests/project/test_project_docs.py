@@ -17,6 +17,7 @@ import jsonschema
 import pytest
 from scripts.reference import DOCS, LAYERS, PAGES, SETTINGS
 from tests.browser import Watched, chromium
+from tests.golden.test_vectors import LATER
 
 from flowtime.errors import InvalidInput
 from flowtime.model import from_document
@@ -25,7 +26,12 @@ from flowtime.sim import templates
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((DOCS / "reference/model.schema.json").read_text(encoding="utf-8"))
-VALID: list[dict[str, Any]] = json.loads((ROOT / "tests/golden/valid.json").read_text(encoding="utf-8"))
+VALID: list[dict[str, Any]] = [
+    case
+    for name in ("valid.json", "flows.json")
+    for case in json.loads((ROOT / "tests/golden" / name).read_text(encoding="utf-8"))
+    if case["name"] not in LATER
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -70,7 +76,12 @@ def objects() -> Iterator[Any]:
     topology = sections["topology"]["properties"]
     yield pytest.param({"topology": {"nodes": [stranger]}}, topology["nodes"]["items"], id="component")
     yield pytest.param({"topology": {"edges": [stranger]}}, topology["edges"]["items"], id="edge")
-    for kind in ("const", "expr", "pmf"):
+    yield pytest.param(
+        {"parameters": {"p": {"value": 1, **stranger}}}, SCHEMA["$defs"]["parameter"], id="parameter"
+    )
+    metric = {"formula": "PEAK(a)", **stranger}
+    yield pytest.param({"metrics": {"m": metric}}, SCHEMA["$defs"]["metric"], id="metric")
+    for kind in ("const", "expr", "pmf", "queue"):
         yield pytest.param({"nodes": [{**node, "kind": kind, **stranger}]}, SCHEMA["$defs"][kind], id=kind)
 
 

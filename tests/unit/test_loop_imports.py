@@ -48,8 +48,8 @@ def test_runs_of_earlier_semantics_may_differ_in_last_bits_and_say_so() -> None:
     series = evaluate(compile(model)).series
     hash = model_hash(model)
     described = {"model": to_document(model), "model_hash": hash, "graph_hash": graph_hash(model)}
-    older = {**described, "inputs_hash": inputs_hash(hash, None, None, None, 1)}
-    newer = {**described, "inputs_hash": inputs_hash(hash, None, None, None)}
+    older = {**described, "inputs_hash": inputs_hash(hash, None, None, None, {}, 1)}
+    newer = {**described, "inputs_hash": inputs_hash(hash, None, None, None, {})}
     found, current = rebuild(older, {}), rebuild(newer, {})
     assert found is not None and found.older
     assert current is not None and not current.older

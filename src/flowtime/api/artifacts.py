@@ -44,6 +44,13 @@ async def list_artifacts(
     from_: Annotated[str | None, Query(alias="from", description="ISO 8601 date or instant")] = None,
     to: Annotated[str | None, Query(description="ISO 8601; a date includes its whole day")] = None,
     starred: bool = False,
+    where: Annotated[
+        list[str],
+        Query(description="On a parameter or metric, such as `peak_wait<=10`; repeated: all of them"),
+    ] = [],  # noqa: B006
+    columns: Annotated[
+        list[str], Query(description="Parameters and metrics whose values the artifacts have as `columns`")
+    ] = [],  # noqa: B006
     page: Annotated[int, Query(ge=1, le=10**9)] = 1,
     size: Annotated[int, Query(ge=1, le=1000)] = 20,
     sort: Annotated[str, Query(description="such as created_desc, name_asc")] = "created_desc",
@@ -59,6 +66,8 @@ async def list_artifacts(
         "since": moment(from_) if from_ else None,
         "until": moment(to, end=True) if to else None,
         "starred": starred,
+        "where": where,
+        "columns": words(",".join(columns)),
         "page": page,
         "size": size,
         "sort": sort,

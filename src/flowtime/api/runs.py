@@ -75,6 +75,8 @@ async def make_run(call: Writing, wanted: schemas.Run) -> Response:
             samples=wanted.samples,
             scenario=wanted.scenario,
             deterministic=wanted.deterministic,
+            parameters=wanted.parameters,
+            metrics=wanted.metrics,
             workers=1,
             progress=tell,
             **wanted.label(),

@@ -136,6 +136,10 @@ class Run(_Labelled):
     samples: int | None = Field(None, ge=1, description="Sample every distribution so many times")
     scenario: str | None = None
     deterministic: bool = Field(False, description="The same inputs again are the same run")
+    parameters: dict[str, float] = Field({}, description="Values for parameters of the model, by name")
+    metrics: dict[str, str | dict[str, JsonValue]] = Field(
+        {}, description="Metrics beside the model's own: a formula, or what a model document has, by name"
+    )
 
     def text(self) -> bytes:
         """The model that came with the request, as text."""
@@ -254,6 +258,7 @@ class Item(_Response):
     description: str
     star: bool
     model_version: int | None = None
+    columns: dict[str, float | None] | None = None
     files: dict[str, str]
 
 

@@ -58,6 +58,19 @@ def filters(function: F) -> F:
             click.option("--owner", help="Only this owner's."),
             click.option("--starred", is_flag=True, help="Only those with a star."),
             click.option(
+                "--where",
+                multiple=True,
+                metavar="CONDITION",
+                help='On a parameter or metric: "peak_wait <= 10", workers=8; repeated: all.',
+            ),
+            click.option(
+                "--columns",
+                type=Words(),
+                default=(),
+                metavar="NAMES",
+                help="Parameters and metrics to show: workers,peak_wait.",
+            ),
+            click.option(
                 "--last", "last", type=Ago(), help="Made within this span back from now: 30m, 1h, 7d, 2w."
             ),
             click.option(
@@ -93,17 +106,22 @@ def _print_page(page: dict[str, Any], what: str) -> None:
     if not items:
         click.echo(f"no artifacts{what}" + (f"; {page['hint']}" if "hint" in page else ""))
         return
+    columns = tuple(items[0].get("columns", ()))
     rows = [
         (
             ("★ " if item["star"] else "") + item["id"],
             item["kind"],
             item["name"],
+            *(texts.number(item["columns"][name]) for name in columns),
             texts.ago(item["created_utc"]),
             ", ".join(item["tags"]),
         )
         for item in items
     ]
-    click.echo(render.table(("id", "kind", "name", "made", "tags"), rows))
+    right = range(3, 3 + len(columns))
+    click.echo(render.table(("id", "kind", "name", *columns, "made", "tags"), rows, right=right))
+    if "hint" in page:
+        click.echo(f"note: {page['hint']}", err=True)
     shown = f"{len(items):,} of {texts.count(page['total'], 'artifact')}"
     pages = -(-page["total"] // page["size"])
     more = f" · page {page['page']} of {pages}" if pages > 1 else ""
@@ -172,6 +190,7 @@ def _narrowed(query: dict[str, Any], *spans: object) -> tuple[object, ...]:
         query["tags"],
         query["owner"],
         query["starred"],
+        query["where"],
         query["text"],
         query["until"],
         query["page"] > 1,

@@ -42,6 +42,15 @@ def templates(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[C
     return [item for item in found if item.value.startswith(incomplete)]
 
 
+def parameters(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Completes the names of the parameters of the model that the line names."""
+    model = ctx.params.get("model")
+    if not model:
+        return []
+    found = _found(ctx, lambda service: [f"{each['id']}=" for each in service.parameters(model)])
+    return [item for item in found if item.value.startswith(incomplete)]
+
+
 def _found(ctx: click.Context, ask: Callable[[Flowtime], list[str]]) -> list[CompletionItem]:
     try:
         return [CompletionItem(id) for id in ask(Flowtime(load({"artifacts": ctx.params.get("artifacts")})))]

@@ -13,7 +13,9 @@ import click
 
 from flowtime import texts
 from flowtime.cli import render
-from flowtime.cli.loop import portraits, run_facts, verdict
+from flowtime.cli.artifacts import measures_table
+from flowtime.cli.loop import run_facts, verdict
+from flowtime.cli.metrics import movers
 from flowtime.cli.options import Command, registry_command
 from flowtime.service import Flowtime
 from flowtime.wording import command
@@ -62,7 +64,7 @@ class _Demo:
         with self.step("A run of it") as lines:
             run = self.service.run(model["id"], name="checkout-baseline-run", tags=("demo",))
             lines += [f"   {run['id']}", f"   {run['folder']}"]
-            lines += [f"   {line}" for line in portraits(run["measures"]).splitlines()]
+            lines += [f"   {line}" for line in measures_table(movers(run["measures"])).splitlines()]
             lines.append(f"   {render.dim(run_facts(run))}")
         with self.step("The run as files for other programs") as lines:
             exports = [self.service.export(run["id"], name, f"{self.root}/exports/") for name in FORMATS]

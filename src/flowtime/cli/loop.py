@@ -11,6 +11,7 @@ import click
 from flowtime import texts
 from flowtime.cli import completion, render
 from flowtime.cli.artifacts import measures_table
+from flowtime.cli.metrics import assignments, metrics_table, movers, numbers
 from flowtime.cli.options import (
     Command,
     Count,
@@ -82,6 +83,22 @@ _model = click.option(
     help="Draw every distribution so many times; keep mean, p05, p50 and p95 of each series.",
 )
 @click.option("--workers", type=Count(), help="Threads for the samples (default: the cores).")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    shell_complete=completion.parameters,
+    help="A value for a parameter of the model.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME=FORMULA",
+    help='A metric beside the model\'s own, such as "peak=PEAK(desk.depth)".',
+)
+@click.option("--check", is_flag=True, help="End with exit code 10 where a goal is not met.")
 @click.option("--new", is_flag=True, help="Make a new model of the file, not the next version of one.")
 @click.option("--description", help="What the run is about.")
 @click.option("--owner", help="Owner (default: FLOWTIME_OWNER, else the login name).")
@@ -94,6 +111,9 @@ def run_command(
     model: str | None,
     tags: tuple[tuple[str, ...], ...],
     require: tuple[tuple[str, ...], ...],
+    settings: tuple[str, ...],
+    metrics: tuple[str, ...],
+    check: bool,
     show_all: bool,
     **options: Any,
 ) -> None:
@@ -111,21 +131,42 @@ def run_command(
         )
     with render.progress("running", "sample") as tell:
         progress = None if tell is None else lambda done, total: tell(done, done / total)
-        catalog = service.run(model, tags=joined(tags), require=joined(require), progress=progress, **options)
-    if as_json:
-        render.echo_json(catalog)
-        return
+        catalog = service.run(
+            model,
+            tags=joined(tags),
+            require=joined(require),
+            parameters=numbers(assignments("--set", settings)),
+            metrics=assignments("--metric", metrics),
+            progress=progress,
+            **options,
+        )
+    told = [*catalog["metrics"], *catalog["other_metrics"]]
+    with render.judging(not check or all(metric.get("met", True) for metric in told)):
+        if as_json:
+            render.echo_json(catalog)
+        else:
+            _show_run(service, catalog, told, replay=options["telemetry"] is not None, show_all=show_all)
+
+
+def _show_run(
+    service: Flowtime,
+    catalog: dict[str, Any],
+    metrics: list[dict[str, Any]],
+    *,
+    replay: bool,
+    show_all: bool,
+) -> None:
     click.echo(f"run {render.heading(catalog['id'])}  {render.dim(catalog['folder'])}")
     render.notes(catalog)
-    if options["telemetry"] is not None:
+    if replay:
         click.echo(_replay(catalog, show_all=show_all))
+    if metrics:
+        click.echo(metrics_table(metrics))
     measures = catalog["measures"]
-    if show_all or render.fits(len(measures)):
-        click.echo(measures_table(measures))
-    else:
-        click.echo(portraits(measures))
-        all_of_them = command_line(service, "show", catalog["id"])
-        click.echo(f"one for each component; all {len(measures):,} series: {all_of_them}")
+    shown = measures if show_all else movers(measures)
+    click.echo(measures_table(shown))
+    if len(shown) < len(measures):
+        click.echo(f"those that move most; --all shows all {len(measures):,} series")
     print_warnings(catalog["warnings"])
     if catalog["model_id"]:
         click.echo(f"of the model {model_of(catalog)}")
@@ -191,15 +232,6 @@ def run_facts(catalog: dict[str, Any]) -> str:
     )
     data = catalog["data"]
     return f"{data['series']:,} series, {texts.count(data['rows'], 'row')} · {timing} · {data['digest']}"
-
-
-def portraits(measures: list[dict[str, Any]]) -> str:
-    """One line for each component: what it served, else what arrived, else what it has first."""
-    by_component: dict[str, dict[str, dict[str, Any]]] = {}
-    for entry in measures:
-        by_component.setdefault(entry["component"], {})[entry["measure"]] = entry
-    chosen = [m.get("served") or m.get("arrivals") or next(iter(m.values())) for m in by_component.values()]
-    return measures_table(chosen)
 
 
 def print_warnings(warnings: list[dict[str, Any]]) -> None:

@@ -47,7 +47,7 @@ def description(registry: Registry, id: str) -> JSON:
         "capabilities",
         "warnings",
     )
-    optional = {key: catalog[key] for key in ("bound", "samples") if catalog.get(key)}
+    optional = {key: catalog[key] for key in ("bound", "samples", "parameters") if catalog.get(key)}
     return {
         **{key: catalog[key] for key in copied},
         **optional,

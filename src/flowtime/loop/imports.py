@@ -18,7 +18,7 @@ from flowtime.errors import Diagnostic, FlowtimeError, InvalidInput
 from flowtime.formats.telemetry import Imported, import_file
 from flowtime.loop import models
 from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
-from flowtime.loop.rebuilt import Conformance, Rebuilt, conformance, rebuild, with_units
+from flowtime.loop.rebuilt import Conformance, Rebuilt, conformance, parameters_of, rebuild, with_units
 from flowtime.loop.recognition import Recognition
 from flowtime.loop.series import DATA_FILE, measures, write_series
 from flowtime.model.identity import graph_hash, model_hash
@@ -126,7 +126,14 @@ def bring(
     recognition.check(imported)
     described, found, report = imported.description or {}, None, None
     if model is not None:
-        found = Rebuilt(model.model, None, described.get("samples"), model.id, model.version)
+        found = Rebuilt(
+            model.model,
+            None,
+            described.get("samples"),
+            model.id,
+            model.version,
+            parameters_of(model.model, described),
+        )
     elif described and recognition.models < 2:
         found = rebuild(described, imported.files)
     if found is not None:
@@ -171,6 +178,7 @@ def publish_telemetry(registry: Registry, brought: Brought, label: Label) -> JSO
             inputs_hash=canonical.hash_of({"telemetry": imported.digest, "engine": SEMANTICS_VERSION}),
             seed=None if rebuilt is None else rebuilt.seed,
             samples=None if rebuilt is None else rebuilt.samples,
+            parameters={} if rebuilt is None else dict(rebuilt.parameters),
             grid=series.grid.to_json(),
             capabilities=found.get("capabilities") or ["counts"],
             parents=parents,

@@ -17,7 +17,7 @@ from flowtime.model import from_parsed, load
 from flowtime.model.drawing import preview
 from flowtime.model.identity import dependencies, graph_hash, model_hash
 from flowtime.model.source import Document, parse
-from flowtime.model.spec import ConstNode, ExprNode, Model, PmfNode
+from flowtime.model.spec import ConstNode, ExprNode, Model, PmfNode, QueueNode
 from flowtime.model.writer import dump, to_document, topology_document
 from flowtime.registry import Registry
 from flowtime.registry import document as documents
@@ -30,7 +30,7 @@ from flowtime.wording import option
 MODEL_FILE = "model.yaml"
 PREVIEW_FILE = "preview.svg"
 SUFFIXES = (".yaml", ".yml", ".json")
-KINDS = {ConstNode: "const", ExprNode: "expr", PmfNode: "pmf"}
+KINDS = {ConstNode: "const", ExprNode: "expr", PmfNode: "pmf", QueueNode: "queue"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +266,7 @@ def _catalog(
         graph_hash=graph_hash(model),
         grid=model.grid.to_json(),
         seed=model.seed,
+        parameters={id: parameter.value for id, parameter in model.parameters.items()},
         capabilities=["counts", "feedback"] if _has_feedback(model) else ["counts"],
         parents=list(parents),
         topology=topology(model),

@@ -19,7 +19,8 @@ from flowtime.loop.replay import bound_nodes, on_grid
 from flowtime.loop.runs import inputs_hash
 from flowtime.model import from_document, load
 from flowtime.model.identity import graph_hash, model_hash
-from flowtime.model.spec import ExprNode, Model, Node
+from flowtime.model.parameters import set_values
+from flowtime.model.spec import Model, Node, is_source
 from flowtime.wording import option
 
 TOLERANCE = 1e-9
@@ -29,7 +30,8 @@ other last bits, which formulas can make larger."""
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A model that came back with its data: what it was called, how it was seeded and sampled.
+    """A model that came back with its data: what it was called, how it was seeded and sampled, and what its
+    parameters were set to.
 
     `bound` are the ids of the nodes whose values were bound and not computed; `text` is the model's own
     text, where a bundle brought it. `older` says that an engine of earlier semantics computed the data.
@@ -40,6 +42,7 @@ class Rebuilt:
     samples: int | None
     model_id: str | None
     model_version: int | None
+    parameters: Mapping[str, float] = field(default_factory=dict)
     bound: tuple[str, ...] = ()
     older: bool = False
     text: str | None = field(default=None, repr=False)
@@ -98,10 +101,25 @@ def rebuild(described: JSON, files: Mapping[str, bytes]) -> Rebuilt | None:
             described.get("samples"),
             described.get("model_id"),
             described.get("model_version"),
+            parameters_of(model, described),
             bound_nodes(described),
             older=_is_older(model, described),
         )
     return _with_text(found, described, files) if files else found
+
+
+def parameters_of(model: Model, described: JSON) -> dict[str, float]:
+    """The values that the run had; raises InvalidInput (FT806) where the model does not take them."""
+    given = described.get("parameters") or {}
+    try:
+        set_values(model.parameters, given)
+    except (InvalidInput, AttributeError) as error:
+        raise InvalidInput(
+            "FT806",
+            f"the file says parameters that its model does not take: {error}",
+            hint=f"import it as external data with {option('ignore_metadata', True)}",
+        ) from error
+    return {id: float(value) for id, value in given.items()}
 
 
 def _is_older(model: Model, described: JSON) -> bool:
@@ -112,8 +130,9 @@ def _is_older(model: Model, described: JSON) -> bool:
     if described.get("bound") or not described.get("inputs_hash"):
         return False
     hash, seed, samples = model_hash(model), described.get("seed"), described.get("samples")
+    parameters = described.get("parameters") or {}
     return any(
-        described["inputs_hash"] == inputs_hash(hash, seed, None, samples, semantics)
+        described["inputs_hash"] == inputs_hash(hash, seed, None, samples, parameters, semantics)
         for semantics in range(1, SEMANTICS_VERSION)
     )
 
@@ -158,15 +177,13 @@ def conformance(found: Rebuilt, series: SeriesSet) -> Conformance:
     """
     wanted = recorded(found.model, found.samples)
     given = dict(zip(series.keys, series.values, strict=True))
-    inputs = {
-        k: node for k, node in wanted.items() if not isinstance(node, ExprNode) or node.id in found.bound
-    }
+    inputs = {k: node for k, node in wanted.items() if is_source(node) or node.id in found.bound}
     missing = [key for key in inputs if key not in given]
     extra = [key for key in given if key not in wanted]
     if missing or extra:
         raise _misfit(missing, extra)
     on = on_grid(found.model, series.grid)
-    plan = compile(on)
+    plan = compile(on, parameters=found.parameters)
     if found.samples is None:
         # A node that is recorded under several names takes the first; the others have to be equal to it.
         first = {node.id: key for key, node in reversed(inputs.items())}
@@ -175,7 +192,7 @@ def conformance(found: Rebuilt, series: SeriesSet) -> Conformance:
         computed = {key: row for key, _, row in again if key not in taken}
         derived = list(computed)
     else:
-        certain = prepare(on).certain
+        certain = prepare(on, parameters=found.parameters).certain
         computed = {key: certain[node.id] for key, node in wanted.items() if node.id in certain}
         derived = list(wanted)
     units = {key: plan.units[node.id] for key, node in wanted.items()}
@@ -216,7 +233,7 @@ def _misfit(missing: Sequence[SeriesKey], extra: Sequence[SeriesKey]) -> Invalid
 
 def with_units(series: SeriesSet, found: Rebuilt) -> SeriesSet:
     """The series with the model's units where the file states none."""
-    units = compile(found.model).units
+    units = compile(found.model, parameters=found.parameters).units
     known = {key: units[node.id] for key, node in recorded(found.model, found.samples).items()}
     pairs = zip(series.units, series.keys, strict=True)
     return replace(series, units=tuple(known[key] if unit is None else unit for unit, key in pairs))

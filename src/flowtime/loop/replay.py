@@ -21,7 +21,7 @@ from flowtime.errors import Diagnostic, InvalidInput, did_you_mean
 from flowtime.formats.digest import digest
 from flowtime.loop.models import StoredModel, read_from
 from flowtime.loop.series import read_series
-from flowtime.model.spec import ExprNode, Model, Node
+from flowtime.model.spec import Model, Node, QueueNode, is_source
 from flowtime.registry import Registry
 from flowtime.registry.catalog import Parent
 from flowtime.wording import option
@@ -206,7 +206,7 @@ def bind(
 
 def _kept(model: Model, chosen: Collection[str], inputs: Mapping[str, list[SeriesKey]]) -> Iterable[Kept]:
     for node in model.nodes:
-        if node.id not in chosen and not isinstance(node, ExprNode):
+        if node.id not in chosen and is_source(node):
             name = next(iter(inputs.get(node.id, ())), None)
             yield Kept(node.id, *((None, None) if name is None else (name.component, name.measure)))
 
@@ -222,7 +222,8 @@ def _check_required(
     names: dict[str, list[SeriesKey]] = {node.id: [] for node in model.nodes}
     of: dict[str, str] = {node.id: node.id for node in model.nodes}
     for key, node in model.recorded():
-        names[node.id].append(key)
+        names.setdefault(node.id, []).append(key)
+        of[node.id] = node.id
         if str(key) not in of:
             names[str(key)], of[str(key)] = [key], node.id
     measured = set(series.keys)
@@ -315,7 +316,7 @@ def _inputs(model: Model, replaced: Collection[str]) -> dict[str, list[SeriesKey
     """The names of every recorded input, by node id."""
     inputs: dict[str, list[SeriesKey]] = {}
     for key, node in model.recorded():
-        if not isinstance(node, ExprNode) or node.id in replaced:
+        if is_source(node) or node.id in replaced:
             inputs.setdefault(node.id, []).append(key)
     return inputs
 
@@ -361,6 +362,11 @@ def _wrong(
         return f'"{name}" is the name of {len(series[name])} series', None
     if node not in nodes:
         return f'the model has no node "{node}"', did_you_mean(node, nodes)
+    if isinstance(nodes[node], QueueNode):
+        return (
+            f'"{node}" is a queue, which computes all of its series',
+            "Give its arrivals or its capacity a node of their own, and bind the series to that.",
+        )
     if node not in recorded:
         return (
             f'the model does not record "{node}", so that nobody could tell later what was bound to it',
@@ -378,7 +384,7 @@ def _unit_warnings(
 ) -> Iterable[Diagnostic]:
     """A warning for each pair of a series and a node whose units differ."""
     units = dict(zip(series.keys, series.units, strict=True))
-    nodes = {node.id: node for node in model.nodes}
+    nodes = {node.id: node for node in (*model.nodes, *model.series())}
     for key, id in dict.fromkeys(pairs):
         theirs, ours = units.get(key), nodes[id].unit
         if theirs is not None and ours is not None and theirs != ours:

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,16 @@ from numpy.typing import NDArray
 
 from flowtime.core.series import FloatArray, SeriesSet, name_problem
 from flowtime.core.statistics import STATISTICS, keys, summarise
-from flowtime.engine import Evaluation, compile
+from flowtime.engine import compile
 from flowtime.engine.notes import Notes, spelled_bins
 from flowtime.engine.points import Points
 from flowtime.engine.sampling import Sampling, prepare
 from flowtime.engine.waiting import Stop, in_threads
 from flowtime.errors import Diagnostic, InvalidInput
-from flowtime.model.spec import Model
+from flowtime.loop.metrics import Samples
+from flowtime.model.parameters import set_values
+from flowtime.model.spec import Metric, Model
+from flowtime.registry.catalog import Figure
 
 MAX_SAMPLES = 10_000_000
 """All samples of one bin are sorted in memory: 80 MB."""
@@ -85,6 +88,15 @@ class Layout:
         return values.reshape(self.samples, end - begin)
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The statistics of samples as series, what there was to say, and the metrics over all samples."""
+
+    series: SeriesSet
+    warnings: tuple[Diagnostic, ...]
+    metrics: list[Figure]
+
+
 def sample(
     model: Model,
     samples: int,
@@ -92,8 +104,11 @@ def sample(
     seed: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> Evaluation:
-    """The statistics of each recorded series over `samples` samples, in which every pmf node is drawn.
+    parameters: Mapping[str, float] | None = None,
+    metrics: tuple[Metric, ...] = (),
+) -> Sampled:
+    """The statistics of each recorded series over `samples` samples, in which every pmf node is drawn, and
+    every parameter with a spread that `parameters` does not set; and the metrics over all samples.
 
     A series `served` becomes `served.mean`, `served.p05`, `served.p50` and `served.p95`; see
     `core.statistics`. `workers` threads share the work; None: as many as there are cores. `progress` is told
@@ -102,14 +117,19 @@ def sample(
     leave some out.
 
     Raises InvalidInput where there is nothing to sample (FT304), the number of samples is out of range
-    (FT305), they do not fit in memory or on the disk (FT306), a name becomes too long (FT216) or there is
-    no seed (FT214).
+    (FT305), they do not fit in memory or on the disk (FT306), a name becomes too long (FT216), there is
+    no seed (FT214) or a parameter does not take its value (FT221).
     """
     if not 1 <= samples <= MAX_SAMPLES:
         raise InvalidInput("FT305", f"{samples:,} samples were asked for; 1 to {MAX_SAMPLES:,} are allowed")
-    sampling = prepare(model, seed=seed)
-    result = _Result(model, sampling, samples)
-    layout = Layout(samples, len(sampling.uncertain) * model.grid.bins, max(BLOCK_BYTES // (8 * samples), 1))
+    values = set_values(model.parameters, parameters or {})
+    spread = model.spread(parameters or ())
+    told = Samples.of(metrics, values, spread, samples)
+    sampling = prepare(model, seed=seed, parameters=parameters, extra=told.formulas())
+    result = _Result(model, values, sampling, samples)
+    bins, own = model.grid.bins, len([id for id in sampling.uncertain if id not in sampling.extra])
+    layout = Layout(samples, own * bins, max(BLOCK_BYTES // (8 * samples), 1))
+    certain = {id: sampling.certain[id] for id in sampling.extra if id in sampling.certain}
     threads = workers or _cores()
     done = 0
 
@@ -119,10 +139,18 @@ def sample(
 
     with ExitStack() as stack:
         kept = _kept(model, layout, stack)
-        points = Points(sampling.sources())
+        sources = sampling.sources()
+        points = Points(sources)
+
+        def take(first: int, rows: FloatArray) -> None:
+            kept.put(first, rows[:, :own].reshape(len(rows), -1))
+            for number, extra in enumerate(rows[:, own:] if metrics else ()):
+                told.take(
+                    first + number, {**certain, **dict(zip(sampling.uncertain[own:], extra, strict=True))}
+                )
 
         def draw(task: Range, stop: Stop) -> None:
-            points.evaluate(*task, lambda first, rows: kept.put(first, rows.reshape(len(rows), -1)), stop)
+            points.evaluate(*task, take, stop)
 
         def summed(task: Range, stop: Stop) -> Statistics:
             begin, end = task
@@ -140,7 +168,9 @@ def sample(
         with closing(in_threads(summed, layout.blocks(), threads, tell)) as made:
             for (begin, end), (statistics, present) in made:
                 result.take(begin, end, statistics, present)
-        return result.evaluation(points.notes())
+        notes = points.notes()
+        notes.hold(sampling.plan.model)
+        return Sampled(result.series(), result.warnings(notes, sources.moved), told.figures())
 
 
 Range = tuple[int, int]
@@ -235,8 +265,10 @@ def _cores() -> int:
 class _Result:
     """The statistics of all recorded series, filled in block by block."""
 
-    def __init__(self, model: Model, sampling: Sampling, samples: int) -> None:
-        self.model, self.sampling, self.samples = model, sampling, samples
+    def __init__(
+        self, model: Model, parameters: Mapping[str, float], sampling: Sampling, samples: int
+    ) -> None:
+        self.model, self.parameters, self.sampling, self.samples = model, parameters, sampling, samples
         self.recorded = model.recorded()
         for key, _ in self.recorded:
             for name in keys(key):
@@ -262,23 +294,35 @@ class _Result:
             if (present[here] < self.samples).any():
                 self.present.setdefault(node, np.full(bins, self.samples))[there] = present[here]
 
-    def evaluation(self, notes: Notes) -> Evaluation:
-        """The statistics as series, and all warnings in the order of the model's nodes."""
-        units = compile(self.model).units
-        series = SeriesSet(
+    def series(self) -> SeriesSet:
+        """The statistics as series."""
+        units = compile(self.model, parameters=self.parameters).units
+        return SeriesSet(
             self.model.grid,
             tuple(name for key, _ in self.recorded for name in keys(key)),
             tuple(units[node.id] for _, node in self.recorded for _ in STATISTICS),
             self.values.reshape(-1, self.model.grid.bins),
         )
-        warnings = [*self.sampling.warnings, *notes.warnings(self.model, self.samples)]
+
+    def warnings(self, notes: Notes, moved: Mapping[str, int]) -> tuple[Diagnostic, ...]:
+        """All warnings in the order of the model's nodes."""
+        warnings = [*self.sampling.warnings, *notes.warnings(self.sampling.plan.model, self.samples)]
         warnings += [self.missing(node, present) for node, present in self.present.items()]
+        warnings += [self.moved(id, count) for id, count in moved.items()]
         order = {node.id: index for index, node in enumerate(self.model.nodes)}
-        warnings.sort(key=lambda warning: (order[warning.node or ""], warning.code))
-        return Evaluation(series, tuple(warnings))
+        last = len(order)
+        warnings.sort(key=lambda warning: (order.get(warning.node or "", last), warning.code))
+        return tuple(warnings)
+
+    def moved(self, id: str, count: int) -> Diagnostic:
+        message = (
+            f'parameter "{id}": draws_moved in {count:,} of {self.samples:,} samples; '
+            f"it takes {self.model.parameters[id].allowed}"
+        )
+        return Diagnostic("FT313", message, severity="warning")
 
     def missing(self, node: str, present: NDArray[np.int64]) -> Diagnostic:
         where = present < self.samples
         fewest = f"in the worst bin {int(present.min()):,} of {self.samples:,} are there"
         message = f'node "{node}": missing_samples in {spelled_bins(self.model.grid, where)}; {fewest}'
-        return Diagnostic("FT308", message, severity="warning", node=node)
+        return Diagnostic("FT308", message, severity="warning", node=node.partition(".")[0])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowtime.core.canonical import JSON
 from flowtime.core.series import SeriesSet, same_bits
-from flowtime.engine import compile, evaluate
+from flowtime.engine import Evaluation, compile, evaluate
 from flowtime.errors import FlowtimeError
 from flowtime.formats import FORMATS, Format, format_named
 from flowtime.loop import models, runs
@@ -17,7 +17,7 @@ from flowtime.loop.imports import Brought, bring, publish_telemetry
 from flowtime.loop.models import Label, StoredModel
 from flowtime.loop.replay import recorded_inputs
 from flowtime.loop.runs import effective_seed
-from flowtime.loop.samples import Progress, sample
+from flowtime.loop.samples import Progress, Sampled, sample
 from flowtime.loop.series import read_series
 from flowtime.model.identity import graph_hash, model_hash
 from flowtime.model.spec import Model, PmfNode
@@ -102,7 +102,8 @@ def verify(
     if model is None:
         raise AssertionError(f"{run_id} has no model")
     series = read_series(registry, run_id)
-    expected = registry.catalog(run_id)["data"]["digest"]
+    catalog = registry.catalog(run_id)
+    expected = catalog["data"]["digest"]
     verdicts = []
     for format in formats:
         verdict = Verdict(format.name)
@@ -122,7 +123,7 @@ def verify(
             verdict.check(
                 "digest", brought.imported.digest == expected, f"the digest is {brought.imported.digest}"
             )
-            _compare(verdict, model, series, brought)
+            _compare(verdict, model, series, catalog["parameters"], brought)
             telemetry = publish_telemetry(registry, brought, label)
             where = _first_difference(series, read_series(registry, telemetry["id"]))
             verdict.check("stored", where is None, f"the telemetry stored has other values, first at {where}")
@@ -133,7 +134,13 @@ def verify(
     return verdicts
 
 
-def _compare(verdict: Verdict, model: Model, series: SeriesSet, brought: Brought) -> None:
+def _compare(
+    verdict: Verdict,
+    model: Model,
+    series: SeriesSet,
+    parameters: Mapping[str, float],
+    brought: Brought,
+) -> None:
     back = brought.imported.series
     where = _first_difference(series, back)
     verdict.check("values", where is None, f"values differ, first at {where}")
@@ -151,12 +158,14 @@ def _compare(verdict: Verdict, model: Model, series: SeriesSet, brought: Brought
     verdict.check("distributions", _pmfs(again) == _pmfs(model), "the definition of a pmf differs")
     verdict.check("topology", again.topology == model.topology, "the topology differs")
     verdict.check("names", again.metadata == model.metadata, "title, description or tags differ")
+    verdict.check("parameters", rebuilt.parameters == parameters, f"they came back as {rebuilt.parameters}")
+    computed: Evaluation | Sampled
     if rebuilt.samples is None:
         given = recorded_inputs(again, rebuilt.bound, back)
         seed = effective_seed(again, rebuilt.seed, rebuilt.bound)
-        computed = evaluate(compile(again), seed=seed, inputs=given)
+        computed = evaluate(compile(again, parameters=parameters), seed=seed, inputs=given)
     else:
-        computed = sample(again, rebuilt.samples, seed=rebuilt.seed)
+        computed = sample(again, rebuilt.samples, seed=rebuilt.seed, parameters=parameters)
     where = _first_difference(series, computed.series)
     verdict.check("computed_again", where is None, f"the rebuilt model gives other values, first at {where}")
 

@@ -23,7 +23,7 @@ from flowtime.loop.series import read_series, table_of
 from flowtime.model import load
 from flowtime.model.drawing import picture, preview
 from flowtime.model.identity import dependencies
-from flowtime.model.spec import ExprNode, Model, Node, PmfNode
+from flowtime.model.spec import ExprNode, Model, Node, PmfNode, QueueNode, owner
 from flowtime.registry import Registry
 from flowtime.wanted import still_wanted
 
@@ -214,7 +214,7 @@ def _recorded(key: SeriesKey, places: dict[tuple[str, str], int]) -> dict[str, i
 def _nodes(model: Model, places: dict[tuple[str, str], int]) -> dict[str, JSON]:
     nodes: dict[str, JSON] = {node.id: {"series": {}, **_content(node)} for node in model.nodes}
     for key, node in model.recorded():
-        nodes[node.id]["series"] |= _recorded(key, places)
+        nodes[owner(node)]["series"] |= _recorded(key, places)
     for id, needed in dependencies(model).items():
         nodes[id]["reads"] = sorted(needed.now | needed.delayed | needed.kernels)
     return nodes
@@ -229,6 +229,9 @@ def _content(node: Node) -> JSON:
     if isinstance(node, PmfNode):
         pairs = [[value, weight] for value, weight in zip(node.pmf.values, node.pmf.weights, strict=True)]
         return {**said, "pmf": pairs, "mean": node.pmf.expectation, "sampled": node.sampled}
+    if isinstance(node, QueueNode):
+        given = {**node.formulas, **node.constants}
+        return {**said, "formulas": {key: formula.text for key, formula in given.items()}}
     values = list(getattr(node, "values", ()))
     return {**said, "values": values[:100], "count": len(values)}
 

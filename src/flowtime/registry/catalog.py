@@ -53,6 +53,36 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
         return document
 
 
+class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A metric of a run: its formula, its value (None where it is missing) and how it stands to its goal.
+
+    `missing` counts the values that it leaves out. `bin` is the one that it was found in, where it is of one
+    bin, and `time` when that begins, where the grid has a start. With samples `value` is the mean, `missing`
+    counts samples, and `met_share` is the share of samples that meet the goal. What a metric does not have is
+    left out.
+    """
+
+    name: str
+    formula: str
+    value: float | None
+    unit: str | None = None
+    goal: str | None = None
+    met: bool | None = None
+    title: str | None = None
+    missing: int = 0
+    bin: int | None = None
+    time: str | None = None
+    p05: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    met_share: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The metric as catalogs write it."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document
+
+
 class Abridged(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in a `catalog.json` beyond 8 KB for a list in `details.json`: its length and hash."""
 
@@ -96,7 +126,9 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
     `id`, `created_utc`, `model_version` of a model, `contents` and `seal` are filled in by publication. Only
     `name`, `description`, `tags`, `owner`, `team`, `visibility`, `star` and `loop` change afterwards; `seal`
-    is a hash of all other fields. `samples` is how many samples the statistics of a run are of, None where
+    is a hash of all other fields. `parameters` are the values of a run's parameters, of a model those that
+    hold unless a run sets others; `metrics` are the first of a run's, `other_metrics` those that lists do not
+    know. `samples` is how many samples the statistics of a run are of, None where
     it is a single evaluation. Of a model, `document_hash` is a hash of the whole document, comments and the
     order of keys aside, and `source_path` the file that it was published from, None where there was none.
     `nodes` are the ids of the model's nodes; `data`, `measures` are None and empty for a model. `bound`
@@ -127,6 +159,9 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     inputs_hash: str | None = None
     seed: int | None = None
     samples: int | None = None
+    parameters: dict[str, float] = {}
+    metrics: list[Figure] = []
+    other_metrics: list[Figure] | Abridged = []
     grid: dict[str, Any] | None = None
     capabilities: list[str] = []
     parents: list[Parent] = []

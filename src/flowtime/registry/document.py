@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,6 +49,7 @@ SHOWN = ("id", "kind", "name", "created_utc", "tags", "owner", "visibility", "de
 
 _RULES = {"name": name_rule, "owner": name_rule, "team": name_rule, "description": description_rule}
 _MOVABLE = (
+    "other_metrics",
     "measures",
     "topology",
     "nodes",
@@ -289,6 +291,7 @@ class Entry:
     nodes: str
     template: str
     parameters: str
+    figures: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,9 +346,11 @@ def entry(path: str, versions: Sequence[tuple[int | None, JSON]]) -> Entry:
         parents=links,
         nodes=" ".join(_node_ids(catalog)),
         template=_text(provenance, "template"),
-        parameters=" ".join(_parameters(provenance)),
+        parameters=" ".join(dict.fromkeys((*_parameters(catalog), *_parameters(provenance)))),
+        figures=tuple(_figures(catalog).items()),
     )
     words = (*found.tags, *found.files, *(link.parent for link in links), found.nodes, found.template)
+    words += tuple(name for name, _ in found.figures)
     words += (found.parameters, *(str(text) for version in found.versions for text in astuple(version)))
     texts = (found.name, found.created_utc, found.owner, found.team, found.visibility, found.description)
     digests = (found.digest or "", found.inputs_hash or "")
@@ -396,12 +401,29 @@ def _node_ids(catalog: JSON) -> Iterable[str]:
     return dict.fromkeys(ids)
 
 
+def _figures(catalog: JSON) -> dict[str, float]:
+    """The numbers that lists can show and filter by: the values of parameters, and of the first metrics,
+    which come before a parameter of the same name.
+    """
+    parameters = catalog.get("parameters")
+    found = dict(parameters) if isinstance(parameters, dict) else {}
+    for metric in _list(catalog.get("metrics")):
+        if isinstance(metric, dict):
+            found[_text(metric, "name")] = metric.get("value")
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if name and type(value) in (int, float) and math.isfinite(value)
+    }
+
+
 def _parameters(provenance: object) -> Iterable[str]:
-    """The parameters that a model was made with, each as `name=value`, where the value is a word."""
+    """The parameters that a model or run was made with, each as `name=value`, where the value is a word."""
     given = provenance.get("parameters") if isinstance(provenance, dict) else None
     for name, value in given.items() if isinstance(given, dict) else ():
         if isinstance(value, str | int | float):
-            yield f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+            shown = int(value) if isinstance(value, float) and value.is_integer() else value
+            yield f"{name}={str(shown).lower() if isinstance(shown, bool) else shown}"
 
 
 def _list(value: object) -> list[object]:

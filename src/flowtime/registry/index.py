@@ -11,16 +11,13 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from flowtime.core.labels import searchable
 from flowtime.errors import Unavailable
+from flowtime.registry import tables
 from flowtime.registry.artifacts import Stamp
 from flowtime.registry.document import JSON, KINDS, Entry, Problem
 from flowtime.registry.reader import Reader
 from flowtime.registry.view import View
 from flowtime.wanted import still_wanted
-
-VERSION = 5
-"""Version of the tables below; a file with any other is discarded."""
 
 _WAL_LIMIT = 32 * 1024 * 1024
 _PAGES = 64 * 1024
@@ -30,86 +27,6 @@ _READERS = 8
 _PAGES_OF_READERS = 8 * 1024
 _STEPS = 20_000
 """Instructions of the database, some 1 ms, after which a question asks whether it is still wanted."""
-
-# What questions walk over, count and sort is narrow; what a page shows of it is apart, in `items`.
-_TABLES = """
-CREATE TABLE state (
-  state TEXT NOT NULL
-) STRICT;
-CREATE TABLE artifacts (
-  number INTEGER PRIMARY KEY,
-  id TEXT NOT NULL,
-  kind TEXT NOT NULL,
-  name TEXT NOT NULL,
-  created INTEGER NOT NULL,
-  owner TEXT NOT NULL,
-  team TEXT NOT NULL,
-  visibility TEXT NOT NULL,
-  star INTEGER NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX by_id ON artifacts (id, kind);
-CREATE INDEX by_created ON artifacts (created DESC, id);
-CREATE INDEX by_kind ON artifacts (kind, created DESC, id);
-CREATE INDEX by_owner ON artifacts (owner, created DESC, id);
-CREATE INDEX by_name ON artifacts (name COLLATE NOCASE, id);
-CREATE INDEX by_star ON artifacts (created DESC, id) WHERE star;
-CREATE TABLE items (
-  number INTEGER PRIMARY KEY,
-  version INTEGER,
-  created_utc TEXT NOT NULL,
-  description TEXT NOT NULL,
-  tags TEXT NOT NULL,
-  files TEXT NOT NULL,
-  digest TEXT,
-  inputs_hash TEXT
-) STRICT;
-CREATE INDEX by_digest ON items (digest) WHERE digest IS NOT NULL;
-CREATE INDEX by_inputs ON items (inputs_hash) WHERE inputs_hash IS NOT NULL;
-CREATE TABLE tags (
-  tag TEXT,
-  kind TEXT,
-  created INTEGER,
-  number INTEGER,
-  PRIMARY KEY (tag, kind, created, number)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX tags_by_number ON tags (number);
-CREATE TABLE versions (
-  number INTEGER,
-  version INTEGER,
-  created_utc TEXT NOT NULL,
-  model_hash TEXT NOT NULL,
-  document_hash TEXT NOT NULL,
-  source_path TEXT NOT NULL,
-  PRIMARY KEY (number, version)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE lineage (
-  parent TEXT,
-  parent_version INTEGER,
-  child TEXT,
-  child_version INTEGER,
-  number INTEGER,
-  PRIMARY KEY (parent, parent_version, child, child_version)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX lineage_by_child ON lineage (child);
-CREATE INDEX lineage_by_number ON lineage (number);
-CREATE TABLE problems (
-  path TEXT PRIMARY KEY,
-  reason TEXT NOT NULL,
-  ours INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE stamps (
-  path TEXT,
-  key TEXT,
-  stamp TEXT NOT NULL,
-  PRIMARY KEY (path, key)
-) STRICT, WITHOUT ROWID;
-CREATE VIRTUAL TABLE text USING fts5 (
-  name, description, tags, nodes, template, owner, id, parameters,
-  prefix = '2 3 4', tokenize = 'unicode61 remove_diacritics 2'
-);
-"""
-_NAMES = ("state", "artifacts", "items", "tags", "versions", "lineage", "problems", "stamps", "text")
-
 
 _Identity = tuple[int, int] | None
 """Which file lies under a name; None where there is none."""
@@ -237,7 +154,7 @@ class Index:
             state = _state(connection)
             if state is not None and (after is None or state.generation != after.generation):
                 return state
-            _create(connection)
+            tables.create(connection)
             state = State(os.urandom(8).hex(), registry, position, pending=tuple(pending))
             _set_state(connection, state)
             return state
@@ -261,15 +178,15 @@ class Index:
             if _state(connection) != before:
                 return False
             for path in gone:
-                _drop(connection, path)
+                tables.drop(connection, path)
             for problem in problems:
-                _drop(connection, problem.path)
+                tables.drop(connection, problem.path)
                 connection.execute(
                     "INSERT INTO problems VALUES (?, ?, ?)", (problem.path, problem.reason, int(problem.ours))
                 )
             for entry in entries:
-                _drop(connection, entry.path)
-                _add(connection, entry)
+                tables.drop(connection, entry.path)
+                tables.add(connection, entry)
             connection.executemany("INSERT OR REPLACE INTO stamps VALUES (?, ?, ?)", stamps)
             if after is not None:
                 _set_state(connection, after)
@@ -458,35 +375,11 @@ def _connect(path: Path | None, pages: int = _PAGES) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA cache_size = -{pages}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        _prepare(connection)
+        tables.prepare(connection)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    if _version(connection) == VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if _version(connection) != VERSION:  # unless another process was faster
-            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise sqlite3.DatabaseError("the index is of another version")
-            _create(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    for table in _NAMES:
-        connection.execute(f"DROP TABLE IF EXISTS {table}")
-    for statement in _TABLES.split(";\n"):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _state(connection: sqlite3.Connection) -> State | None:
@@ -511,88 +404,6 @@ def _state(connection: sqlite3.Connection) -> State | None:
 def _set_state(connection: sqlite3.Connection, state: State) -> None:
     connection.execute("DELETE FROM state")
     connection.execute("INSERT INTO state VALUES (?)", (json.dumps(astuple(state)),))
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _drop(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute("DELETE FROM problems WHERE path = ?", (path,))
-    connection.execute("DELETE FROM stamps WHERE path = ?", (path,))
-    folder, _, id = path.partition("/")
-    row = connection.execute(
-        "SELECT number FROM artifacts WHERE id = ? AND kind = ?", (id, KINDS[folder])
-    ).fetchone()
-    if row is not None:
-        connection.execute("DELETE FROM artifacts WHERE number = ?", row)
-        connection.execute("DELETE FROM items WHERE number = ?", row)
-        connection.execute("DELETE FROM tags WHERE number = ?", row)
-        connection.execute("DELETE FROM versions WHERE number = ?", row)
-        connection.execute("DELETE FROM lineage WHERE number = ?", row)
-        connection.execute("DELETE FROM text WHERE rowid = ?", row)
-
-
-def _add(connection: sqlite3.Connection, entry: Entry) -> None:
-    number = connection.execute(
-        "INSERT INTO artifacts (id, kind, name, created, owner, team, visibility, star) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            entry.id,
-            entry.kind,
-            entry.name,
-            entry.created,
-            entry.owner,
-            entry.team,
-            entry.visibility,
-            int(entry.star),
-        ),
-    ).lastrowid
-    connection.execute(
-        "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            number,
-            entry.version,
-            entry.created_utc,
-            entry.description,
-            json.dumps(entry.tags, ensure_ascii=False),
-            json.dumps(entry.files, ensure_ascii=False),
-            entry.digest,
-            entry.inputs_hash,
-        ),
-    )
-    connection.executemany(
-        "INSERT INTO tags VALUES (?, ?, ?, ?)",
-        [(tag, entry.kind, entry.created, number) for tag in entry.tags],
-    )
-    connection.executemany(
-        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?)",
-        [(number, *astuple(version)) for version in entry.versions],
-    )
-    connection.executemany(
-        "INSERT OR IGNORE INTO lineage VALUES (?, ?, ?, ?, ?)",
-        [(link.parent, link.parent_version, entry.id, link.version, number) for link in entry.parents],
-    )
-    connection.execute(
-        "INSERT INTO text (rowid, name, description, tags, nodes, template, owner, id, parameters) "
-        "VALUES (?,?,?,?,?,?,?,?,?)",
-        (
-            number,
-            *map(
-                searchable,
-                (
-                    entry.name,
-                    entry.description,
-                    " ".join(entry.tags),
-                    entry.nodes,
-                    entry.template,
-                    entry.owner,
-                    entry.id,
-                    entry.parameters,
-                ),
-            ),
-        ),
-    )
 
 
 def _under(folder: str) -> tuple[str, str]:

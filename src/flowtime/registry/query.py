@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from typing import Any, Literal, cast, get_args
 
 from flowtime.errors import InvalidInput, did_you_mean
 from flowtime.registry.document import Kind
@@ -23,9 +26,39 @@ SORTS: dict[str, str] = {
 MAX_SIZE = 1000
 MAX_PAGE = 10**9
 MAX_TAGS = 500
+MAX_CONDITIONS = 20
 MAX_WORDS = 32
 MAX_TEXT = 1_000
 """What a search has at most, different words and their letters: each word is a look through all artifacts."""
+
+_CONDITION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*(<=|>=|==|!=|=|<|>)\s*(\S+)")
+
+
+Comparison = Literal["<", "<=", ">", ">=", "==", "!="]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition on a parameter or metric; what does not have it does not meet it."""
+
+    name: str
+    operator: Comparison
+    value: float
+
+
+def condition(text: str) -> Condition:
+    """The condition in a text such as `peak_wait <= 10` or `workers=8`. Raises InvalidInput (FT504)."""
+    match = _CONDITION.fullmatch(text.strip())
+    with suppress(ValueError):
+        name, operator, number = match.groups() if match is not None else ("", "", "")
+        value = float(number)
+        if math.isfinite(value):
+            return Condition(name, cast(Comparison, "==" if operator == "=" else operator), value)
+    raise InvalidInput(
+        "FT504",
+        f'"{text[:200]}" is not a condition',
+        hint='write a parameter or metric, one of = != < <= > >=, and a number: "peak_wait <= 10"',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +67,18 @@ class Query:
 
     `kinds`: any of them, empty for all. `tags`: groups, of each of which an artifact has at least one
     tag. `text`: words, each the beginning of a word in id, name, description, tags, node ids, template,
-    owner or parameters, or a parameter with its value (`workers=6`). `since` inclusive, `until` exclusive,
-    both with a time zone. `ranked`: best match first instead of `sort`, where there is a text. Raises
-    InvalidInput (FT504) on anything else.
+    owner or parameters, or a parameter with its value (`workers=6`). `where`: conditions on parameters and
+    metrics, all of which hold; `columns`: those whose values rows have as `columns`, by name. `since`
+    inclusive, `until` exclusive, both with a time zone. `ranked`: best match first instead of `sort`, where
+    there is a text. Raises InvalidInput (FT504) on anything else.
     """
 
     kinds: tuple[str, ...] = ()
     tags: tuple[tuple[str, ...], ...] = ()
     owner: str | None = None
     text: str | None = None
+    where: tuple[Condition, ...] = ()
+    columns: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     starred: bool = False
@@ -63,6 +99,12 @@ class Query:
         _one_of("sort", self.sort, SORTS)
         if not 1 <= self.page <= MAX_PAGE:
             raise InvalidInput("FT504", f"page is {self.page:,}", hint=f"pages count from 1 to {MAX_PAGE:,}")
+        if len(self.where) > MAX_CONDITIONS or len(self.columns) > MAX_CONDITIONS:
+            raise InvalidInput(
+                "FT504",
+                f"there are {len(self.where)} conditions and {len(self.columns)} columns",
+                hint=f"at most {MAX_CONDITIONS} of each are looked up",
+            )
         tags = sum(map(len, self.tags))
         if tags > MAX_TAGS:
             raise InvalidInput(
@@ -81,7 +123,7 @@ class Query:
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page of artifacts, and how many there are on all pages; a `hint` at what may have been meant where
-    there is none.
+    there is none, or none with the value of a column.
     """
 
     artifacts: list[dict[str, Any]]

@@ -144,7 +144,8 @@ class Registry:
     def find(self, query: Query) -> Page:
         """The artifacts that the query asks for, models with their newest version, and their exact number."""
         rows, total = self._follower.ask(lambda view: view.find(query), closely=True)
-        hint = None if total else self._follower.ask(lambda view: view.nearest(query))
+        unknown = any(all(row["columns"][name] is None for row in rows) for name in query.columns)
+        hint = self._follower.ask(lambda view: view.nearest(query)) if unknown or not total else None
         return Page([self._item(row) for row in rows], total, query.page, query.size, hint)
 
     def item(self, id: str) -> JSON:
@@ -586,6 +587,8 @@ class Registry:
         item = {field: row[field] for field in documents.SHOWN}
         if row["version"] is not None:
             item["model_version"] = row["version"]
+        if "columns" in row:
+            item["columns"] = row["columns"]
         item["files"] = documents.by_role(folder, row["files"])
         return item
 

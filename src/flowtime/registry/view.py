@@ -40,6 +40,8 @@ _VERSIONS = {
 }
 """What is asked of the versions of models, and where it stands."""
 
+_FIGURE = "EXISTS (SELECT 1 FROM figures AS f WHERE f.name = ? AND f.number = a.number AND f.value {} ?)"
+
 _Clause = tuple[str, list[Any]]
 """A condition of a statement, and its values."""
 
@@ -67,6 +69,16 @@ class View:
             numbers,
         )
         by_number = {row[0]: _row(row[1:]) for row in rows}
+        if query.columns:
+            for row in by_number.values():
+                row["columns"] = dict.fromkeys(query.columns)
+            found = self._select(
+                "SELECT number, name, value FROM figures "
+                f"WHERE name IN ({_marks(query.columns)}) AND number IN ({_marks(numbers)})",
+                [*query.columns, *numbers],
+            )
+            for number, name, value in found:
+                by_number[number]["columns"][name] = value
         return [by_number[number] for number in numbers], total
 
     def counts(self) -> dict[str, int]:
@@ -161,7 +173,14 @@ class View:
             else []
         )
         words = {word: None for text in texts for word in (*text.split(), *_WORD.findall(text))}
+        asked_for = [*(each.name for each in query.where), *query.columns]
+        figures = (
+            known(f"SELECT DISTINCT f.name FROM {newest} AS a JOIN figures AS f USING (number)")
+            if asked_for
+            else []
+        )
         hints = [
+            *(did_you_mean(name, figures) for name in asked_for if name not in figures),
             *(did_you_mean(tag, tags) for tag in asked if normal(tag) not in tags),
             *(did_you_mean(owner, owners) for owner in [query.owner or ""] if normal(owner) not in owners),
             *(did_you_mean(word, words) for word in (query.text or "").split() if not _begins(word, words)),
@@ -265,6 +284,7 @@ def _conditions(query: Query) -> list[_Clause]:
         conditions.append(("a.owner = ?", [query.owner]))
     if query.starred:
         conditions.append(("a.star", []))
+    conditions += [(_FIGURE.format(each.operator), [each.name, each.value]) for each in query.where]
     return conditions
 
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from flowtime.errors import Conflict, NotFound
 from flowtime.registry import Query
 from flowtime.registry.document import FOLDERS, JSON
-from flowtime.registry.query import MAX_SIZE
+from flowtime.registry.query import MAX_SIZE, condition
 from flowtime.service.opened import Opened
 from flowtime.wording import action, option
 
@@ -17,9 +17,11 @@ from flowtime.wording import action, option
 class Artifacts(Opened):
     """What can be done with any artifact."""
 
-    def find(self, **query: Any) -> JSON:
-        """A page of artifacts: `{artifacts, total, page, size}`. Takes the fields of a Query."""
-        return self.registry.find(Query(**query)).to_json()
+    def find(self, *, where: Iterable[str] = (), **query: Any) -> JSON:
+        """A page of artifacts: `{artifacts, total, page, size}`. Takes the fields of a Query; `where` are
+        texts such as `peak_wait <= 10`.
+        """
+        return self.registry.find(Query(where=tuple(map(condition, where)), **query)).to_json()
 
     def ids(self, prefix: str, kinds: tuple[str, ...] = (), limit: int = 200) -> list[str]:
         """The ids of the kinds, all of them without one, that begin with `prefix`, in order."""

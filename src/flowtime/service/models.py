@@ -167,6 +167,16 @@ class Models(Opened):
                 wat.write_text(program.compile(plan).text, encoding="utf-8")
         return {"plan": plan.to_json(), "text": f"{plan.describe()}\n{program.outline(plan)}"}
 
+    def parameters(self, model: str) -> list[JSON]:
+        """The parameters of a model: `{id, value}`, and where it has them `min`, `max`, `integer`, `unit`,
+        `title`, `description` and `spread`.
+        """
+        from flowtime.model.writer import parameter_document
+
+        return [
+            {"id": id, **parameter_document(each)} for id, each in self._model(model).model.parameters.items()
+        ]
+
     def graph(
         self, reference: str, *, nodes: bool = False, around: str | None = None, depth: int = 1
     ) -> JSON:

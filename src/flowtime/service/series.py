@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,6 +32,8 @@ class Series(Models):
         scenario: str | None = None,
         samples: int | None = None,
         workers: int | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
         new: bool = False,
         progress: Callable[[int, int], object] | None = None,
         **label: Any,
@@ -44,7 +46,9 @@ class Series(Models):
         each of `bind` as `component.measure=node`; it has to measure each of `require`, and what it does not
         measure keeps the model's values. Without `model` the one that came back with the telemetry runs. With
         `samples` it holds the mean and quantiles of so many samples, computed by `workers` threads;
-        `progress` is told of those done and of all.
+        `progress` is told of those done and of all. `parameters` sets some of the model's; of the model that
+        came back with telemetry, the others have the values that came back. `metrics` are formulas by name,
+        beside the model's own.
         """
         from flowtime.loop import replay as replays
         from flowtime.loop import runs
@@ -60,6 +64,8 @@ class Series(Models):
         if telemetry is not None:
             id = self.registry.resolve(telemetry, ("telemetry",), notes.append)
             stored, replay = replays.replay(self.registry, id, stored, bindings, required)
+            if model is None:
+                parameters = {**(self.registry.catalog(id).get("parameters") or {}), **(parameters or {})}
         labelled = self._label(name or f"{stored.name}_{'run' if replay is None else 'replay'}", **label)
         published = runs.run(
             self.registry,
@@ -70,6 +76,8 @@ class Series(Models):
             replay=replay,
             samples=samples,
             workers=workers,
+            parameters=parameters,
+            metrics=metrics,
             progress=progress,
         )
         return self._shown(published["id"], (*notes, *stored.notes))

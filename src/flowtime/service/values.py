@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowtime.errors import InvalidInput
+from flowtime.errors import InvalidInput, did_you_mean
+from flowtime.registry.document import JSON
 from flowtime.service.opened import Opened
 
 
@@ -34,24 +35,48 @@ class Values(Opened):
 
     @staticmethod
     def evaluate_model(
-        model: Any, *, seed: int | None = None, inputs: Mapping[str, Iterable[float | None]] | None = None
-    ) -> Any:
-        """The engine's Evaluation of a StoredModel; `inputs` take the place of nodes, by node id.
+        model: Any,
+        *,
+        seed: int | None = None,
+        inputs: Mapping[str, Iterable[float | None]] | None = None,
+        parameters: Mapping[str, float] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> tuple[Any, list[JSON]]:
+        """The engine's Evaluation of a StoredModel, and its metrics.
 
-        Raises InvalidInput (FT205, FT214, FT303).
+        `inputs` take the place of nodes, by node id; `parameters` set some of its own; `metrics` are formulas
+        beside its own.
+
+        Raises InvalidInput (FT205, FT214, FT221, FT222, FT303).
         """
         from flowtime.core.series import floats
         from flowtime.engine import compile, evaluate
+        from flowtime.engine.metrics import series_formulas
+        from flowtime.loop.metrics import figures, metrics_of
+        from flowtime.model.parameters import set_values
+        from flowtime.model.spec import QueueNode
 
         given = {}
+        known = {node.id for node in model.model.nodes if not isinstance(node, QueueNode)}
         for node, values in (inputs or {}).items():
+            if node not in known:
+                raise InvalidInput(
+                    "FT303",
+                    f'there is no node "{node}" to bind a series to',
+                    hint=did_you_mean(node, known),
+                )
             try:
                 given[node] = floats(values)
             except (TypeError, ValueError, OverflowError) as error:
                 raise InvalidInput(
                     "FT303", f'the series for node "{node}" is not of numbers: {error}'
                 ) from error
-        return evaluate(compile(model.model), seed=seed, inputs=given)
+        used = set_values(model.model.parameters, parameters or {})
+        asked = metrics_of(model.model, metrics or {})
+        plan = compile(model.model, given.keys(), parameters=used, extra=series_formulas(asked))
+        evaluation = evaluate(plan, seed=seed, inputs=given)
+        told = figures(asked, evaluation.extra, used, model.model.grid)
+        return evaluation, [figure.to_json() for figure in told]
 
     def values(self, reference: str) -> Any:
         """The SeriesSet of a run or telemetry. Raises NotFound (FT501), Unavailable (FT805)."""
