@@ -247,3 +247,50 @@ def test_lists_of_the_other_faces(compared: dict[str, str], tmp_path: Path) -> N
         query = {"kind": "run", "where": ["staff>=2", "peak_wait>20"], "columns": "staff"}
         (item,) = client.get("/v1/artifacts", params=query).json()["artifacts"]
         assert (item["id"], item["columns"]) == (compared["2"], {"staff": 2.0})
+
+
+def test_show_and_compare_know_them(flowtime: Command, compared: dict[str, str], desk: Path) -> None:
+    shown = flowtime("show", compared["3"]).stdout
+    assert "parameters  staff = 3, growth = 1" in shown
+    assert "peak_wait" in shown
+    lines = [line.split() for line in flowtime("compare", compared["2"], compared["3"]).stdout.splitlines()]
+    assert ["staff:", "2", "→", "3"] in lines
+    assert next(line for line in lines if "peak_wait" in line)[:3] == ["peak_wait", "minutes", "31.2"]
+    report = flowtime("compare", compared["2"], compared["3"], "--json").json
+    assert report["parameters"] == [{"what": "staff", "baseline": 2.0, "comparison": 3.0}]
+    assert [metric["name"] for metric in report["metrics"]] == ["peak_wait", "lost_share", "full"]
+    assert report["metrics"][0]["change"] == pytest.approx((report["metrics"][0]["comparison"] - 31.2) / 31.2)
+    other = desk.with_name("other.yaml")
+    other.write_text(
+        DESK.replace("value: 2,", "value: 4,").replace("<= 20", "<= 30").replace("limit: 60", "limit: 70")
+    )
+    said = flowtime("compare", desk, other).stdout
+    for change in ("staff.value: 2 → 4", "peak_wait.goal: <= 20 → <= 30", "limit: 60 → 70"):
+        assert change in said
+
+
+def test_derived_models_have_other_parameters(flowtime: Command, desk: Path) -> None:
+    made = flowtime(
+        "sim", "derive", desk, "--set", "staff=4", "--set", "growth=1.5", "--name", "more", "--json"
+    )
+    assert made.json["parameters"] == {"staff": 4.0, "growth": 1.5}
+    error = flowtime("sim", "derive", desk, "--set", "desk=4", "--json", code=2).error
+    assert '"desk" is a queue, which has no one value' in str(error["errors"])
+    error = flowtime("sim", "derive", desk, "--set", "staff=40", "--json", code=2).error
+    assert "it takes a whole number from 1 to 10" in str(error["errors"])
+
+
+def test_metrics_alone_make_a_version_of_the_same_meaning(flowtime: Command, desk: Path) -> None:
+    first = flowtime("run", desk, "--json").json
+    desk.write_text(DESK.replace("<= 20", "<= 40"), encoding="utf-8")
+    second = flowtime("run", desk, "--check", "--json").json
+    assert (first["model_version"], second["model_version"]) == (1, 2)
+    assert first["model_hash"] == second["model_hash"]
+    assert first["inputs_hash"] == second["inputs_hash"]
+    assert first["capabilities"] == ["counts"]  # what a queue remembers is no feedback of the model
+
+
+def test_explain_shows_what_a_queue_is(flowtime: Command, desk: Path) -> None:
+    told = flowtime("explain", desk).stdout
+    assert "waits of queue desk: desk.wait_mean, desk.wait_p95" in told
+    assert "the cycle is broken by SHIFT(desk.depth, 1, 20) in desk.arrivals" in told

@@ -55,9 +55,11 @@ class ChangedNode:
 @dataclass(frozen=True, slots=True)
 class ModelDifference:
     """What turns one model into the other. Nodes are in the order of their model, added and removed ones as
-    canonical documents; components are of the topology; `parameters` those of the template that made both.
+    canonical documents; components are of the topology; `parameters` those of the template that made both,
+    and of the models themselves.
 
-    `equal` tells whether both mean the same: metadata and parameters do not count.
+    `equal` tells whether both mean the same: metadata, metrics and what a template was filled with do not
+    count.
     """
 
     equal: bool
@@ -69,6 +71,7 @@ class ModelDifference:
     edges_added: tuple[tuple[str, str], ...]
     edges_removed: tuple[tuple[str, str], ...]
     parameters: tuple[Change, ...]
+    metrics: tuple[Change, ...]
     metadata: tuple[Change, ...]
 
     def to_json(self) -> JSON:
@@ -87,6 +90,7 @@ class ModelDifference:
                 "edges_removed": [{"from": source, "to": target} for source, target in self.edges_removed],
             },
             "parameters": [change.to_json() for change in self.parameters],
+            "metrics": [change.to_json() for change in self.metrics],
             "metadata": [change.to_json() for change in self.metadata],
         }
 
@@ -119,7 +123,8 @@ def difference(baseline: Model, comparison: Model) -> ModelDifference:
         components=changes_of(_by_id(drawn.get("nodes", [])), _by_id(redrawn.get("nodes", []))),
         edges_added=tuple(edge for edge in other_edges if edge not in edges),
         edges_removed=tuple(edge for edge in edges if edge not in other_edges),
-        parameters=_parameters(baseline.provenance, comparison.provenance),
+        parameters=(*_parameters(baseline.provenance, comparison.provenance), *_entries("parameters", a, b)),
+        metrics=_entries("metrics", a, b),
         metadata=changes_of(a.get("metadata", {}), b.get("metadata", {})),
     )
 
@@ -146,6 +151,16 @@ def _nested(key: str, a: Any, b: Any) -> tuple[Change, ...]:
             Change(f"{key}.{change.what}", change.baseline, change.comparison) for change in changes_of(a, b)
         )
     return () if a == b else (Change(key, a, b),)
+
+
+def _entries(section: str, a: JSON, b: JSON) -> tuple[Change, ...]:
+    """The changes of a section that holds entries by their names, key by key where both models have one."""
+    mine, theirs = a.get(section, {}), b.get(section, {})
+    return tuple(
+        change
+        for name in dict.fromkeys((*mine, *theirs))
+        for change in _nested(name, mine.get(name), theirs.get(name))
+    )
 
 
 def _by_id(entries: Sequence[JSON]) -> dict[str, JSON]:

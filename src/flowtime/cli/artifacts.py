@@ -10,6 +10,7 @@ import click
 
 from flowtime import texts
 from flowtime.cli import completion, render
+from flowtime.cli.metrics import metrics_table
 from flowtime.cli.options import (
     Ago,
     Command,
@@ -247,6 +248,9 @@ def _described(catalog: dict[str, Any]) -> list[str]:
     ]
     if catalog["grid"]:
         facts.append(("grid", render.grid(catalog["grid"])))
+    if catalog.get("parameters"):
+        values = (f"{name} = {texts.number(value)}" for name, value in catalog["parameters"].items())
+        facts.append(("parameters", ", ".join(values)))
     if data := catalog["data"]:
         facts.append(("data", f"{data['series']:,} series, {texts.count(data['rows'], 'row')}"))
         facts.append(("digest", data["digest"]))
@@ -262,6 +266,9 @@ def _described(catalog: dict[str, Any]) -> list[str]:
     lines += [f"  {render.dim(f'{label:<12}')}{text}" for label, text in facts]
     for warning in catalog["warnings"]:
         lines.append(f"  {click.style('warning', fg='yellow')}     {warning['code']}: {warning['message']}")
+    metrics = [*catalog.get("metrics", ()), *catalog.get("other_metrics", ())]
+    if metrics:
+        lines += ["", metrics_table(metrics)]
     if catalog["measures"] and catalog["kind"] != "model":
         lines += ["", measures_table(catalog["measures"])]
     return lines

@@ -92,6 +92,14 @@ def compare_command(
 
 
 def _print_comparison(report: dict[str, Any], show_all: bool) -> None:
+    if report["parameters"]:
+        changes = [
+            f"{each['what']}: {texts.number(each['baseline'])} → {texts.number(each['comparison'])}"
+            for each in report["parameters"]
+        ]
+        click.echo("\n".join(_section("parameters", changes)))
+    if report["metrics"]:
+        click.echo(_metrics_table(report["metrics"]))
     aligned, series = report["aligned"], report["series"]
     partly = any(entry["bins"] < aligned["bins"] for entry in series)
     over = f"the bins in which both have a value, of {aligned['note']}" if partly else aligned["note"]
@@ -127,6 +135,20 @@ def _print_comparison(report: dict[str, Any], show_all: bool) -> None:
     for side in ("baseline", "comparison"):
         for key in report[f"only_in_{side}"]:
             click.echo(f"only in the {side}: {_name(key)}")
+
+
+def _metrics_table(metrics: list[dict[str, Any]]) -> str:
+    rows = [
+        (
+            each["name"],
+            each["unit"] or "",
+            texts.number(each["baseline"]),
+            texts.number(each["comparison"]),
+            texts.of_baseline(texts.change(each["change"]), each["baseline"] is not None),
+        )
+        for each in metrics
+    ]
+    return render.table(("metric", "unit", "baseline", "comparison", "change"), rows, right=(2, 3, 4))
 
 
 def _name(entry: dict[str, Any]) -> str:
@@ -190,7 +212,7 @@ def _model_difference(report: dict[str, Any]) -> list[str]:
     """What turns one model into the other: `+` added, `-` removed, `~` changed."""
     nodes, topology = report["nodes"], report["topology"]
     lines = [f"{render.tick(True)} both mean the same"] if report["equal"] else []
-    for title in ("parameters", "settings"):
+    for title in ("parameters", "metrics", "settings"):
         lines += _section(title, [line for change in report[title] for line in _changed(change)])
     lines += _section("nodes added", [f"+ {_described(node)}" for node in nodes["added"]])
     lines += _section("nodes removed", [f"- {_described(node)}" for node in nodes["removed"]])
@@ -228,7 +250,7 @@ def _changed(change: dict[str, Any]) -> list[str]:
 
 
 def _described(node: dict[str, Any]) -> str:
-    content = next(node[key] for key in ("expr", "pmf", "values") if key in node)
+    content = next(node[key] for key in ("expr", "pmf", "values", "arrivals") if key in node)
     return f"{node['id']}  {render.dim(node['kind'])}  {_held(content)}"
 
 

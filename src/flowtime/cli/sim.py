@@ -185,8 +185,9 @@ def derive_command(
 ) -> None:
     """Make a model from a model with other values, and remember where it came from.
 
-    A model made from a template takes the template's parameters. Of any other model, --set NODE=VALUE changes
-    the values of a const node, the formula of an expr node or the distribution of a pmf node.
+    A model made from a template takes the template's parameters. Of any other model, --set NAME=VALUE changes
+    the value of a parameter, the values of a const node, the formula of an expr node or the distribution of
+    a pmf node.
     """
     catalog = service.derive_model(source, tags=joined(tags), **options)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flowtime.core.expression import Call, Expression, Name, children
+from flowtime.core.expression import Call, Expression, Name, children, format
 from flowtime.core.graph import components, first_cycle, is_cyclic, levels, topological_order
 from flowtime.core.grid import Grid
 from flowtime.core.parameters import Parameter
@@ -109,8 +109,14 @@ class Plan:
 
     @property
     def has_feedback(self) -> bool:
-        """Whether any nodes depend on each other through a delay."""
-        return any(isinstance(step, Feedback) for step in self.steps)
+        """Whether any nodes of the document depend on each other through a delay."""
+        owners = {node.id: node.owner for node in self.model.nodes if isinstance(node, OwnNode)}
+
+        def is_of_one_queue(group: Feedback) -> bool:
+            found = {owners.get(formula.node) for formula in group.members}
+            return len(found) == 1 and None not in found
+
+        return any(isinstance(step, Feedback) and not is_of_one_queue(step) for step in self.steps)
 
     @property
     def formulas(self) -> Iterator[Formula]:
@@ -315,7 +321,8 @@ def _delays(nodes: Mapping[str, Node], group: Feedback) -> list[tuple[str, str]]
         while stack:
             part = stack.pop()
             if isinstance(part, Call) and is_delay(part, pmf_of) and inside & _named(part):
-                found.append((node.id, _one_line(node.expr[slice(*part.span)])))
+                text = format(part) if isinstance(node, OwnNode) else _one_line(node.expr[slice(*part.span)])
+                found.append((node.id, text))
             else:
                 stack += reversed(children(part))
     return found

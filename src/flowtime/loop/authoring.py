@@ -71,8 +71,10 @@ def derive(
     """A model with changes, as text and what it means; its provenance names the changes and their origin.
 
     A model that is what a template gives is filled again with other parameters. Of any other, settings
-    change nodes: a const's values, an expr's formula, a pmf's distribution. Raises InvalidInput FT711 without
-    a change, FT712 and FT702 for one that cannot be made, FT200 where the changed model is not sound.
+    change parameters, and nodes: a const's values, an expr's formula, a pmf's distribution.
+
+    Raises InvalidInput FT711 without a change, FT712 and FT702 for one that cannot be made, FT200 where the
+    changed model is not sound.
     """
     settings = list(settings)
     if not settings and params is None and scenario is None:
@@ -190,23 +192,34 @@ def _edited(stored: StoredModel, values: Mapping[str, Any], scenario: str | None
     """The document with other contents of these nodes."""
     document = _document(stored)
     nodes = {node["id"]: node for node in document["nodes"]}
-    problems = [
-        Diagnostic("FT201", f'unknown node "{name}"', hint=did_you_mean(name, nodes))
-        for name in values
-        if name not in nodes
-    ]
+    parameters = document.get("parameters") or {}
+    known = [*nodes, *parameters]
+    problems = []
+    for name in values:
+        if name not in known:
+            what = f'unknown node or parameter "{name}"' if parameters else f'unknown node "{name}"'
+            problems.append(Diagnostic("FT201", what, hint=did_you_mean(name, known)))
+        elif name in nodes and nodes[name]["kind"] not in _CONTENT:
+            kind = nodes[name]["kind"]
+            hint = "set a parameter that it reads, or edit the model's file"
+            problems.append(Diagnostic("FT201", f'"{name}" is a {kind}, which has no one value', hint=hint))
     if scenario is not None:
         problems.insert(0, Diagnostic("FT703", f'unknown scenario "{scenario}"; the model has none'))
     if problems:
         raise InvalidInput(
             "FT712",
             f"{stored.id} cannot be changed so: {why}",
-            hint=f"{option('set', 'NODE=VALUE')} sets the values of a const node, the formula of an expr, "
-            "the map of a pmf",
+            hint=f"{option('set', 'NAME=VALUE')} sets the value of a parameter, the values of a const node, "
+            "the formula of an expr, the map of a pmf",
             errors=problems,
         )
     for name, value in values.items():
-        nodes[name][_CONTENT[nodes[name]["kind"]]] = value
+        if name in nodes:
+            nodes[name][_CONTENT[nodes[name]["kind"]]] = value
+        elif isinstance(parameters[name], dict):
+            parameters[name]["value"] = value
+        else:
+            parameters[name] = value
     provenance = document.get("provenance") or {}
     return {key: part for key, part in document.items() if key != "provenance"} | {
         "provenance": {**provenance, "changes": {**provenance.get("changes", {}), **values}}

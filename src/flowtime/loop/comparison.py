@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from flowtime.analysis.compare import compare
-from flowtime.analysis.difference import difference
+from flowtime.analysis.difference import changes_of, difference
 from flowtime.analysis.gate import Gate
 from flowtime.core.canonical import JSON
 from flowtime.core.labels import normal
@@ -61,7 +61,8 @@ def _has_series(registry: Registry, reference: str) -> bool:
 
 
 def compare_series(registry: Registry, baseline: str, comparison: str, gate: Gate | None) -> JSON:
-    """`{baseline, comparison, aligned, series, only_in_baseline, only_in_comparison, within_threshold}`.
+    """`{baseline, comparison, aligned, series, only_in_baseline, only_in_comparison, within_threshold}`,
+    with the `parameters` whose values differ, and the `metrics` of both.
 
     `notes` say which of several of a name were taken; with a gate there is its verdict as `gate`. Raises
     InvalidInput FT801, and FT815 as the gate does.
@@ -69,11 +70,38 @@ def compare_series(registry: Registry, baseline: str, comparison: str, gate: Gat
     notes: list[str] = []
     ids = [registry.resolve(reference, _SERIES, notes.append) for reference in (baseline, comparison)]
     result = compare(*(read_series(registry, id) for id in ids))
-    shown = {"baseline": ids[0], "comparison": ids[1], **result.to_json(), "notes": notes}
+    catalogs = [registry.catalog(id) for id in ids]
+    parameters = changes_of(*(catalog.get("parameters") or {} for catalog in catalogs))
+    shown = {
+        "baseline": ids[0],
+        "comparison": ids[1],
+        "parameters": [change.to_json() for change in parameters],
+        "metrics": _metrics(*catalogs),
+        **result.to_json(),
+        "notes": notes,
+    }
     if gate is None:
         return {**shown, "within_threshold": None}
     verdict = gate.judge(result)
     return {**shown, "within_threshold": verdict.within, "gate": verdict.to_json()}
+
+
+def _metrics(baseline: JSON, comparison: JSON) -> list[JSON]:
+    """The metrics that both artifacts have: `{name, unit, baseline, comparison, change}`, where the change is
+    (comparison - baseline) / |baseline|, None where one is missing or the baseline is 0.
+    """
+    sides = []
+    for catalog in (baseline, comparison):
+        listed = [*(catalog.get("metrics") or ()), *(catalog.get("other_metrics") or ())]
+        sides.append({(metric["name"], metric["formula"]): metric for metric in listed})
+    mine, theirs = sides
+    found = []
+    for key in (key for key in mine if key in theirs):
+        a, b = mine[key]["value"], theirs[key]["value"]
+        change = (b - a) / abs(a) if a and b is not None else 0.0 if a == b == 0 else None
+        unit = mine[key].get("unit")
+        found.append({"name": key[0], "unit": unit, "baseline": a, "comparison": b, "change": change})
+    return found
 
 
 def compare_models(
