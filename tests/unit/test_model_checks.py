@@ -97,7 +97,7 @@ LARGEST = (
         ("{id: a, kind: const, values: 1, measure: ''}", "FT216", "0 characters"),
         ("{id: a, kind: const, values: 1, expr: b}", "FT202", 'unknown key "expr"'),
         ("{id: a, kind: expr, expr: ''}", "FT210", "found the end of the formula"),
-        ("{id: a, kind: expr, expr: [1]}", "FT204", "expr must be text, not a list"),
+        ("{id: a, kind: expr, expr: [1]}", "FT204", "must be a formula, not a list"),
         ("{id: a, kind: expr, expr: other ^ 2}", "FT210", "unexpected character '^'"),
         ("{id: a, kind: expr, expr: other < 1 < 2}", "FT210", "do not chain"),
         ("{id: a, kind: expr, expr: 1e999}", "FT204", "not inf"),

@@ -9,7 +9,7 @@ from typing import Any
 from flowtime.core import expression
 from flowtime.core.constants import NotConstant, constant
 from flowtime.core.expression import FormulaSyntaxError, Name, format_number
-from flowtime.model.reading import Reader
+from flowtime.model.reading import Reader, shown
 from flowtime.model.source import Path
 from flowtime.model.spec import Formula
 
@@ -18,9 +18,13 @@ def read_formula(read: Reader, path: Path, value: Any, owner: str, id: str) -> F
     """The formula at `path`, None for what was absent or reported; a single number needs no quotes."""
     if type(value) in (int, float):
         value = format_number(float(value)) if math.isfinite(value) else value
-    text = read.text(path, value, owner)
-    if text is None:
+    if value is None:
         return None
+    if not isinstance(value, str):
+        hint = "numbers by bin are a node of their own: kind: const" if isinstance(value, list) else None
+        read.problem("FT204", path, f"{owner} must be a formula, not {shown(value)}", hint=hint)
+        return None
+    text = value
     try:
         return Formula(text, expression.parse(text))
     except FormulaSyntaxError as error:

@@ -46,7 +46,8 @@ def read_metrics(
         metric = _metric(read, path, name, item, owner)
         if metric is None:
             continue
-        for message, part in _reducer_problems(metric.formula.tree, parameters):
+        problems = list(_reducer_problems(metric.formula.tree, parameters))
+        for message, part in problems:
             read.in_formula(
                 "FT212",
                 _formula_path(path, item),
@@ -55,7 +56,7 @@ def read_metrics(
                 f"{owner}: {message}",
                 name,
             )
-        for part in series_of(metric.formula.tree):
+        for part in series_of(metric.formula.tree) if not problems else ():
             names(owner, _formula_path(path, item), metric.formula, part, name)
         if metric.goal is not None:
             _check_goal(read, (*path, "goal"), metric.goal, parameters, owner)
@@ -170,8 +171,10 @@ def _reducer_problems(
             case Array():
                 yield "an array is not a number", part
             case Call(name) if name not in TABLE:
+                found = True
                 guess = did_you_mean(name, [*REDUCERS, *TABLE])
                 yield f"unknown function {name}; {guess or _KNOWN}", part
+                continue
             case Call(name) if TABLE[name].memory or name == "PULSE":
                 yield f"{name} needs a series, and stands inside a reducer", part
         stack += reversed(children(part))

@@ -12,6 +12,7 @@ from flowtime.core.pmf import Pmf
 from flowtime.errors import Diagnostic, InvalidInput, did_you_mean
 from flowtime.model.reading import Reader, shown
 from flowtime.model.source import Path
+from flowtime.texts import count
 
 _KEYS = ("value", "min", "max", "integer", "unit", "title", "description", "spread")
 _SPREADS: Mapping[str, tuple[str, ...]] = {
@@ -111,7 +112,7 @@ def _spread(read: Reader, path: Path, value: Any, owner: str, distribution: Dist
         return None
     shape = f"[{', '.join(names)}]"
     if len(numbers) != len(names):
-        read.problem("FT208", path, f"{owner}: {kind} takes {shape}, not {len(numbers)} numbers")
+        read.problem("FT208", path, f"{owner}: {kind} takes {shape}, not {count(len(numbers), 'number')}")
         return None
     if kind == "normal":
         if numbers[1] < 0:

@@ -171,7 +171,9 @@ class Reader:
         elif id.upper() in TABLE:
             message = f"{owner}: {id.upper()} is a function and cannot be an id"
         elif id.upper() in RESERVED:
-            self.reserved.append((path, key, f"{owner}: {id.upper()} is a function of version 2"))
+            self.reserved.append(
+                (path, key, f"{owner}: version 2 of the language has a function {id.upper()}")
+            )
             return True
         else:
             return True

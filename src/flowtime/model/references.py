@@ -11,6 +11,7 @@ from flowtime.core.functions import TABLE
 from flowtime.core.parameters import Parameter
 from flowtime.core.pmf import Pmf
 from flowtime.errors import did_you_mean
+from flowtime.model.metrics import REDUCERS
 from flowtime.model.queues import queue_problems, why_absent
 from flowtime.model.reading import Reader
 from flowtime.model.source import Path
@@ -57,10 +58,11 @@ class FormulaChecks:
         unread = {name.span for name in expression.names(part) if type(self.nodes.get(name.id)) is Node}
         problems = {problem.span: problem for problem in reversed(found) if problem.span not in unread}
         for problem in sorted(problems.values(), key=lambda problem: problem.span):
-            message = f"{owner}: {problem.message}"
-            self.read.in_formula(
-                problem.code, path, formula.text, problem.span[0], message, node, problem.hint
-            )
+            message, hint = f"{owner}: {problem.message}", problem.hint
+            function = formula.text[slice(*problem.span)]
+            if problem.code == "FT211" and function in REDUCERS:
+                hint = f"{function} makes one number of a series; it belongs in the section metrics"
+            self.read.in_formula(problem.code, path, formula.text, problem.span[0], message, node, hint)
         return not problems and not unread
 
     def queue(self, queue: QueueNode) -> bool:
