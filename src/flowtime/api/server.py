@@ -14,6 +14,7 @@ from flowtime.api.access import Access, Caller
 from flowtime.api.jobs import Jobs
 from flowtime.api.metrics import Metrics
 from flowtime.api.presence import Presence
+from flowtime.api.shared import SharedFiles
 from flowtime.api.threads import Threads
 from flowtime.errors import Diagnostic, InvalidInput, did_you_mean
 from flowtime.service import Flowtime
@@ -67,6 +68,7 @@ class Server:
     metrics: Metrics
     presence: Presence
     threads: Threads = field(default_factory=Threads)
+    shared: SharedFiles = field(default_factory=SharedFiles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -124,6 +125,20 @@ def sidecar(registry: Registry, id: str, format: Format) -> JSON:
     )
     document: JSON = canonical.load(write_sidecar(descriptor(described, [resource])))
     return document
+
+
+def state(registry: Registry, id: str, format: Format, *, embed: bool) -> str:
+    """A text that is another one wherever the bytes of an export are: of a table without metadata its digest,
+    of others also what is said of the artifact, and of its model as far as the reader may see that.
+    """
+    catalog = table_of(registry, id)
+    parts = [str(catalog["data"]["digest"])]
+    if embed or not format.sidecar:
+        parts.append(registry.stamp(id))
+    if format in (BUNDLE, XLSX) and catalog.get("model_id"):
+        with suppress(NotFound, InvalidInput):
+            parts.append(registry.stamp(f"{catalog['model_id']}@v{catalog['model_version']}"))
+    return "-".join(parts)
 
 
 def _ready(registry: Registry, id: str, format: Format) -> tuple[Table, JSON, dict[str, Any]]:

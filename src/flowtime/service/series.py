@@ -152,14 +152,13 @@ class Series(Models):
         """
         from flowtime.formats import GOLD, format_named
         from flowtime.formats.export import check_embed, check_size
+        from flowtime.loop.exports import state
         from flowtime.loop.series import DATA_FILE, table_of
 
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         check_embed(wanted, embed)
         catalog = table_of(self.registry, id)
         check_size(wanted, catalog["grid"]["bins"], len(catalog["measures"]))
-        # Plain tables hold the series alone; the others also what people say of the artifact.
-        etag = catalog["data"]["digest"] + ("" if wanted.sidecar else f"-{self.registry.stamp(id)}")
         sizes = {content["name"]: content["bytes"] for content in catalog["contents"]}
         return {
             "id": id,
@@ -170,7 +169,7 @@ class Series(Models):
             "digest": catalog["data"]["digest"],
             "file": DATA_FILE if wanted is GOLD else None,
             "bytes": sizes.get(DATA_FILE) if wanted is GOLD else None,
-            "etag": etag,
+            "etag": state(self.registry, id, wanted, embed=embed),
         }
 
     def export_metadata(self, reference: str, format: str) -> JSON:
