@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install -
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 
-.PHONY: demo serve test check style types fmt bench fuzz races kills coverage mutants docs reference golden elementary fresh audit lock emulators changelog clean help
+.PHONY: demo serve test check style types fmt bench fuzz readers races kills coverage mutants docs reference golden elementary fresh audit lock emulators changelog clean help
 
 demo: $(VENV)/flowtime ## run the whole loop on a template: model, run, export, import, verified
 	@$(BIN)/flowtime demo
@@ -40,6 +40,9 @@ bench: $(VENV)/dev ## measure speed as ratios to bare calls (ARGS=... to choose)
 
 fuzz: $(VENV)/dev ## give every reader bytes that nobody would write (ARGS="--minutes 60 csv parquet")
 	@$(BIN)/python -m fuzz $(ARGS)
+
+readers: $(VENV)/dev ## measure what hostile files take of memory and disk (ARGS="--small parquet" to choose); Linux
+	@$(BIN)/python scripts/readers.py $(ARGS)
 
 races: $(VENV)/dev emulators ## let each pair of changes meet a thousand times on every kind of store; hours (ARGS="-k local" to choose)
 	@FLOWTIME_RACE_ROUNDS=1000 $(BIN)/python -m pytest -n auto tests/integration/test_registry_races.py $(ARGS)

@@ -195,3 +195,22 @@ def test_full_temporary_space_is_told(flowtime: Any, disk: Any, big: Path, tmp_p
         done = flowtime(*command, env=env, code=6)
         assert "space" in done.stderr
     assert [path.name for path in small.iterdir()] == ["filler"]
+
+
+def test_an_import_that_has_no_room_is_refused_before_it_is_written(
+    flowtime: Any, disk: Any, shop: Path, tmp_path: Path
+) -> None:
+    small = disk(4096)
+    at = ("--artifacts", small / "artifacts")
+    flowtime("run", "--model", shop, *at)
+    text = "time_bin,component_id,measure,value\n" + "".join(f"{i},{'n' * 150},m,1\n" for i in range(30_000))
+    (tmp_path / "wide.csv").write_text(text, encoding="utf-8")
+    before = listing(small)
+    error = flowtime("import", "--data", tmp_path / "wide.csv", *at, "--json", code=6).error
+    assert error["code"] == "FT604"
+    # What the system says of a disk that became full has no numbers.
+    assert "bytes are needed" in error["message"]
+    after = listing(small)
+    assert {path for path in after if ".turns" not in path} == {
+        path for path in before if ".turns" not in path
+    }

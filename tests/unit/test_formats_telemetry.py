@@ -664,14 +664,14 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowtime.formats.opening.MAX_EXPANDED", 1 << 20)
+    monkeypatch.setattr("flowtime.formats.opening.FREE_BYTES", 1 << 20)
     bomb = zstd.compress(HEADER.encode() + b"0,a,m,1\n" * 5_000_000)
     assert "which no table does" in str(refusal(bomb, "FT402"))
     assert NDJSON.sidecar
 
 
 def test_a_bomb_that_says_its_size_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowtime.formats.opening.MAX_EXPANDED", 1 << 20)
+    monkeypatch.setattr("flowtime.formats.opening.FREE_BYTES", 1 << 20)
     bomb = bytearray(zstd.compress(b"x" * 30_000_000))
     # What follows cannot be unpacked: who tried would tell of that.
     bomb[len(bomb) // 2 :] = bytes(len(bomb) - len(bomb) // 2)
@@ -727,4 +727,4 @@ def test_forged_descriptions_are_refused(
 def test_metadata_without_end_is_not_read(tmp_path: Path) -> None:
     path = exported(tmp_path, GOLD)
     os.truncate(sidecar_path(path), MAX_METADATA + 1)
-    assert "the metadata is larger than 268,435,456 bytes" in str(refusal(path, "FT411"))
+    assert "the metadata is larger than 67,108,864 bytes" in str(refusal(path, "FT411"))

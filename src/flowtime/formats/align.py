@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from flowtime.core.grid import MAX_BINS, MAX_INSTANT, MICROSECONDS, Grid, format_instant
 from flowtime.core.series import FloatArray, SeriesKey
 from flowtime.errors import Diagnostic, InvalidInput
+from flowtime.formats.bounds import check_stored, stored_size
 from flowtime.formats.clock import Clock
 from flowtime.formats.rows import MAX_REPORTED
 from flowtime.wording import option
@@ -22,8 +23,8 @@ from flowtime.wording import option
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-FREE_CELLS = 1_000_000
-"""A matrix of up to so many values, stored some 64 MB, is made even where few rows fill it."""
+FREE_CELLS, FREE_GAPS = 1_000_000, 64 << 20
+"""A matrix of up to so many values, which takes so many bytes as CSV, is made even where few rows fill it."""
 CELLS_PER_ROW = 10
 """A larger matrix needs a row for every so many of its values: what is stored follows what came."""
 IN_MEMORY = 64 << 20
@@ -56,12 +57,16 @@ class Chunk:
 class Rows:
     """The values of a table, in the order of the file `source`, in a temporary file where they are many.
 
-    `line` is the number of the first row, `per_line` how many values a row has. `low` and `high` are the
-    smallest and largest time, `step` the greatest common divisor of the gaps between times.
+    `size` is the number of bytes of that file, `line` the number of the first row, `per_line` how many values
+    a row has. `low` and `high` are the smallest and largest time, `step` the greatest common divisor of the
+    gaps between times.
     """
 
-    def __init__(self, source: str, line: int, per_line: int, clock: Clock, stack: ExitStack) -> None:
+    def __init__(
+        self, source: str, size: int, line: int, per_line: int, clock: Clock, stack: ExitStack
+    ) -> None:
         self.source = source
+        self.size = size
         self.clock = clock
         self.keys: dict[SeriesKey, int] = {}
         self.on_the_clock = False
@@ -218,8 +223,8 @@ def _fits(rows: Rows, grid: Grid) -> None:
             where=rows.source,
             hint=f"give start={first}",
         )
-    cells = len(rows.keys) * grid.bins
-    if cells > max(FREE_CELLS, CELLS_PER_ROW * rows.count):
+    cells, stored = len(rows.keys) * grid.bins, stored_size(grid, rows.keys)
+    if cells > CELLS_PER_ROW * rows.count and (cells > FREE_CELLS or stored > FREE_GAPS):
         raise InvalidInput(
             "FT409",
             f"{rows.count:,} rows would fill a table of {len(rows.keys):,} series x {grid.bins:,} bins = "
@@ -227,6 +232,7 @@ def _fits(rows: Rows, grid: Grid) -> None:
             where=rows.source,
             hint=f"check component_id, measure and the grid; {option('grid')} with longer bins may help",
         )
+    check_stored(stored, rows.size, rows.source)
 
 
 class _Off:

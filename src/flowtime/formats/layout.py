@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from flowtime.errors import InvalidInput
+from flowtime.formats.bounds import MAX_COLUMNS
 from flowtime.formats.clock import Clock
 from flowtime.formats.metadata import COLUMNS
 from flowtime.wording import option
@@ -109,7 +111,16 @@ class Layout:
 
 
 def layout(names: Sequence[str], reading: Reading, source: str) -> Layout:
-    """Which of a file's columns hold what; raises InvalidInput (FT403) where that is not clear."""
+    """Which of a file's columns hold what; raises InvalidInput (FT403) where that is not clear, or they are
+    too many.
+    """
+    if len(names) > MAX_COLUMNS:
+        raise InvalidInput(
+            "FT403",
+            f"the file has {len(names):,} columns; at most {MAX_COLUMNS:,} are read",
+            where=source,
+            hint=f"a table of more series has the columns {', '.join(COLUMNS)}, and a row for each value",
+        )
     unknown = [name for name in reading.rename if name not in names]
     if unknown:
         wrong = " ".join(option("map", f"{old}={reading.rename[old]}") for old in unknown)
@@ -176,7 +187,7 @@ def _advice(missing: Sequence[str], extra: Sequence[str], ignore_extra: bool) ->
 
 def _wide(names: Sequence[str], reading: Reading, component: str, source: str) -> Layout:
     called = [reading.rename.get(name, name) for name in names]
-    twice = [name for name in dict.fromkeys(called) if called.count(name) > 1]
+    twice = [name for name, count in Counter(called).items() if count > 1]
     if twice:
         raise InvalidInput("FT403", f"the columns are wrong: {_listed(twice)} more than once", where=source)
     times = [name for name in called if name == "time_bin"] or [n for n in called if _alike(n, "time_bin")]
@@ -186,7 +197,7 @@ def _wide(names: Sequence[str], reading: Reading, component: str, source: str) -
         raise InvalidInput(
             "FT403", found, where=source, hint=f"say which, such as {option('map', f'{first}=time_bin')}"
         )
-    taken = reading.rename.values() if reading.ignore_extra and len(reading.rename) else called
+    taken = set(reading.rename.values() if reading.ignore_extra and len(reading.rename) else called)
     measures = [name for name in called if name in taken and name != times[0]]
     if not measures:
         raise InvalidInput(

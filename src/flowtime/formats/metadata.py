@@ -39,8 +39,10 @@ SCHEMA_VERSION = "treehouse.binned.v0"
 COLUMNS = ("time_bin", "component_id", "measure", "value")
 """The columns of the table, in the order in which they are written."""
 
-MAX_METADATA = 1 << 28
+MAX_METADATA = 1 << 26
 """Largest metadata in bytes that are read."""
+_FREE_LISTS, _BYTES_PER_LIST = 100_000, 16
+"""Metadata may have so many lists and objects, and one for so many of its bytes: each takes a hundred."""
 
 COMMENT = b"# flowtime: "
 """How a CSV file begins that carries its metadata."""
@@ -200,7 +202,7 @@ def read_sealed(text: bytes, source: str) -> tuple[JSON, list[JSON]]:
     Raises InvalidInput where it is none that flowtime wrote, or differs from it by any byte.
     """
     try:
-        document = msgspec.json.decode(text)
+        document = _decoded(text)
         description = dict(document["flowtime"])
         seal = description.pop("seal")
         untouched = _layout(document) == text
@@ -294,7 +296,7 @@ def read_header(handle: BinaryIO, source: str) -> tuple[JSON, str]:
     line, _ = skip_header(handle, source)
     end = handle.tell()
     try:
-        document = msgspec.json.decode(line[2:])
+        document = _decoded(line[2:])
         description = dict(document["flowtime"])
         seal = description.pop("seal")
         sealed = canonical.hash_of({**document, "flowtime": description})
@@ -321,7 +323,7 @@ def write_footer(document: JSON) -> str:
 def read_footer(text: str, source: str) -> JSON:
     """The description in Parquet's footer entry `flowtime`; raises InvalidInput where there is none."""
     try:
-        return dict(msgspec.json.decode(text)["flowtime"])
+        return dict(_decoded(text.encode())["flowtime"])
     except (ValueError, KeyError, TypeError) as error:
         raise _unusable(source, "the footer entry flowtime is not a descriptor") from error
 
@@ -353,6 +355,13 @@ def recorded(description: Mapping[str, Any], source: str) -> Recorded:
     if not keys or len(set(keys)) != len(keys) or rows != found.rows:
         raise _unusable(source, f"{rows:,} rows do not fit {len(set(keys)):,} different series of {grid}")
     return found
+
+
+def _decoded(text: bytes) -> Any:
+    """The JSON; raises ValueError where it is none, or has far more lists than metadata has."""
+    if text.count(b"[") + text.count(b"{") > _FREE_LISTS + len(text) // _BYTES_PER_LIST:
+        raise ValueError("too many lists and objects")
+    return msgspec.json.decode(text)
 
 
 def _unusable(source: str, why: str) -> InvalidInput:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from flowtime.errors import InvalidInput
 from flowtime.formats import BUNDLE, GOLD, NDJSON, PARQUET, Format
+from flowtime.formats.bounds import FREE_BYTES, TIMES
 from flowtime.formats.files import translated
 from flowtime.formats.metadata import sidecar_path
 from flowtime.formats.parquet import MAGIC
@@ -25,10 +26,6 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
-
-MAX_EXPANDED = 256 << 20
-MAX_EXPANSION = 100
-"""A compressed file may expand to 256 MiB and so many times its size, and to half of the room there is."""
 
 PIECE = 1 << 20
 _ZSTD_HEADER = 18
@@ -51,6 +48,14 @@ class Source:
     name: str
     handle: BinaryIO
     beside: tuple[Path, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of its plain bytes."""
+        here = self.handle.tell()
+        size = self.handle.seek(0, 2)
+        self.handle.seek(here)
+        return size
 
 
 @contextmanager
@@ -84,9 +89,9 @@ def _spooled(stack: ExitStack, pieces: Iterable[bytes]) -> BinaryIO:
 
 
 def _expanded(handle: BinaryIO, head: bytes, name: str) -> Iterator[bytes]:
-    """The decompressed bytes; a small file that expands without end is refused."""
+    """The decompressed bytes, within the bounds and half of the room for temporary files."""
     size = handle.seek(0, 2)
-    limit = MAX_EXPANDED + size * MAX_EXPANSION
+    limit = FREE_BYTES + TIMES * size
     room = shutil.disk_usage(tempfile.gettempdir()).free // 2
     said = _announced(handle, head)
     handle.seek(0)

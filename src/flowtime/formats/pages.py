@@ -13,16 +13,15 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 from flowtime.errors import InvalidInput
+from flowtime.formats.bounds import FREE_BYTES, TIMES
 
-FREE_ROWS = 10_000_000
-ROWS_PER_BYTE = 1_000
-"""A file may have so many rows, and a larger one so many for each of its bytes beyond that."""
-FREE_BYTES = 1 << 26
-EXPANSION = 1_000
-"""A page may expand to 64 MiB, and a larger one to so many times its size beyond that."""
+FREE_VALUES, VALUES_PER_BYTE = 10_000_000, 40
+"""All columns together may have so many values, and so many for each byte of the file."""
 
 _WINDOWS = (1 << 12, 1 << 16, 1 << 24)
 _MAX_DEPTH = 32
+_MAX_PARTS = 2_000_000
+"""What a footer may consist of: a column of a row group has some 20 parts."""
 Struct = dict[int, Any]
 """The fields of a Thrift struct by their number, as parquet.thrift numbers them."""
 
@@ -33,6 +32,7 @@ class _Thrift:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
+        self._parts = 0
 
     def struct(self, depth: int = 0) -> Struct:
         if depth > _MAX_DEPTH:
@@ -47,6 +47,11 @@ class _Thrift:
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
+        self._parts += 1
+        if self._parts > _MAX_PARTS:
+            raise ValueError(
+                f"it is described in over {_MAX_PARTS:,} parts, as too many columns or row groups are"
+            )
         match kind:
             case 1 | 2 | 3:
                 return self._byte()
@@ -122,21 +127,25 @@ def _check(handle: BinaryIO) -> None:
     rows = [_count(group[3]) for group in groups]
     if sum(rows) != footer[3]:
         raise ValueError(f"its row groups have {sum(rows):,} rows, the footer says {footer[3]:,}")
-    if sum(rows) > FREE_ROWS + ROWS_PER_BYTE * size:
-        raise ValueError(f"{size:,} bytes cannot hold {sum(rows):,} rows")
+    values = sum(_count(chunk[3][5]) for group in groups for chunk in group[1])
+    if values > FREE_VALUES + VALUES_PER_BYTE * size:
+        raise ValueError(f"{size:,} bytes do not hold {sum(rows):,} rows of {values:,} values")
+    left = FREE_BYTES + TIMES * size
     for group, count in zip(groups, rows, strict=True):
         for chunk in group[1]:
-            _check_chunk(handle, chunk[3], count, size - 8 - length)
+            left -= _check_chunk(handle, chunk[3], count, size - 8 - length, left)
 
 
-def _check_chunk(handle: BinaryIO, meta: Struct, rows: int, footer: int) -> None:
-    """One column of one row group, whose pages stand before the `footer`."""
+def _check_chunk(handle: BinaryIO, meta: Struct, rows: int, footer: int, most: int) -> int:
+    """One column of one row group, whose pages stand before the `footer`: the bytes that it expands to, at
+    most so many.
+    """
     name = b".".join(meta[3]).decode()
     values = _count(meta[5])
     if len(meta[3]) == 1 and values != rows:
         raise ValueError(f'the column "{name}" has {values:,} values for {rows:,} rows')
     at = min(offset for offset in (meta[9], meta.get(11) or meta[9]) if offset > 0)
-    found = 0
+    found = whole = 0
     while found < values:
         # Where a column ends is not taken from the footer: old writers counted it too short.
         header, length = _header(handle, at, footer)
@@ -144,13 +153,16 @@ def _check_chunk(handle: BinaryIO, meta: Struct, rows: int, footer: int) -> None
         at += length + compressed
         if at > footer:
             raise ValueError(f'a page of the column "{name}" goes beyond the end of the data')
-        if expanded > FREE_BYTES + EXPANSION * compressed:
+        whole += expanded
+        if whole > most:
             raise ValueError(
-                f'a page of the column "{name}" expands from {compressed:,} to {expanded:,} bytes'
+                f'a page of the column "{name}" expands from {compressed:,} to {expanded:,} bytes, and all '
+                f"pages to over {FREE_BYTES:,} and {TIMES} times the size of the file"
             )
         found += _check_page(header, name)
     if found != values:
         raise ValueError(f'the pages of the column "{name}" hold {found:,} values instead of {values:,}')
+    return whole
 
 
 def _check_page(header: Struct, name: str) -> int:

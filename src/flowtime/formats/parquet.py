@@ -27,6 +27,7 @@ from flowtime.core.canonical import JSON
 from flowtime.core.grid import MAX_INSTANT, MIN_INSTANT
 from flowtime.errors import FlowtimeError, InvalidInput
 from flowtime.formats import Progress
+from flowtime.formats.bounds import BLOCK_VALUES
 from flowtime.formats.layout import Cells, Layout, Reading, layout
 from flowtime.formats.metadata import COLUMNS, IGNORE, read_footer, write_footer
 from flowtime.formats.pages import check_pages
@@ -36,6 +37,7 @@ from flowtime.wording import option
 
 MAGIC = b"PAR1"
 GROUP_ROWS = 1 << 18
+_READ_VALUES = 1 << 22
 _KNOWN_TIMES = 1 << 22
 _ENTRY = "flowtime"
 _SEAL = "flowtime.seal"
@@ -145,6 +147,7 @@ def is_sealed(handle: BinaryIO, source: str) -> bool:
                 where=source,
                 hint=IGNORE,
             )
+    check_pages(handle, source)
     entries = _entries(handle, source)
     if (_ENTRY in entries) != (_SEAL in entries) or (at is None) != (_SEAL not in entries):
         raise InvalidInput(
@@ -227,7 +230,7 @@ def read_parquet(handle: BinaryIO, source: str, reading: Reading) -> Iterator[Pa
     handle.seek(0)
     try:
         number = 1
-        for frame in _slices(pl.scan_parquet(handle).select(casts)):
+        for frame in _slices(pl.scan_parquet(handle).select(casts), len(found.values)):
             yield ParquetBlock(frame, number, found)
             number += frame.height
     except _BROKEN as error:
@@ -242,11 +245,13 @@ def _is_exact(types: list[pl.DataType]) -> bool:
     )
 
 
-def _slices(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """The rows, a row group at a time: the library reads far ahead of who takes its batches slowly."""
-    start = 0
-    while (frame := rows.slice(start, GROUP_ROWS).collect()).height:
-        yield frame
+def _slices(rows: pl.LazyFrame, columns: int) -> Iterator[pl.DataFrame]:
+    """The rows, a row group or so many values of a wide table at a time: the library reads far ahead of who
+    takes its batches slowly.
+    """
+    start, taken, seen = 0, _READ_VALUES // columns + 1, BLOCK_VALUES // columns + 1
+    while (frame := rows.slice(start, min(taken, GROUP_ROWS)).collect()).height:
+        yield from frame.iter_slices(seen)
         start += frame.height
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from flowtime.errors import InvalidInput
+from flowtime.formats.bounds import BLOCK_VALUES
 from flowtime.formats.layout import Cells, Layout, Reading, layout
 from flowtime.formats.metadata import COLUMNS
 from flowtime.formats.rows import Broken
@@ -22,6 +23,7 @@ from flowtime.wording import option
 
 BLOCK_BYTES = 1 << 23
 MAX_LINE_BYTES = 1 << 20
+_LF = 10
 
 BOM = b"\xef\xbb\xbf"
 _BAD_DELIMITER = re.compile(r'[A-Za-z0-9"+\-.\s]')
@@ -55,10 +57,11 @@ def read_csv(handle: BinaryIO, source: str, reading: Reading, first: int = 1) ->
         raise InvalidInput("FT402", f"the first line is no CSV header: {error}", where=source) from error
     _check_header(names, delimiter, source)
     found = layout(names, reading, source)
-    places = tuple(names.index(column) for column in found.columns)
+    place = {name: at for at, name in reversed(list(enumerate(names)))}
+    places = tuple(place[column] for column in found.columns)
     form = _Form(found, len(names), places, delimiter, reading.decimal_comma)
     if rest:
-        yield CsvBlock(rest, first + 1, form)
+        yield from _blocks(rest, first + 1, form)
     for number, block, ended in lines:
         if not ended and (reading.strict or names == list(COLUMNS)):
             raise InvalidInput(
@@ -67,7 +70,21 @@ def read_csv(handle: BinaryIO, source: str, reading: Reading, first: int = 1) ->
                 where=source,
                 hint="if it is complete, add a line break at its end",
             )
-        yield CsvBlock(block, number, form, open_end=not ended)
+        if ended:
+            yield from _blocks(block, number, form)
+        else:
+            yield CsvBlock(block, number, form, open_end=True)
+
+
+def _blocks(text: bytes, first: int, form: _Form) -> Iterator[CsvBlock]:
+    """Whole lines in blocks of so many values: a line of a wide table has many."""
+    lines = max(1, BLOCK_VALUES // len(form.layout.values))
+    ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _LF) + 1
+    start = 0
+    for number, end in enumerate([*ends[lines - 1 :: lines].tolist(), len(text)]):
+        if end > start:
+            yield CsvBlock(text[start:end], first + number * lines, form)
+        start = end
 
 
 def _check_header(names: list[str], delimiter: str, source: str) -> None:

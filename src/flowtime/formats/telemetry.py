@@ -22,6 +22,7 @@ from flowtime.core.series import SeriesKey, SeriesSet, name_problem
 from flowtime.errors import InvalidInput, NotFound
 from flowtime.formats import BUNDLE, GOLD, NDJSON, PARQUET, Format, Progress
 from flowtime.formats.align import Policy, Rows, infer_grid, onto_grid
+from flowtime.formats.bounds import check_series, check_stored, stored_size
 from flowtime.formats.bundle import read_bundle
 from flowtime.formats.clock import Clock
 from flowtime.formats.digest import digest
@@ -152,7 +153,7 @@ def import_file(
         by, description = (None, None) if ignore_metadata else _metadata(file, actual)
         if description is not None:
             expected = _expected(description, grid, file.name)
-            series = _read_recorded(_blocks(file, actual, Reading()), expected, file.name, progress)
+            series = _read_recorded(_blocks(file, actual, Reading()), expected, file, progress)
             return Imported(series, description, actual, expected.digest, Notes("metadata"), by)
         if actual is not GOLD and (delimiter or decimal_comma):
             raise InvalidInput(
@@ -234,7 +235,7 @@ def _from_bundle(file: Source, grid: Grid | None, progress: Progress | None) -> 
     with read_bundle(file.handle, file.name) as bundle:
         expected = _expected(bundle.description, grid, file.name)
         blocks = read_parquet(bundle.parquet, file.name, Reading())
-        series = _read_recorded(blocks, expected, file.name, progress)
+        series = _read_recorded(blocks, expected, file, progress)
         bundle.check_csv(series)
         return Imported(
             series,
@@ -383,9 +384,11 @@ def _blocks(file: Source, format: Format, reading: Reading) -> Iterator[Block]:
 
 
 def _read_recorded(
-    blocks: Iterable[Block], expected: Recorded, source: str, progress: Progress | None
+    blocks: Iterable[Block], expected: Recorded, file: Source, progress: Progress | None
 ) -> SeriesSet:
     """Rows that must be those recorded, one after the other, in the recorded order."""
+    source = file.name
+    check_stored(stored_size(expected.grid, expected.keys), file.size, source)
     values = np.empty((len(expected.keys), expected.grid.bins))
     series = SeriesSet(expected.grid, expected.keys, expected.units, values)
     flat, bins, at = values.reshape(-1), expected.grid.bins, 0
@@ -445,12 +448,10 @@ def _read_external(
 ) -> _Found:
     """Raises InvalidInput where a row breaks a rule, or there is none."""
     found: _Found | None = None
-    here = file.handle.tell()
-    whole = file.handle.seek(0, 2)
-    file.handle.seek(here)
+    whole = file.size
     for block in blocks:
         if found is None:
-            rows = Rows(checker.source, block.first, len(block.layout.values), checker.clock, stack)
+            rows = Rows(checker.source, whole, block.first, len(block.layout.values), checker.clock, stack)
             found = _Found(rows, block.layout)
         found = replace(found, open_end=block.open_end)
         columns = checker.check(block)
@@ -459,6 +460,7 @@ def _read_external(
         names = pl.DataFrame({"component": columns.component, "measure": columns.measure})
         pairs = names.unique(maintain_order=True)
         code = [rows.keys.setdefault(SeriesKey(*pair), len(rows.keys)) for pair in pairs.iter_rows()]
+        check_series(len(rows.keys), whole, checker.source)
         known = pairs.with_columns(code=pl.Series(code, dtype=pl.Int32))
         joined = names.join(known, on=["component", "measure"], how="left", maintain_order="left")
         rows.add(joined["code"].to_numpy(), columns.time, columns.value)

@@ -15,6 +15,7 @@ from flowtime.core.canonical import JSON
 from flowtime.core.grid import Grid
 from flowtime.engine import SEMANTICS_VERSION
 from flowtime.errors import Diagnostic, FlowtimeError, InvalidInput
+from flowtime.formats.bounds import stored_size
 from flowtime.formats.telemetry import Imported, import_file
 from flowtime.loop import models
 from flowtime.loop.models import MODEL_FILE, Label, StoredModel, topology
@@ -147,18 +148,18 @@ def bring(
 def publish_telemetry(registry: Registry, brought: Brought, label: Label) -> JSON:
     """The catalog of the telemetry artifact."""
     imported, rebuilt = brought.imported, brought.rebuilt
-    if brought.restores and rebuilt is not None:
-        artifact = _restore_model(registry, brought, rebuilt, label)
-        rebuilt = replace(rebuilt, model_id=artifact["id"], model_version=artifact["model_version"])
     series, found = imported.series, imported.description or {}
-    parents = [Parent(id=found["id"], digest=imported.digest)] if found.get("id") else []
-    if rebuilt is not None and rebuilt.model_id and not found.get("id"):
-        parents.append(
-            Parent(id=rebuilt.model_id, version=rebuilt.model_version, digest=model_hash(rebuilt.model))
-        )
-    model = None if rebuilt is None else rebuilt.model
-    with registry.stage("telemetry") as staging:
+    with registry.stage("telemetry", stored_size(series.grid, series.keys)) as staging:
         staging.hashes[DATA_FILE] = write_series(series, staging.path / DATA_FILE)
+        if brought.restores and rebuilt is not None:
+            artifact = _restore_model(registry, brought, rebuilt, label)
+            rebuilt = replace(rebuilt, model_id=artifact["id"], model_version=artifact["model_version"])
+        parents = [Parent(id=found["id"], digest=imported.digest)] if found.get("id") else []
+        if rebuilt is not None and rebuilt.model_id and not found.get("id"):
+            parents.append(
+                Parent(id=rebuilt.model_id, version=rebuilt.model_version, digest=model_hash(rebuilt.model))
+            )
+        model = None if rebuilt is None else rebuilt.model
         if model is not None:
             text = rebuilt.text if rebuilt and rebuilt.text else dump(to_document(model))
             (staging.path / MODEL_FILE).write_text(text, encoding="utf-8")

@@ -130,13 +130,13 @@ class Registry:
         self.close()
 
     @contextmanager
-    def stage(self, kind: Kind) -> Iterator[Staging]:
-        """A folder to write an artifact's files into; what is not published is gone when the block ends."""
+    def stage(self, kind: Kind, room: int = 0) -> Iterator[Staging]:
+        """A folder with `room` for an artifact's files; what is not published is gone when the block ends."""
         self.artifacts.registry_id()
         for prefix in self.store.sweep(_ABANDONED, f"{TRASH}/staging"):
             with self.artifacts.changing("sweep", artifact_of(prefix), hint=True):
                 pass
-        with self.store.stage() as folder:
+        with self.store.stage(room) as folder:
             yield Staging(self.artifacts, self._follower, self._reader, kind, folder)
 
     # Finding

@@ -257,8 +257,8 @@ class LocalStore(Store):
         name = f"{zlib.crc32(check_key(prefix).encode()) % _TURN_FILES:02x}"
         return self._locked(self._staging / _TURNS / name)
 
-    def stage(self) -> AbstractContextManager[Path]:
-        return scratch(self._staging)
+    def stage(self, room: int = 0) -> AbstractContextManager[Path]:
+        return scratch(self._staging, room)
 
     def publish(self, folder: Path, prefix: str, last: str) -> bool:
         target = self._path(prefix)
@@ -384,12 +384,17 @@ def _stamped(path: str, now: int) -> str:
 
 
 @contextmanager
-def scratch(parent: Path) -> Iterator[Path]:
-    """A new folder in `parent`, gone when the block ends; an error of its disk is raised as Unavailable."""
+def scratch(parent: Path, room: int = 0) -> Iterator[Path]:
+    """A new folder in `parent`, gone when the block ends; an error of its disk is raised as Unavailable, and
+    so is a lack of `room` for so many bytes.
+    """
     folder = parent / os.urandom(16).hex()
     with translated(folder):
         _make_folder(folder)
     try:
+        free = shutil.disk_usage(folder).free
+        if free < room:
+            raise _full(f"at least {room:,} bytes are needed, {free:,} are free", str(folder))
         yield folder
     except OSError as error:
         if error.errno in _OF_THE_DISK or str(error.filename or "").startswith(str(folder)):
@@ -473,9 +478,7 @@ def _unavailable(error: OSError, path: Path) -> Unavailable:
     where = str(error.filename or path)
     reason = error.strerror or str(error)
     if error.errno in _FULL:
-        return Unavailable(
-            "FT604", f"no room left to write: {reason}", where=where, hint="free some space and try again"
-        )
+        return _full(reason, where)
     if error.errno in _FORBIDDEN:
         return Unavailable(
             "FT605",
@@ -492,6 +495,11 @@ def _unavailable(error: OSError, path: Path) -> Unavailable:
             hint="name another folder, or move the file away",
         )
     return Unavailable("FT606", f"the file system refused: {reason}", where=where, hint="check the disk")
+
+
+def _full(reason: str, where: str) -> Unavailable:
+    hint = "free some space and try again"
+    return Unavailable("FT604", f"no room left to write: {reason}", where=where, hint=hint)
 
 
 def missing(location: str) -> NotFound:

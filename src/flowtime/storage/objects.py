@@ -247,8 +247,8 @@ class ObjectStore(Store):
         except NotFound:
             return None
 
-    def stage(self) -> AbstractContextManager[Path]:
-        return scratch(Path(tempfile.gettempdir()))
+    def stage(self, room: int = 0) -> AbstractContextManager[Path]:
+        return scratch(Path(tempfile.gettempdir()), room)
 
     def publish(self, folder: Path, prefix: str, last: str) -> bool:
         check_key(prefix)

@@ -159,10 +159,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def stage(self) -> AbstractContextManager[Path]:
+    def stage(self, room: int = 0) -> AbstractContextManager[Path]:
         """An empty local folder for files to publish; gone when the block ends, however it ends.
 
-        An OSError that leaves the block because of the disk under the folder is raised as Unavailable.
+        Raises Unavailable (FT604) where its disk has no `room` for so many bytes. An OSError that leaves the
+        block because of the disk under the folder is raised as Unavailable.
         """
 
     @abstractmethod
