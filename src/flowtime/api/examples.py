@@ -55,6 +55,7 @@ EXAMPLES: dict[str, Example] = {
         {"id": "baseline-v1"}, body={"name": "busy-day", "scenario": "black-friday", "tags": ["what-if"]}
     ),
     "explain_model": Example({"id": "baseline-v1"}),
+    "model_program": Example({"id": "baseline-v1"}),
     "model_graph": Example({"id": "baseline-v1"}),
     "make_run": Example(
         body={"model_id": "baseline-v1", "name": "wednesday", "tags": ["orders", "baseline"]}

@@ -117,6 +117,21 @@ async def explain_model(call: Reading, id: schemas.Named) -> Response:
 
 
 @router.get(
+    "/models/{id}/program",
+    responses=schemas.ok(schemas.Program),
+    summary="A model as a WebAssembly program",
+    tags=["models"],
+)
+async def model_program(
+    call: Reading, id: schemas.Named, seed: Annotated[int | None, Query(ge=0, lt=2**63)] = None
+) -> Response:
+    """The module, in base64, and the description of its memory: what to write where, which functions to call,
+    and where the series lie then, with the bits of a run. `seed` comes before the model's.
+    """
+    return await look(call, lambda: call.service.program(id, seed))
+
+
+@router.get(
     "/models/{id}/graph",
     responses=schemas.ok(schemas.Graph),
     summary="The graph of a model with positions",

@@ -391,6 +391,34 @@ class Plan(_Response):
     text: str
 
 
+class Program(_Response):
+    """A program and the description of its memory; addresses are in bytes, numbers little-endian."""
+
+    id: str
+    module: str = Field(
+        description="The WebAssembly module in base64; it imports its memory: flowtime.memory"
+    )
+    bins: int
+    pages: int = Field(description="The size of the memory, in pages of 64 KiB")
+    given: list[dict[str, Any]] = Field(
+        description="float64 rows to write before the first point: `node`, `at` and `values`, null for NaN"
+    )
+    since: list[dict[str, int]] = Field(description="uint32 to write before the first point: `at`, `value`")
+    drawn: dict[str, Any] = Field(
+        description="float64 rows to write before each point, one after another: `at`, `nodes`, `rows`"
+    )
+    passes: list[str] = Field(
+        description="After `begin()`, call each with the first bin and the one after the last"
+    )
+    recorded: dict[str, Any] = Field(
+        description="Where the rows of the `series` lie then; of each pair of `repeated`, the first row is "
+        "a copy of the second"
+    )
+    notes: dict[str, Any] = Field(
+        description="`of`: codes and nodes; from `marks` on a byte for each note and bin, 1 where it was met"
+    )
+
+
 class Graph(_Response):
     """A graph with positions."""
 

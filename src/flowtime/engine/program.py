@@ -14,13 +14,16 @@ bins where it is recorded or a delay reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+
 from flowtime.core.arithmetic import LARGEST_PART
 from flowtime.core.arithmetic import NOTED as NOTES
+from flowtime.core.series import FloatArray
 from flowtime.engine.expansion import WaitsNode
 from flowtime.engine.formula import Formula
 from flowtime.engine.instructions import (
@@ -58,21 +61,42 @@ class Program:
     operations: int
     """How many operations a bin takes, about."""
 
-    def to_json(self) -> dict[str, Any]:
-        """What a page needs to run the module."""
+    def to_json(self, fixed: Mapping[str, FloatArray], drawn: FloatArray) -> dict[str, Any]:
+        """What a page needs to run the module in a memory of so many `pages`: what to write into it, what to
+        call, and where the results lie. Addresses are in bytes, numbers little-endian.
+
+        `fixed` are the `(bins,)` series of sources by node id, `drawn` the `(drawn, bins)` rows of draws.
+        Before the first point, the rows of `given` are written at their addresses as float64, NaN for null,
+        and each of `since`, the first missing bin + 1, as uint32. For a point, the rows of `drawn` are
+        written one after another, then `begin()` is called, and each of the `passes` with the first bin and
+        the one after the last. Then `recorded` has the float64 rows of its series one after another; each of
+        `repeated` is a row that is a copy of another.
+        """
         model, memory = self.plan.model, self.memory
         recorded = [
             {"component": key.component, "measure": key.measure, "unit": self.plan.units[node.id]}
             for key, node in model.recorded()
         ]
+        given = [{"node": id, "at": at, "values": _values(fixed[id])} for id, at in memory.given.items()]
+        first = {at: np.flatnonzero(np.isnan(fixed[id])) for id, at in memory.since.items()}
         return {
             "bins": model.grid.bins,
             "pages": -(-memory.bytes // PAGE),
-            "block": memory.block,
+            "given": given,
+            "since": [{"at": at, "value": int(bins[0]) + 1} for at, bins in first.items() if bins.size],
+            "drawn": {
+                "at": memory.drawn,
+                "nodes": [source.node for source in self.plan.drawn],
+                "rows": [_values(row) for row in drawn],
+            },
+            "passes": ["run", "again"] if self.plan.late else ["run"],
             "recorded": {"at": memory.recorded, "series": recorded, "repeated": memory.repeated},
-            "drawn": {"at": memory.drawn, "nodes": [source.node for source in self.plan.drawn]},
             "notes": {"marks": memory.marks, "counts": memory.counts, "of": self.notes},
         }
+
+
+def _values(row: FloatArray) -> list[float | None]:
+    return [None if value != value else value for value in row.tolist()]  # noqa: PLR0124 (NaN alone)
 
 
 def compile(plan: Plan) -> Program:

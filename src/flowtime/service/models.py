@@ -6,8 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from flowtime.errors import InvalidInput, Unavailable
 from flowtime.registry.document import JSON
 from flowtime.service.opened import Opened
+
+_PROGRAM_VALUES = 1_000_000
+"""Values that are given to a page with a program, some 20 MB of JSON."""
 
 
 class Models(Opened):
@@ -166,6 +170,42 @@ class Models(Opened):
             with translated(wat):
                 wat.write_text(program.compile(plan).text, encoding="utf-8")
         return {"plan": plan.to_json(), "text": f"{plan.describe()}\n{program.outline(plan)}"}
+
+    def program(self, reference: str, seed: int | None = None) -> JSON:
+        """The program of a model and what a page needs to run it: `engine.program.Program.to_json`, with the
+        `module` in base64 and the `id` of the model. `seed` takes the place of the document's.
+
+        Raises NotFound (FT501), InvalidInput (FT214) where nodes are drawn without a seed, FT309 where there
+        are too many values for a page, Unavailable (FT814) where this installation cannot compile.
+        """
+        import base64
+
+        from flowtime.engine import compile, machine, program
+        from flowtime.engine.sources import sources
+
+        stored = self._model(reference)
+
+        def made() -> JSON:
+            plan = compile(stored.model)
+            rows = sum(source.constant is None for source in plan.sources)
+            if rows * stored.model.grid.bins > _PROGRAM_VALUES:
+                raise InvalidInput(
+                    "FT309",
+                    f"{rows:,} given and drawn nodes in {stored.model.grid.bins:,} bins are more values than "
+                    f"a page is given: {_PROGRAM_VALUES:,}",
+                    hint="take fewer or larger bins",
+                )
+            if not machine.available():
+                raise Unavailable(
+                    "FT814", "this needs wasmtime, which cannot be loaded", hint="pip install wasmtime"
+                )
+            found, compiled = sources(plan, seed), program.compile(plan)
+            module = base64.b64encode(machine.binary(compiled)).decode()
+            return {"id": stored.reference, "module": module, **compiled.to_json(found.fixed, found.draw())}
+
+        key = ("program", stored.reference, stored.text, seed)
+        answer: JSON = self._recent.get(key, made, lambda held: len(held["module"]) + 40 * _PROGRAM_VALUES)
+        return answer
 
     def parameters(self, model: str) -> list[JSON]:
         """The parameters of a model: `{id, value}`, and where it has them `min`, `max`, `integer`, `unit`,
