@@ -79,6 +79,7 @@ DEAR: dict[str, Callable[[str], httpx.Response]] = {
     "page of a comparison": ask("GET", "/compare", params={"a": "run-one", "b": "run-two"}),
     "graph": ask("GET", "/v1/runs/run-one/graph", params={"nodes": "true"}),
     "plan": ask("GET", "/v1/models/one/plan"),
+    "program": ask("GET", "/v1/models/one/program"),
     "chart": ask("GET", "/v1/runs/run-one/series"),
     "workbook": ask("GET", "/v1/runs/run-one/export/xlsx"),
     "bundle": ask("GET", "/v1/runs/run-one/export/bundle"),

@@ -15,6 +15,7 @@ from tests.commands import Command
 from tests.servers import Servers
 
 from flowtime.core.series import SeriesKey
+from flowtime.engine.notes import KINDS
 from flowtime.loop.series import read_series
 from flowtime.model.writer import dump
 from flowtime.registry import Registry
@@ -38,7 +39,11 @@ async program => {
     all.copyWithin(to * program.bins, from * program.bins, (from + 1) * program.bins)
   let text = ''
   for (const byte of new Uint8Array(memory.buffer, at, all.byteLength)) text += String.fromCharCode(byte)
-  return btoa(text)
+  const noted = program.notes.of.map(([code], i) => {
+    const marks = new Uint8Array(memory.buffer, program.notes.marks + i * program.bins, program.bins)
+    return [code, marks.reduce((sum, mark) => sum + mark, 0), marks.indexOf(1)]
+  })
+  return [btoa(text), noted.filter(([, count]) => count > 0)]
 }
 """
 """What `docs/reference/http.md` says of programs, in the language of browsers."""
@@ -59,10 +64,26 @@ nodes:
 """
 
 
+ROUGH = """\
+schemaVersion: 2
+grid: {bins: 9, binSize: 1, binUnit: hours}
+rng: {kind: pcg64, seed: 7}
+nodes:
+  - {id: visits, kind: const, values: [0, 1, 2, 3, 4, 5, 6, 7, 8]}
+  - {id: staff, kind: pmf, pmf: {"0": 0.3, "8": 0.7}, mode: sample}
+  - {id: share, kind: expr, expr: "visits / staff"}
+  - {id: grown, kind: expr, expr: "EXP(visits * 150) + SHIFT(grown, 1)"}
+  - {id: gone, kind: expr, expr: "SHIFT(LOG(staff - 3), 2)"}
+  - {id: desk, kind: queue, arrivals: "visits - 1", capacity: staff}
+"""
+"""Divisions by zero, overflow, logarithms of negative numbers and negative arrivals."""
+
+
 def texts() -> Iterator[Any]:
     for template in templates.templates(None):
         yield pytest.param(dump(template.fill()), id=template.id)
     yield pytest.param(QUEUE, id="queues")
+    yield pytest.param(ROUGH, id="warnings")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +113,8 @@ def test_a_browser_computes_the_bits_of_the_command(
     run = command("run", "model.yaml", "--new", "--json").json
     program = client.get(f"/v1/models/{run['model_id']}/program").json()
     assert program["id"] == f"{run['model_id']}@v1"
-    found = np.frombuffer(base64.b64decode(page.evaluate(RUN, program)), dtype="<f8")
+    rows, noted = page.evaluate(RUN, program)
+    found = np.frombuffer(base64.b64decode(rows), dtype="<f8")
     stored = read_series(Registry.open(str(command.folder / "artifacts")), run["id"])
     wanted_rows = dict(zip(stored.keys, stored.values, strict=True))
     named = [(series["component"], series["measure"]) for series in program["recorded"]["series"]]
@@ -102,6 +124,28 @@ def test_a_browser_computes_the_bits_of_the_command(
         assert np.array_equal(np.isnan(row), np.isnan(wanted)), (component, measure)
         there = ~np.isnan(row)
         assert row[there].tobytes() == wanted[there].tobytes(), (component, measure)
+    met = [f"{code}: {count} bin{'s' * (count != 1)}, first in bin {first}" for code, count, first in noted]
+    told = [
+        f"{warning['code']}: {warning['message'].rpartition(' in ')[0].rpartition(' in ')[2]} in "
+        f"{warning['message'].rpartition(' in ')[2].partition(' (')[0]}"
+        for warning in run["warnings"]
+        if warning["code"] in KINDS
+    ]
+    assert sorted(met) == sorted(told)
+    assert text != ROUGH or {code for code, *_ in noted} >= {"FT301", "FT302", "FT310"}
+
+
+def test_each_version_has_its_program(client: httpx.Client) -> None:
+    headers = {"Content-Type": "text/yaml"}
+    first = "grid: {bins: 2}\nnodes: [{id: a, kind: const, values: [1, 2]}]\n"
+    made = client.post("/v1/models", content=first, headers=headers).json()
+    second, update = first.replace("[1, 2]", "[5, 2]"), {"update": made["id"]}
+    client.post("/v1/models", content=second, headers=headers, params=update).raise_for_status()
+    old, new = (client.get(f"/v1/models/{made['id']}{version}/program") for version in ("@v1", ""))
+    assert old.json()["given"][0]["values"] == [1, 2]
+    assert new.json()["given"][0]["values"] == [5, 2]
+    asked = {"If-None-Match": old.headers["etag"]}
+    assert client.get(f"/v1/models/{made['id']}/program", headers=asked).status_code == 200
 
 
 def test_a_program_is_sent_once(client: httpx.Client) -> None:
