@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from tests.browser import Watched
 from tests.commands import Command
 from tests.servers import Servers
 
@@ -294,3 +296,34 @@ def test_explain_shows_what_a_queue_is(flowtime: Command, desk: Path) -> None:
     told = flowtime("explain", desk).stdout
     assert "waits of queue desk: desk.wait_mean, desk.wait_p95" in told
     assert "the cycle is broken by SHIFT(desk.depth, 1, 20) in desk.arrivals" in told
+
+
+def test_on_pages(flowtime: Command, desk: Path, watched: Callable[..., Watched], tmp_path: Path) -> None:
+    run = flowtime("run", desk, "--json").json
+    with Servers(tmp_path) as servers:
+        window = watched(servers())
+        page = window.open(f"/artifacts/{run['id']}")
+        rows = [
+            row.inner_text().split("\t") for row in page.locator("#metrics-title >> xpath=../.. >> tr").all()
+        ]
+        assert [cell.strip() for cell in rows[1][:4]] == [
+            "Longest wait",
+            "31.2",
+            "minutes",
+            "✗ not met <= 20",
+        ]
+        assert page.locator("#metrics-title + span").inner_text() == "staff = 2, growth = 1"
+        page = window.open(f"/artifacts/{run['model_id']}")
+        assert page.locator("#node-desk dd").all_inner_texts() == ["calls * growth", "50 * staff", "20", "60"]
+        page.locator("[data-open=run-dialog]").click()
+        assert page.get_by_text("Left empty: 2. It takes a whole number from 1 to 10.").is_visible()
+        page.locator("#run-set-staff").fill("3")
+        page.locator("#run-dialog button.main").click()
+        page.wait_for_url("**export=gold")
+        assert page.locator("#metrics-title + span").inner_text() == "staff = 3, growth = 1"
+        assert page.get_by_text("✓ met").is_visible()
+        body = {"name": "x", "p.staff": "30"}
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        refused = httpx.post(f"{window.base}/artifacts/{run['model_id']}/run", data=body, headers=headers)
+        assert refused.status_code == 422
+        assert "takes a whole number from 1 to 10, not 30" in refused.text

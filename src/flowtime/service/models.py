@@ -208,13 +208,16 @@ class Models(Opened):
         return answer
 
     def parameters(self, model: str) -> list[JSON]:
-        """The parameters of a model: `{id, value}`, and where it has them `min`, `max`, `integer`, `unit`,
-        `title`, `description` and `spread`.
+        """The parameters of a model: `{id, allowed, text, value}`, and where it has them `min`, `max`,
+        `integer`, `unit`, `title`, `description` and `spread`. `allowed` says in words what it takes, `text`
+        the value.
         """
+        from flowtime.core.expression import format_number
         from flowtime.model.writer import parameter_document
 
         return [
-            {"id": id, **parameter_document(each)} for id, each in self._model(model).model.parameters.items()
+            {"id": id, "allowed": each.allowed, "text": format_number(each.value), **parameter_document(each)}
+            for id, each in self._model(model).model.parameters.items()
         ]
 
     def graph(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Any
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
@@ -92,18 +93,18 @@ async def fill_template(call: Writing, id: Named) -> Response:
 
 
 @router.post("/artifacts/{id}/run")
-async def run_model(
-    call: Writing,
-    id: Named,
-    name: Annotated[str, Form()] = "",
-    tags: Annotated[str, Form()] = "",
-    seed: Annotated[str, Form()] = "",
-    samples: Annotated[str, Form()] = "",
-    scenario: Annotated[str, Form()] = "",
-) -> Response:
-    """Runs a model: at once, or with samples as a job, whose page goes on to the run."""
-    wanted: JSON = {"name": name.strip() or None, "tags": words(tags), "scenario": scenario or None}
-    wanted |= {"seed": _whole("seed", seed), "samples": _whole("samples", samples)}
+async def run_model(call: Writing, id: Named) -> Response:
+    """Runs a model: at once, or with samples as a job, whose page goes on to the run. Parameters whose fields
+    are empty have the model's values.
+    """
+    form = await call.request.form()
+    said = {
+        name: str(form.get(name) or "").strip() for name in ("name", "tags", "scenario", "seed", "samples")
+    }
+    wanted: JSON = {name: said[name] or None for name in ("name", "scenario")}
+    wanted |= {name: _whole(name, said[name]) for name in ("seed", "samples")}
+    wanted["tags"] = words(said["tags"])
+    wanted["parameters"] = {name: _number(text) for name, text in _texts(form) if text.strip()}
 
     def work(tell: Tell) -> JSON:
         return call.service.run(id, workers=1, progress=tell, **wanted)
@@ -134,6 +135,13 @@ def import_page(call: Reading, model: str = "") -> Response:
 def see(request: Request, id: str, **query: Any) -> Response:
     """The response that leads on to an artifact's page."""
     return Response(status_code=303, headers={"Location": address(request, f"/artifacts/{id}", **query)})
+
+
+def _number(text: str) -> float | str:
+    """The number in a field; what is none stays, for the model to say what it takes."""
+    with suppress(ValueError):
+        return float(text)
+    return text
 
 
 def _whole(name: str, text: str) -> int | None:

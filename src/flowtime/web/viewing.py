@@ -69,8 +69,27 @@ def run_page(call: Call, shown: JSON, frame: JSON) -> Response:
         # What the page asks for first: the whole graph, unless its address wants a part.
         picture=f"{view['path']}/graph{drawn}" if view["graph"] and "depth" not in query else None,
         replay=_replay(shown),
+        metrics=_metrics(shown),
+        values=shown.get("parameters") or {},
         **frame,
     )
+
+
+def _metrics(shown: JSON) -> list[JSON]:
+    """The metrics as the page shows them: where a value was found, and how samples spread."""
+    found = []
+    for metric in (*shown.get("metrics", ()), *shown.get("other_metrics", ())):
+        place = metric.get("bin")
+        when = metric.get("time") or (None if place is None else f"bin {place:,}")
+        spread = None
+        if "p50" in metric:
+            spread = f"p05 to p95: {number(metric.get('p05'))} to {number(metric.get('p95'))}"
+        share = metric.get("met_share")
+        met = None if share is None else f"met in {share:.0%} of the samples"
+        missing = f"{metric['missing']:,} missing left out" if metric.get("missing") else None
+        notes = [note for note in (when, spread, met, missing) if note]
+        found.append({"unit": None, "goal": None, "met": None, "title": None, **metric, "notes": notes})
+    return found
 
 
 def _replay(shown: JSON) -> list[JSON]:
@@ -136,7 +155,8 @@ def model_page(call: Call, shown: JSON, frame: JSON) -> Response:
     reference = shown["reference"]
     nodes = service.graph(reference, nodes=True)["nodes"]
     plan = service.explain(reference)
-    parameters, scenarios = _parameters(call, shown["provenance"])
+    settable = service.parameters(reference)
+    parameters, scenarios = _parameters(call, shown["provenance"], settable)
     context = {
         "reference": reference,
         "nodes": _described(nodes, shown),
@@ -144,6 +164,7 @@ def model_page(call: Call, shown: JSON, frame: JSON) -> Response:
         "versions": _versions(call, shown["id"], versions),
         "changes": _changes(call, shown["id"], query.get("before"), query.get("after"), versions),
         "parameters": parameters,
+        "settable": settable,
         "scenarios": scenarios,
         "provenance": {"template": None, **shown["provenance"]},
         "planned": len(plan["plan"]["steps"]),
@@ -349,7 +370,8 @@ def _described(nodes: list[JSON], shown: JSON) -> list[JSON]:
             readers[source].append(node["id"])
     for component in (shown.get("topology") or {}).get("nodes", []):
         for measure, id in (component.get("semantics") or {}).items():
-            claims.setdefault(id, []).append((component["id"], measure))
+            # A measure of a queue is named by the queue.
+            claims.setdefault(id.partition(".")[0], []).append((component["id"], measure))
     described = []
     for node in nodes:
         named = claims.get(node["id"], [])
@@ -365,7 +387,9 @@ def _described(nodes: list[JSON], shown: JSON) -> list[JSON]:
             "components_named": named,
             "find": " ".join(words).lower(),
         }
-        if "formula" in node:
+        if "formulas" in node:
+            more["formulas"] = list(node["formulas"].items())
+        elif "formula" in node:
             more["parts"] = _parts(node["formula"], node["references"])
         elif "pmf" in node:
             more["bars"] = _bars(node)
@@ -441,8 +465,10 @@ def _changes(call: Call, id: str, before: str | None, after: str | None, version
     return {"before": sides[0], "after": sides[1], "model": compared["model"]}
 
 
-def _parameters(call: Call, provenance: JSON) -> tuple[list[JSON], list[JSON]]:
-    """The parameters that a model was made with, with what the template says of them, and its scenarios."""
+def _parameters(call: Call, provenance: JSON, settable: list[JSON]) -> tuple[list[JSON], list[JSON]]:
+    """The parameters that a model was made with, with what the template says of them, and its scenarios; of a
+    model that no template made, its own parameters.
+    """
     said: dict[str, JSON] = {}
     scenarios: list[JSON] = []
     if isinstance(provenance.get("template"), str):
@@ -461,7 +487,21 @@ def _parameters(call: Call, provenance: JSON) -> tuple[list[JSON], list[JSON]]:
         }
         for name, value in (provenance.get("parameters") or {}).items()
     ]
-    return parameters, scenarios
+    return parameters or _own_parameters(settable), scenarios
+
+
+def _own_parameters(settable: list[JSON]) -> list[JSON]:
+    """The parameters of a model that no template made."""
+    return [
+        {
+            "name": each["id"],
+            "text": each["text"],
+            "number": True,
+            "unit": each.get("unit"),
+            "description": each.get("description") or each.get("title"),
+        }
+        for each in settable
+    ]
 
 
 PAGES: dict[str, Callable[[Call, JSON, JSON], Response]] = {
