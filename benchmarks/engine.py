@@ -39,7 +39,7 @@ from flowtime.engine.sources import Sources, sources
 from flowtime.engine.waiting import in_threads
 from flowtime.loop.samples import sample
 from flowtime.model import load, source
-from flowtime.model.spec import ConstNode, ExprNode, Model, Node, Output, PmfNode
+from flowtime.model.spec import ConstNode, ExprNode, Formula, Model, Node, Output, PmfNode, QueueNode
 
 ONE_RECORDED_BOUND = 0.8
 ALL_RECORDED_BOUND = 1.0
@@ -49,10 +49,13 @@ REFERENCE_BOUND = 0.1
 SAMPLES_BOUND = 1.3
 COMPILE_BOUNDS = {1_000: 150.0, 10_000: 2_000.0}
 THREADS_BOUND = 1 / 1.7
+QUEUES_BOUND = 1.2
+WAITS_BOUND = 10.0
 YAML_BOUND = 60.0
 RECORDED = 5
 YAML_LISTS = 8
 
+_WITH_WAITS = ("served", "depth", "wait_mean", "wait_p95")
 UFUNCS = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
 
 
@@ -361,6 +364,45 @@ def unlike_loops(count: int, bins: int, repeat: int) -> list[Row]:
     return [ratio(f"{count:,} unlike loops, compiled and run", times, "scan over lists", LOOPS_BOUND)]
 
 
+def queues(count: int, bins: int, repeat: int) -> list[Row]:
+    """Queues, of which the flows are recorded or the waits too, against their recurrences as formulas."""
+    flows = {
+        f"{name}_{index}": const(f"{name}_{index}", bins, low, high)
+        for index in range(count)
+        for name, low, high in (("a", 0.0, 20.0), ("c", 8.0, 12.0))
+    }
+
+    def made(record: tuple[str, ...]) -> Plan:
+        found: list[Node] = [
+            QueueNode(
+                id=f"q_{index}",
+                arrivals=Formula(f"a_{index}", parse(f"a_{index}")),
+                capacity=Formula(f"c_{index}", parse(f"c_{index}")),
+                record=record,
+            )
+            for index in range(count)
+        ]
+        outputs = tuple(Output(node.id) for node in found)
+        return compile_plan(Model((*flows.values(), *found), Grid(bins), outputs=outputs, version=2))
+
+    by_hand: list[Node] = []
+    for index in range(count):
+        a, c, there, s, d = (f"{name}_{index}" for name in ("a", "c", "there", "served", "depth"))
+        by_hand += [
+            expr(there, f"SHIFT({d}, 1) + {a}"),
+            expr(s, f"MIN({there}, {c})"),
+            expr(d, f"{there} - {s}"),
+        ]
+    outputs = tuple(Output(f"{name}_{index}") for index in range(count) for name in ("served", "depth"))
+    bare = alone(compile_plan(Model((*flows.values(), *by_hand), Grid(bins), outputs=outputs)))
+    rows = []
+    for record, bound in ((("served", "depth"), QUEUES_BOUND), (_WITH_WAITS, WAITS_BOUND)):
+        times = best(repeat, alone(made(record)), bare)
+        what = f"{count:,} queues, {', '.join(record[2:]) or 'flows'} recorded"
+        rows.append(ratio(what, times, "recurrences as formulas", bound))
+    return rows
+
+
 def yaml(bins: int, repeat: int) -> list[Row]:
     """Reading a model file of long lists, in brackets and as lines."""
     numbers = random.Random(1)
@@ -471,6 +513,7 @@ def main() -> int:
             *unlike_loops(options.loops, options.bins, options.repeat),
             *points_of_a_loop(options.samples, options.repeat),
             *sampled(options.nodes, options.bins, options.samples, options.repeat),
+            *queues(options.nodes, options.bins, options.repeat),
             *yaml(options.bins, options.repeat),
         ]
     )

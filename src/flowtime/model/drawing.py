@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from xml.sax.saxutils import escape
 
 from flowtime.core import layout
 from flowtime.core.canonical import JSON
@@ -354,7 +354,8 @@ def _width(label: str) -> float:
 def _text(text: str) -> str:
     """Text for XML: on one line, without the characters that XML cannot hold."""
     kept = "".join(" " if char.isspace() else char for char in text)
-    return escape("".join(char for char in kept if unicodedata.category(char) not in ("Cc", "Cs", "Cn")))
+    shown = "".join(char for char in kept if unicodedata.category(char) not in ("Cc", "Cs", "Cn"))
+    return html.escape(shown, quote=False)
 
 
 def _pair(point: Point) -> str:
