@@ -24,7 +24,7 @@ from typing import Any, get_args
 from flowtime.core.canonical import JSON
 from flowtime.core.expression import format_number
 from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable, did_you_mean
-from flowtime.model import from_parsed, source
+from flowtime.model import from_parsed, queues, source
 from flowtime.model.spec import Model
 from flowtime.sim.parameters import ItemType, Parameter, is_number, shown
 from flowtime.wording import action, option
@@ -32,7 +32,8 @@ from flowtime.wording import action, option
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _PLACE = re.compile(r"\$\{([^}]*)\}?")
-_FORMULA = "expr"
+_FORMULAS = frozenset(("expr", "formula", *queues.FORMULAS, *queues.CONSTANTS))
+"""The keys whose text is a formula: of nodes, metrics and queues."""
 _TEXTS = ("title", "description", "unit")
 
 # What may not touch a literal: the two would be read as one token.
@@ -531,7 +532,7 @@ def _misplaced(parameter: Parameter, key: str | int, text: str, match: re.Match[
     """Why a place cannot stand where it does, or None where it can."""
     if not match[0].endswith("}"):
         return "has no closing brace"
-    if key == _FORMULA:
+    if key in _FORMULAS:
         if not parameter.numeric:
             return f"stands in a formula, but {parameter.name} can be a text; formulas take numbers only"
         if _GLUE_BEFORE.search(text[: match.start()]) or _GLUE_AFTER.match(text[match.end() :]):
@@ -550,7 +551,7 @@ def _fill(value: Any, key: str | int | None, chosen: Mapping[str, Any]) -> Any:
         return [_fill(part, index, chosen) for index, part in enumerate(value)]
     if not isinstance(value, str) or "${" not in value:
         return value
-    if key == _FORMULA:
+    if key in _FORMULAS:
         return _PLACE.sub(lambda match: _literal(chosen[match[1]], _in_array(value, match.start())), value)
     whole = _PLACE.fullmatch(value)
     filled = None if whole is None else chosen[whole[1]]
