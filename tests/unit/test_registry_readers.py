@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.test_registry_follower import Moments
 from tests.worlds import publish, stored_bytes
 
 from flowtime.errors import Conflict, Denied, InvalidInput, NotFound, Unavailable
 from flowtime.registry import Query, Reader, Registry
 from flowtime.registry.catalog import Catalog, Data, Parent
 from flowtime.registry.verify import verify
+from flowtime.storage import LocalStore
 
 HASH = "sha256:" + "c2c6abcd" * 8
 NOON = "2026-11-21T12:00:00.000Z"
@@ -324,6 +327,38 @@ def test_access_of_one_version_cannot_be_changed(registry: Registry, field: str)
         with pytest.raises(InvalidInput) as caught:
             registry.edit(f"{id}@v{version}", **{field: "public"})
         assert (caught.value.code, caught.value.hint) == ("FT508", f"change {id}, without @v{version}")
+
+
+@pytest.mark.parametrize(
+    ("before", "fields", "secret"),
+    [
+        ("public", {"visibility": "private"}, "after"),
+        ("private", {"visibility": "public"}, "before"),
+        ("private", {"visibility": "public", "owner": "bob"}, "before"),
+        ("public", {"visibility": "private", "owner": "bob"}, "after"),
+        ("team", {"team": "lab"}, "neither"),
+    ],
+)
+def test_an_edit_of_words_and_access_shows_nobody_too_much(
+    tmp_path: Path, before: str, fields: dict[str, str], secret: str
+) -> None:
+    """At no moment of the edit, where its writer may die, others see what is not for them."""
+    root, seen = tmp_path / "artifacts", list[str]()
+    with Registry.open(root, cache_dir=tmp_path / "cache") as registry:
+        id = publish(registry, "model", visibility=before, team="ops", model_hash=HASH)
+        publish(registry, "model", id, model_hash="sha256:22", team="ops")
+        registry.edit(id, description="before")
+
+    def look(_: int) -> None:
+        with suppress(NotFound):
+            seen.append(Registry(LocalStore(root), None).seen_by(EVE).catalog(id)["description"])
+
+    Registry(Moments(root, look), None).edit(id, description="after", **fields)
+    assert secret not in seen
+    catalog = Registry(LocalStore(root), None).catalog(id)
+    first = Registry(LocalStore(root), None).catalog(f"{id}@v1")
+    assert catalog["description"] == "after"
+    assert {**first, **fields} == first
 
 
 def test_an_index_that_is_behind_opens_nothing(registry: Registry, tmp_path: Path) -> None:

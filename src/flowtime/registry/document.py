@@ -189,6 +189,17 @@ def normalise(fields: JSON) -> None:
         fields["tags"] = list(dict.fromkeys(map(normal, fields["tags"] or ())))
 
 
+def access_steps(before: Mapping[str, Any], wanted: JSON) -> tuple[JSON, JSON]:
+    """What to write of an artifact's access before other fields change, and what after that, so that at no
+    moment anybody sees it who may not see it both before and after.
+    """
+    shown = str(before["visibility"])
+    rank = VISIBILITIES.index
+    if any(before.get(field) != wanted[field] for field in ("owner", "team") if field in wanted):
+        return {**wanted, "visibility": VISIBILITIES[0]}, {"visibility": shown, **wanted}
+    return (wanted, {}) if rank(wanted.get("visibility", shown)) < rank(shown) else ({}, wanted)
+
+
 def _hold(what: str, text: object, rule: Callable[[object], str | None]) -> None:
     if (takes := rule(text)) is not None:
         raise InvalidInput("FT508", f"{what} {str(text)[:MAX_NAME]!r} is not allowed", hint=f"it {takes}")

@@ -331,9 +331,17 @@ class Registry:
                 )
             if first_of(prefix) == prefix:  # one catalog holds all, and is written once
                 own, shared = dict(fields), {}
-            self._change(id, prefix, "edit", change)
-            if shared:
-                self._change(id, first_of(prefix), "edit", lambda catalog: catalog.update(shared))
+            first = first_of(prefix)
+            before = self.artifacts.catalog(first) if shared else {}
+            others = bool(own or added or removed) or not shared
+            # Whoever dies between the writes, or reads then, leaves and finds the narrower access.
+            earlier, later = documents.access_steps(before, shared) if others and shared else ({}, shared)
+            if earlier:
+                self._change(id, first, "edit", lambda catalog: catalog.update(earlier))
+            if others:
+                self._change(id, prefix, "edit", change)
+            if later:
+                self._change(id, first, "edit", lambda catalog: catalog.update(later))
             return self.artifacts.catalog(prefix)
 
     def check_edit(self, id: str, fields: Mapping[str, Any]) -> None:
