@@ -11,6 +11,7 @@ from flowtime.errors import (
     CODES,
     Conflict,
     Denied,
+    Diagnostic,
     FlowtimeError,
     InternalError,
     InvalidInput,
@@ -32,7 +33,7 @@ PLACES = ("/srv/flow/artifacts/runs/a", "s3://bucket/flow", "http://10.0.0.7:900
 
 @pytest.mark.parametrize("code", TELLING)
 def test_errors_of_storage_name_no_place_of_the_server(code: str) -> None:
-    error = KINDS[CODES[code].kind or "invalid"](
+    error = KINDS[str(CODES[code].kind)](
         code,
         f"cannot be read: {PLACES[0]}: refused by {PLACES[1]}, {PLACES[2]} and {PLACES[3]}",
         where=PLACES[0],
@@ -40,5 +41,21 @@ def test_errors_of_storage_name_no_place_of_the_server(code: str) -> None:
     )
     said = json.dumps(problem(outward(error)))
     for secret in ("/srv", "s3:", "bucket/", "10.0.0.7", "b/c"):
+        assert secret not in said
+    assert json.loads(said)["code"] == code
+
+
+@pytest.mark.parametrize("code", [code for code, declared in CODES.items() if declared.kind])
+def test_no_error_names_a_place_of_the_server(code: str) -> None:
+    root, bucket = "/srv/flow artifacts", "s3://bucket/flow"
+    error = KINDS[str(CODES[code].kind)](
+        code,
+        f"{root}/runs/a is not what it was, nor is {bucket}/b; runs/c is of the caller",
+        where=f"{root}/x",
+        hint=f"look at {bucket}",
+        errors=[Diagnostic(code, f"{root}/y", source=f"{bucket}/z", hint=f"{root}/h")],
+    )
+    said = json.dumps(problem(outward(error, (root, bucket))))
+    for secret in ("/srv", "flow artifacts", "s3:", "bucket/"):
         assert secret not in said
     assert json.loads(said)["code"] == code

@@ -41,7 +41,8 @@ def create(config: Config) -> FastAPI:
     folder = cache / f"server-{_key(service.place)}"
     auth = "" if config.auth is None else str(config.auth.resolve())
     presence = Presence(folder / "processes")
-    jobs = Jobs(folder / "jobs", presence)
+    places = config.places()
+    jobs = Jobs(folder / "jobs", presence, places)
     server = Server(
         config,
         service=service,
@@ -77,6 +78,7 @@ def create(config: Config) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.server = server
+    app.state.places = places
     app.state.doors = Doors()
     for part in (artifacts, models, runs, imports, system):
         include(app, part.router, dependencies=[Depends(known_query)])

@@ -13,7 +13,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -51,9 +51,12 @@ _log = logging.getLogger("flowtime.api")
 class Jobs:
     """The jobs of one registry, seen by one server process. Threads may share it."""
 
-    def __init__(self, folder: Path, presence: Presence) -> None:
-        """`folder` is where jobs are told of; it is made when there is one."""
+    def __init__(self, folder: Path, presence: Presence, places: Sequence[str] = ()) -> None:
+        """`folder` is where jobs are told of; it is made when there is one. Their errors do not name the
+        `places` of the server.
+        """
         self._folder = folder
+        self._places = places
         self._presence = presence
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="job")
         self.stopping = threading.Event()
@@ -169,7 +172,7 @@ class Jobs:
                 told = 0.0
                 job["result"] = work(tell)
         except FlowtimeError as error:
-            job["error"] = outward(error).to_json(marked=True)
+            job["error"] = outward(error, self._places).to_json(marked=True)
             stopped = "interrupted" if self.stopping.is_set() else "cancelled"
             self._finish(job, stopped if error.code == "FT834" else "failed")
         except BaseException as error:

@@ -120,24 +120,32 @@ def problem(error: FlowtimeError, root_path: str = "") -> dict[str, Any]:
     }
 
 
-def outward(error: FlowtimeError) -> FlowtimeError:
+def outward(error: FlowtimeError, places: Sequence[str] = ()) -> FlowtimeError:
     """The error as callers may see it: it names no path, endpoint or bucket of the server, whose log has it.
 
-    What storage says in its own words is left out. Where only the place tells, it alone is.
+    What storage says in its own words is left out. Where only the place tells, it alone is. In all others the
+    `places` of the server are left out, should one of them be there.
     """
     if error.code not in (*_STORAGE, *_OF_ARTIFACTS):
-        return error
+        told = json.dumps(error.to_json(), ensure_ascii=False)
+        return error.revised(lambda text: _without(text, places)) if any(p in told for p in places) else error
     _log.warning("%s at %s: %s", error.code, error.where, error.message)
     kind = type(error)
     if error.code in _STORAGE:
         return kind(error.code, CODES[error.code].explanation, hint="the log of the server says more")
-    found = error.revised(lambda text: _PLACE.sub("...", text))
+    found = error.revised(lambda text: _PLACE.sub("...", _without(text, places)))
     return kind(error.code, found.message, hint=found.hint, count=found.count)
+
+
+def _without(text: str, places: Sequence[str]) -> str:
+    for place in places:
+        text = text.replace(place, "...")
+    return text
 
 
 def respond(error: FlowtimeError, request: Request) -> Response:
     """The response that tells of an error: a problem, or what the application's `show_error` makes of it."""
-    error = outward(error).worded(face_of(request))
+    error = outward(error, getattr(request.app.state, "places", ())).worded(face_of(request))
     show: Show | None = getattr(request.app.state, "show_error", None)
     shown = None if show is None else show(error, request)
     return _problem(error, request) if shown is None else shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,14 @@ class Config:
     access_log: bool = False
     """Whether every request is a line of JSON on stderr."""
     limits: Limits = field(default_factory=Limits)
+
+    def places(self) -> tuple[str, ...]:
+        """Where the server keeps things, which answers do not name: the longest first."""
+        settings = self.settings
+        root = settings.artifacts if "://" in settings.artifacts else str(Path(settings.artifacts).absolute())
+        paths = [settings.cache, settings.templates, self.auth, Path(tempfile.gettempdir())]
+        found = {root, *(str(path.absolute()) for path in paths if path is not None)}
+        return tuple(sorted((place for place in found if len(place) > 1), key=len, reverse=True))
 
 
 @dataclass(frozen=True, slots=True)
