@@ -9,7 +9,7 @@ from tests.commands import Command
 
 LIBRARIES = {
     "fastapi", "jinja2", "msgspec", "numpy", "obstore", "pandas", "polars", "pyarrow", "pydantic", "rich",
-    "starlette", "typer", "uvicorn", "xlsxwriter", "yaml",
+    "starlette", "typer", "uvicorn", "wasmtime", "xlsxwriter", "yaml",
 }  # fmt: skip
 HEAVY = LIBRARIES | {f"flowtime.{part}" for part in ("analysis", "engine", "formats", "loop", "sim")}
 
