@@ -34,6 +34,8 @@ RUN = "TEST_RUN_PROCESS"
 PLACES = ("local", "memory", "seaweedfs", "moto", "azurite")
 """Where stores can be: a folder, this process, and three servers on this machine."""
 CLOUDS = ("AWS_", "AZURE_", "AZURITE_")
+OWN = ("FLOWTIME_TEST_ALL", "FLOWTIME_RACE_ROUNDS", "FLOWTIME_KILL_EVERY")
+"""Variables that speak to the tests themselves, which `make` and CI set."""
 GUARDED = """
 "$@" &
 while kill -0 $0 && kill -0 $!; do sleep 1; done 2>/dev/null
@@ -64,9 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep this process and its children away from the user's settings, cache and registry."""
     home = tempfile.TemporaryDirectory(prefix="flowtime-tests-")
     config.add_cleanup(home.cleanup)
-    for name in [
-        name for name in os.environ if name.startswith(("FLOWTIME_", *CLOUDS)) and name != "FLOWTIME_TEST_ALL"
-    ]:
+    for name in [name for name in os.environ if name.startswith(("FLOWTIME_", *CLOUDS)) and name not in OWN]:
         del os.environ[name]
     os.environ |= {
         "HOME": home.name,
