@@ -23,6 +23,11 @@ class Artifacts(Opened):
         """
         return self.registry.find(Query(where=tuple(map(condition, where)), **query)).to_json()
 
+    @staticmethod
+    def check_figures(where: Iterable[str], columns: Iterable[str] = ()) -> None:
+        """Raises InvalidInput (FT504) where `find` does not take these conditions and columns."""
+        Query(where=tuple(map(condition, where)), columns=tuple(columns))
+
     def ids(self, prefix: str, kinds: tuple[str, ...] = (), limit: int = 200) -> list[str]:
         """The ids of the kinds, all of them without one, that begin with `prefix`, in order."""
         return self.registry.ids(prefix, kinds or tuple(FOLDERS), limit)

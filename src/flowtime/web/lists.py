@@ -10,8 +10,10 @@ from flowtime.api.responses import LONGEST
 from flowtime.api.schemas import words
 from flowtime.api.server import Reading
 from flowtime.api.work import attended
+from flowtime.errors import FlowtimeError, InvalidInput
 from flowtime.service import SORTS, moment
 from flowtime.web.rendering import address, page
+from flowtime.wording import PAGE
 
 JSON = dict[str, Any]
 
@@ -27,6 +29,7 @@ _SORTED = {
     "owner_asc": "Owner",
 }
 _VIEWS = ("cards", "table")
+_TYPED = ("q", "tag", "owner", "where", "columns")
 
 
 @router.get("/artifacts")
@@ -39,6 +42,8 @@ def artifacts(
     owner: str = "",
     from_: Annotated[str, Query(alias="from")] = "",
     to: str = "",
+    where: Annotated[list[str], Query()] = [],  # noqa: B006
+    columns: Annotated[list[str], Query()] = [],  # noqa: B006
     sort: str = "created_desc",
     starred: bool = False,
     view: str = "cards",
@@ -47,24 +52,34 @@ def artifacts(
     """All artifacts, or those that the filters leave; every state of it is an address."""
     wanted = {
         "q": q.strip(), "kind": kind, "tag": tag.strip(), "owner": owner.strip(), "from": from_, "to": to,
+        "where": ", ".join(words(",".join(where))), "columns": ", ".join(words(",".join(columns))),
         "sort": sort if sort != "created_desc" else "", "starred": "true" if starred else "",
         "view": view if view in _VIEWS[1:] else "",
     }  # fmt: skip
-    found = call.service.find(
-        kinds=(kind,) if kind else (),
-        text=wanted["q"] or None,
-        tags=tuple((word,) for word in words(tag)),
-        owner=wanted["owner"] or None,
-        since=moment(from_) if from_ else None,
-        until=moment(to, end=True) if to else None,
-        starred=starred,
-        sort=sort,
-        page=page_number,
-        size=_SIZE,
-    )
+    asked: JSON = {
+        "kinds": (kind,) if kind else (),
+        "text": wanted["q"] or None,
+        "tags": tuple((word,) for word in words(tag)),
+        "owner": wanted["owner"] or None,
+        "since": moment(from_) if from_ else None,
+        "until": moment(to, end=True) if to else None,
+        "starred": starred,
+        "columns": words(wanted["columns"]),
+        "sort": sort,
+        "page": page_number,
+        "size": _SIZE,
+    }
+    found: JSON = {"artifacts": [], "total": 0}
+    wrong: FlowtimeError | None = None
+    try:
+        call.service.check_figures(words(wanted["where"]), asked["columns"])
+    except InvalidInput as error:
+        wrong = error.worded(PAGE)
+    else:
+        found = call.service.find(where=words(wanted["where"]), **asked)
     here = address(call.request, "/artifacts", **wanted, page=page_number if page_number > 1 else None)
     # What is typed replaces the address, everything else is a step that Back takes back.
-    typed = call.request.headers.get("hx-trigger-name") in ("q", "tag", "owner")
+    typed = call.request.headers.get("hx-trigger-name") in _TYPED
     return page(
         call,
         "artifacts.html",
@@ -72,13 +87,17 @@ def artifacts(
         # A page with a longer address can be looked at, and has none to come back to.
         headers={"HX-Replace-Url" if typed else "HX-Push-Url": here} if len(here) <= LONGEST else {},
         wanted=wanted,
-        filtered=any(value for name, value in wanted.items() if name not in ("sort", "view")),
+        filtered=any(value for name, value in wanted.items() if name not in ("sort", "view", "columns")),
         sort=sort if sort in SORTS else "created_desc",
         sorts=_SORTED,
         view=view if view in _VIEWS else "cards",
         items=found["artifacts"],
         total=found["total"],
         hint=found.get("hint"),
+        wrong=wrong,
+        shown_columns=words(wanted["columns"]),
+        fragment="hx-request" in call.request.headers,
+        status=422 if wrong and "hx-request" not in call.request.headers else 200,
         absent="" if found["total"] else call.service.absent(),
         number=page_number,
         pages=max(1, -(-found["total"] // _SIZE)),
