@@ -66,6 +66,8 @@ SHAPES: dict[str, set[str]] = {
     "import": SHOWN | {"rebuilt", "conformance", "import"},
     "test-loop": {"model_id", "model_version", "run_id", "kept", "ok", "formats"},
     "compare": {
+        "parameters",
+        "metrics",
         "baseline",
         "comparison",
         "aligned",

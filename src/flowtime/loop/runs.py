@@ -25,6 +25,7 @@ from flowtime.model.writer import dump, to_document
 from flowtime.registry import Registry
 from flowtime.registry.catalog import Catalog, Data
 from flowtime.version import ENGINE_VERSION
+from flowtime.wanted import still_wanted
 
 
 def run(
@@ -121,6 +122,7 @@ def run(
             },
             provenance=dict(model.provenance),
         )
+        still_wanted()
         return staging.publish(catalog, deterministic=deterministic)
 
 

@@ -17,21 +17,26 @@ from flowtime.formats.export import export_stream
 from flowtime.formats.stretches import Stored
 from flowtime.registry import Registry
 from flowtime.registry.catalog import Measure, Summary
+from flowtime.wanted import still_wanted
 
 DATA_FILE = "binned_v0.csv"
 _RESTORE = "restore it from a backup, or delete the artifact and run again"
 
 
 def write_series(series: SeriesSet, path: Path) -> str:
-    """Writes the artifact's table, which is exactly the gold CSV; returns the file's SHA-256."""
+    """Writes the artifact's table, which is exactly the gold CSV; returns the file's SHA-256.
+
+    All the while it asks whether it is `still_wanted`.
+    """
     with path.open("wb") as file:
-        return export_stream(series, None, GOLD, file).sha256
+        return export_stream(series, None, GOLD, file, progress=lambda *_: still_wanted()).sha256
 
 
 def measures(series: SeriesSet) -> list[Measure]:
     """Each series in a line: unit, min, mean, max, missing bins, the bin of the largest value, sparkline."""
     entries = []
     for key, unit, values in series:
+        still_wanted()
         absent = np.isnan(values)
         missing = int(np.count_nonzero(absent))
         present = values[~absent] if missing else values
