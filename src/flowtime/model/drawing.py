@@ -12,7 +12,7 @@ from flowtime.core import layout
 from flowtime.core.canonical import JSON
 from flowtime.core.layout import Box, Edge, Line, Point
 from flowtime.model.identity import dependencies
-from flowtime.model.spec import ConstNode, Model, Node, PmfNode
+from flowtime.model.spec import ConstNode, Model, Node, PmfNode, QueueNode
 
 _GLYPH = 8.6  # mean advance of a 15 px sans-serif glyph
 _LABEL = 24
@@ -196,6 +196,8 @@ def _kind(node: Node) -> str:
             return "const"
         case PmfNode():
             return "pmf"
+        case QueueNode():
+            return "queue"
     return "expr"
 
 

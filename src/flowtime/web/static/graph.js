@@ -5,7 +5,7 @@ import { Absent, complain } from "./app.js";
 import { counted, element, TELLING } from "./views.js";
 
 /** @typedef {{id: string, kind: string, title: string, notes: string[], x: number, y: number, width: number, height: number,
- *   series: Record<string, number>, formula?: string, semantics?: Record<string, string>}} Box */
+ *   series: Record<string, number>, formula?: string, formulas?: Record<string, string>, semantics?: Record<string, string>}} Box */
 /** @typedef {{from: string, to: string, points: [number, number][], back: boolean}} Line */
 /** @typedef {{noun: string, total: number, width: number, height: number, down: boolean, nodes: Box[], edges: Line[]}} Picture */
 
@@ -53,6 +53,9 @@ function head(points) {
   const [dx, dy] = [(8 * (x - beforeX)) / length, (8 * (y - beforeY)) / length];
   return `M${x} ${y}L${x - dx - dy / 2} ${y - dy + dx / 2}L${x - dx + dy / 2} ${y - dy - dx / 2}Z`;
 }
+
+/** The bars of a queue at both of its sides. @param {{x: number, y: number, width: number, height: number}} frame */
+const bars = ({ x, y, width, height }) => shape("path", { class: "bars", d: `M${x + 6} ${y}v${height}M${x + width - 6} ${y}v${height}` });
 
 /** @param {string} kind How round the corners of a box are, so that colour is never the only sign. */
 const roundness = (kind) =>
@@ -116,6 +119,7 @@ export class Graph {
         "g",
         { class: `box ${box.kind}`, role: "button", tabindex: place ? -1 : 0, "data-place": place, "aria-pressed": "false" },
         shape("rect", frame),
+        ...(box.kind === "queue" ? [bars(frame)] : []),
         shape("text", { class: "name", x: box.x, y: box.y + 5 }, label),
         text,
       );

@@ -277,8 +277,9 @@ class RunView extends View {
   /** Offers the measures that can colour the graph. @param {Box[]} boxes */
   offer(boxes) {
     const { best, options } = measuresOf(boxes);
-    this.best = this.state.view === "nodes" && options.length > 1 ? "*" : best;
-    if (this.state.view === "nodes") options.unshift(element("option", { value: "*" }, "each its own range"));
+    const nodes = this.noun === "node";
+    this.best = nodes && options.length > 1 ? "*" : best;
+    if (nodes) options.unshift(element("option", { value: "*" }, "each its own range"));
     this.measures.replaceChildren(...options);
   }
 
@@ -289,8 +290,8 @@ class RunView extends View {
 
   /** The place in the catalog of the series that colours a box, or -1. @param {Box} box */
   colouring(box) {
-    const places = this.measure === "*" ? Object.values(box.series) : [box.series[this.measure]];
-    return places[0] ?? -1;
+    const own = this.measure === "*" ? (TELLING.find((name) => name in box.series) ?? Object.keys(box.series)[0]) : this.measure;
+    return box.series[own] ?? -1;
   }
 
   /** Asks for the range of what colours the graph, then colours it. */
@@ -373,7 +374,8 @@ class RunView extends View {
   said() {
     const box = this.graph?.boxes.find((one) => one.box.id === this.state.node)?.box;
     if (!box) return this.graph?.boxes.length ? `Pick a ${this.noun} to draw its series; with Shift, besides the others.` : "";
-    return `${box.title}${box.title === box.id ? "" : ` (${box.id})`}, ${box.kind}: ${counted(Object.keys(box.series).length, "series", "series")}${box.formula ? ` = ${box.formula}` : ""}`;
+    const formulas = Object.entries(box.formulas ?? {}).map(([key, formula]) => `; ${key} = ${formula}`).join("");
+    return `${box.title}${box.title === box.id ? "" : ` (${box.id})`}, ${box.kind}: ${counted(Object.keys(box.series).length, "series", "series")}${box.formula ? ` = ${box.formula}` : formulas}`;
   }
 
   // -- series -----------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ export function whole(query, name, otherwise, most) {
 }
 
 /** Measures that say most of how a system fares, the best first. */
-export const TELLING = ["utilization", "backlog", "queue", "served", "arrivals"].flatMap((name) => [name, `${name}.mean`]);
+export const TELLING = ["utilization", "backlog", "queue", "depth", "served", "arrivals"].flatMap((name) => [name, `${name}.mean`]);
 
 /** @param {Grid} grid Seconds that a bin lasts. */
 export const step = (grid) => grid.binSize * SECONDS[grid.binUnit];
