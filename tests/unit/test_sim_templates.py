@@ -335,3 +335,13 @@ def test_a_template_that_was_changed_is_read_anew(tmp_path: Path) -> None:
     before = templates.template("shop", tmp_path)
     file.write_text(SHOP.replace("title: Shop", "title: Market"))
     assert (before.title, templates.template("shop", tmp_path).title) == ("Shop", "Market")
+
+
+def test_numbers_of_formulas_stay_parameters_of_a_model_of_version_2() -> None:
+    text = SHOP.replace("model:\n", "model:\n  schemaVersion: 2\n")
+    document = templates.load(text, "shop.yaml").fill({"lag": 2})
+    assert document["parameters"] == {
+        "lag": {"value": 2, "min": 1, "max": 9, "integer": True, "description": "A lag."}
+    }
+    assert node(document, "late")["expr"] == "SHIFT(demand, lag) * 0.5 + 1"
+    assert node(document, "limit")["values"] == 0.5

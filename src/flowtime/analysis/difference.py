@@ -123,7 +123,7 @@ def difference(baseline: Model, comparison: Model) -> ModelDifference:
         components=changes_of(_by_id(drawn.get("nodes", [])), _by_id(redrawn.get("nodes", []))),
         edges_added=tuple(edge for edge in other_edges if edge not in edges),
         edges_removed=tuple(edge for edge in edges if edge not in other_edges),
-        parameters=(*_parameters(baseline.provenance, comparison.provenance), *_entries("parameters", a, b)),
+        parameters=_parameters(baseline.provenance, comparison.provenance, _entries("parameters", a, b)),
         metrics=_entries("metrics", a, b),
         metadata=changes_of(a.get("metadata", {}), b.get("metadata", {})),
     )
@@ -176,10 +176,14 @@ def _respelled(a: Node, b: Node, changes: Sequence[Change]) -> bool:
     return only_formula and isinstance(a, ExprNode) and isinstance(b, ExprNode) and a.tree == b.tree
 
 
-def _parameters(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The template parameters that differ, where one template made both models."""
+def _parameters(a: Mapping[str, Any], b: Mapping[str, Any], own: Sequence[Change]) -> tuple[Change, ...]:
+    """The template parameters that differ, where one template made both models, and those of the models'
+    `own` changes that do not follow from them.
+    """
     values, others = a.get("parameters"), b.get("parameters")
     same = a.get("template") == b.get("template") is not None
-    return (
-        changes_of(values, others) if same and isinstance(values, dict) and isinstance(others, dict) else ()
-    )
+    if not same or not isinstance(values, dict) or not isinstance(others, dict):
+        return tuple(own)
+    filled = changes_of(values, others)
+    said = [replace(change, what=f"{change.what}.value") for change in filled]
+    return (*filled, *(change for change in own if change not in said))

@@ -111,6 +111,18 @@ class Parameter:
         }
         return {key: value for key, value in document.items() if value is not None}
 
+    def of_model(self, value: float) -> JSON:
+        """The declaration of a number as a parameter of a model with this value."""
+        declared: JSON = {
+            "value": value,
+            "min": self.minimum,
+            "max": self.maximum,
+            "integer": True if self.type == "integer" else None,
+            "unit": self.unit,
+            "description": self.description,
+        }
+        return {key: part for key, part in declared.items() if part is not None}
+
     @property
     def _counted(self) -> str:
         return "items" if self.type == "array" else "characters"

@@ -5,6 +5,9 @@ that is a place as a whole becomes the parameter's value with its type, a place 
 a literal, and a place in a title, a description or a unit becomes plain text. So no value of a
 parameter can change the structure of the document.
 
+In a model of version 2, a number that stands in formulas only stays a parameter of the model, which a run may
+set: its places become its name.
+
 The file `checkout.yaml` holds the template `checkout`. flowtime brings some; a folder can hold more.
 """
 
@@ -22,23 +25,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from flowtime.core.canonical import JSON
-from flowtime.core.expression import format_number
 from flowtime.errors import Diagnostic, InvalidInput, NotFound, Unavailable, did_you_mean
-from flowtime.model import from_parsed, queues, source
+from flowtime.model import from_parsed, source
 from flowtime.model.spec import Model
+from flowtime.sim import places
 from flowtime.sim.parameters import ItemType, Parameter, is_number, shown
 from flowtime.wording import action, option
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_PLACE = re.compile(r"\$\{([^}]*)\}?")
-_FORMULAS = frozenset(("expr", "formula", *queues.FORMULAS, *queues.CONSTANTS))
-"""The keys whose text is a formula: of nodes, metrics and queues."""
-_TEXTS = ("title", "description", "unit")
-
-# What may not touch a literal: the two would be read as one token.
-_GLUE_BEFORE = re.compile(r"[\w.$}]$|[0-9.][eE][-+]$")
-_GLUE_AFTER = re.compile(r"[\w.$]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +75,17 @@ class Template:
         """The parameter of this name, if there is one."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
 
+    @property
+    def kept(self) -> tuple[Parameter, ...]:
+        """The parameters that stay parameters of the model, which is of version 2: numbers, all of whose
+        places stand in formulas.
+        """
+        own = self.model.get("parameters", {})
+        if self.model.get("schemaVersion") != 2 or not isinstance(own, dict):
+            return ()
+        filled = places.outside_formulas(self.model) | own.keys()
+        return tuple(p for p in self.parameters if p.type in ("integer", "number") and p.name not in filled)
+
     def fill(
         self,
         values: Mapping[str, object] | None = None,
@@ -93,7 +99,10 @@ class Template:
         Raises InvalidInput FT702 with every problem.
         """
         chosen = self._chosen(values or {}, scenario, before or {})
-        document: JSON = _fill(self.model, None, chosen)
+        kept = {parameter.name: parameter.of_model(chosen[parameter.name]) for parameter in self.kept}
+        document: JSON = places.fill(self.model, chosen, kept)
+        if kept:
+            document["parameters"] = kept | document.get("parameters", {})
         for node in document["nodes"]:
             if isinstance(node, dict) and isinstance(node.get("values"), dict):
                 node["values"] = self._column(node["values"])
@@ -452,13 +461,13 @@ class _Reading:
             for index, part in enumerate(value):
                 used |= self.places(part, (*path, index), names, declared)
         elif isinstance(value, str):
-            for match in _PLACE.finditer(value):
+            for match in places.PLACE.finditer(value):
                 used.add(match[1])
                 if match[1] not in declared:
                     hint = did_you_mean(match[1], declared)
                     message = f'no parameter "{match[1]}" for the place {match[0]}'
                     self.report("FT708", message, path, hint=hint)
-                elif match[1] in names and (why := _misplaced(names[match[1]], path[-1], value, match)):
+                elif match[1] in names and (why := places.misplaced(names[match[1]], path[-1], value, match)):
                     self.report("FT708", f"the place {match[0]} {why}", path)
         return used
 
@@ -526,57 +535,6 @@ _PARAMETER_KEYS: dict[str, Any] = {
     "type": str, "default": object, "description": str, "unit": str, "minimum": _NUMERIC, "maximum": _NUMERIC,
     "pattern": str, "minLength": int, "maxLength": int, "choices": list, "items": str,
 }  # fmt: skip
-
-
-def _misplaced(parameter: Parameter, key: str | int, text: str, match: re.Match[str]) -> str | None:
-    """Why a place cannot stand where it does, or None where it can."""
-    if not match[0].endswith("}"):
-        return "has no closing brace"
-    if key in _FORMULAS:
-        if not parameter.numeric:
-            return f"stands in a formula, but {parameter.name} can be a text; formulas take numbers only"
-        if _GLUE_BEFORE.search(text[: match.start()]) or _GLUE_AFTER.match(text[match.end() :]):
-            return "touches a name or a number; put a space or an operator between them"
-        return None
-    if match[0] == text or (key in _TEXTS and parameter.type != "array"):
-        return None
-    return "must be the whole value here; only formulas, titles, descriptions and units have places inside"
-
-
-def _fill(value: Any, key: str | int | None, chosen: Mapping[str, Any]) -> Any:
-    """`value` with every place filled."""
-    if isinstance(value, dict):
-        return {name: _fill(part, name, chosen) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_fill(part, index, chosen) for index, part in enumerate(value)]
-    if not isinstance(value, str) or "${" not in value:
-        return value
-    if key in _FORMULAS:
-        return _PLACE.sub(lambda match: _literal(chosen[match[1]], _in_array(value, match.start())), value)
-    whole = _PLACE.fullmatch(value)
-    filled = None if whole is None else chosen[whole[1]]
-    if whole is None or (key in _TEXTS and not isinstance(filled, list)):
-        return _PLACE.sub(lambda match: _plain(chosen[match[1]]), value)
-    return list(filled) if isinstance(filled, list) else filled
-
-
-def _in_array(formula: str, position: int) -> bool:
-    return formula.rfind("[", 0, position) > formula.rfind("]", 0, position)
-
-
-def _literal(value: Any, in_array: bool) -> str:
-    """A number, or a list of numbers, as a formula writes it. In an array a negative number has no
-    parentheses (the grammar has none there) and a list has no brackets of its own.
-    """
-    if isinstance(value, list):
-        items = ", ".join(format_number(float(item)) for item in value)
-        return items if in_array else f"[{items}]"
-    text = format_number(float(value))
-    return f"({text})" if text.startswith("-") and not in_array else text
-
-
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _without(document: JSON, key: str) -> JSON:
