@@ -498,6 +498,11 @@ CODES: dict[str, Code] = {
         "bad cloud settings",
         "The profile, connection string or variables that say how to reach the bucket cannot be used.",
     ),
+    "FT609": Code(
+        "unavailable",
+        "too many open files",
+        "The process may not open more files, or the machine has no room for more.",
+    ),
     # FT7xx: templates and their parameters
     "FT700": Code(
         "invalid",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
+from fastapi import FastAPI, Request
 
-from flowtime.api.problems import outward, problem
+from flowtime.api.problems import defect, outward, problem
 from flowtime.errors import (
     CODES,
     Conflict,
@@ -59,3 +61,11 @@ def test_no_error_names_a_place_of_the_server(code: str) -> None:
     for secret in ("/srv", "flow artifacts", "s3:", "bucket/"):
         assert secret not in said
     assert json.loads(said)["code"] == code
+
+
+def test_a_lack_of_descriptors_is_no_defect() -> None:
+    request = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "app": FastAPI()})
+    answer = defect(request, OSError(errno.EMFILE, "Too many open files", "/srv/flow/x"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+    assert json.loads(bytes(answer.body))["code"] == "FT609"
+    assert b"/srv" not in bytes(answer.body)

@@ -24,6 +24,7 @@ from flowtime.errors import (
     InvalidInput,
     Kind,
     NotFound,
+    Unavailable,
 )
 from flowtime.wording import HTTP, PAGE, Face, action
 
@@ -54,13 +55,14 @@ _STATUS_OF_CODE = {
 
 _STORAGE = (
     "FT415", "FT511", "FT512", "FT601", "FT602", "FT603", "FT604", "FT605", "FT606", "FT607", "FT608",
+    "FT609",
 )  # fmt: skip
 """Codes of what the server stands on, which speak of its disk, its bucket and its settings."""
 _OF_ARTIFACTS = ("FT510", "FT513", "FT805")
 """Codes of the registry whose messages callers need, without the place."""
 _PLACE = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"]+|(['"])/.*?\1|(?<![\w<>])/[^\s'":,]+""")
 
-_LATER = ("FT832", "FT838", "FT839")
+_LATER = ("FT609", "FT832", "FT838", "FT839")
 """What a caller may try again after a minute."""
 
 _ALLOWED = {
@@ -254,7 +256,8 @@ def _gone(_: Request, error: Exception) -> Response:
 def defect(request: Request, error: Exception) -> Response:
     """The response to a request in which flowtime itself failed."""
     # The server logs the traceback; the caller gets nothing that could tell of the inside.
-    if not SHORTAGE.is_met(error):
-        _log.error("%s %s failed", request.method, asked(request.scope), exc_info=error)
+    if SHORTAGE.is_met(error):
+        return respond(Unavailable("FT609", CODES["FT609"].explanation, hint="try again later"), request)
+    _log.error("%s %s failed", request.method, asked(request.scope), exc_info=error)
     hint = "the server's log has the details; please report it"
     return respond(InternalError("FT900", type(error).__name__, hint=hint), request)

@@ -479,6 +479,13 @@ def _unavailable(error: OSError, path: Path) -> Unavailable:
     reason = error.strerror or str(error)
     if error.errno in _FULL:
         return _full(reason, where)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return Unavailable(
+            "FT609",
+            f"no more files can be opened: {reason}",
+            where=where,
+            hint="try again; where that does not help, allow the process more of them (ulimit -n)",
+        )
     if error.errno in _FORBIDDEN:
         return Unavailable(
             "FT605",
