@@ -82,9 +82,9 @@ EXAMPLES: dict[str, Example] = {
     "list_jobs": Example(),
     "show_job": Example({"id": JOB}),
     "cancel_job": Example({"id": JOB}),
-    "delete_artifact": Example({"id": "baseline-v1_91d0b76f"}, {"confirm": "true", "force": "true"}),
+    "delete_artifact": Example({"id": "baseline-v1_77192a23"}, {"confirm": "true", "force": "true"}),
     "list_trash": Example(),
-    "restore_artifact": Example({"id": "baseline-v1_91d0b76f"}),
+    "restore_artifact": Example({"id": "baseline-v1_77192a23"}),
     "purge_trash": Example(query={"confirm": "true"}),
     "error_code": Example({"code": "FT501"}),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -129,14 +129,20 @@ def outward(error: FlowtimeError, places: Sequence[str] = ()) -> FlowtimeError:
     `places` of the server are left out, should one of them be there.
     """
     if error.code not in (*_STORAGE, *_OF_ARTIFACTS):
-        told = json.dumps(error.to_json(), ensure_ascii=False)
-        return error.revised(lambda text: _without(text, places)) if any(p in told for p in places) else error
+        names = any(place in text for text in _texts(error) for place in places)
+        return error.revised(lambda text: _without(text, places)) if names else error
     _log.warning("%s at %s: %s", error.code, error.where, error.message)
     kind = type(error)
     if error.code in _STORAGE:
         return kind(error.code, CODES[error.code].explanation, hint="the log of the server says more")
     found = error.revised(lambda text: _PLACE.sub("...", _without(text, places)))
     return kind(error.code, found.message, hint=found.hint, count=found.count)
+
+
+def _texts(error: FlowtimeError) -> Iterator[str]:
+    yield from filter(None, (error.message, error.where, error.hint))
+    for each in error.errors:
+        yield from filter(None, (each.message, each.source, each.hint))
 
 
 def _without(text: str, places: Sequence[str]) -> str:

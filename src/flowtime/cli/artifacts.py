@@ -395,7 +395,7 @@ def _changed(catalog: dict[str, Any], as_json: bool, what: str) -> None:
         render.notes(catalog)
 
 
-@click.command("delete", cls=Command, epilog="Example: flowtime delete --id baseline-v1_91d0b76f --confirm")
+@click.command("delete", cls=Command, epilog="Example: flowtime delete --id baseline-v1_77192a23 --confirm")
 @click.option(
     "--id",
     "ref",
@@ -417,7 +417,7 @@ def delete_command(service: Flowtime, as_json: bool, ref: str, confirm: bool, fo
         click.echo(f"deleted {report['id']}; bring it back: {command_line(service, 'restore', report['id'])}")
 
 
-@click.command("restore", cls=Command, epilog="Example: flowtime restore baseline-v1_91d0b76f")
+@click.command("restore", cls=Command, epilog="Example: flowtime restore baseline-v1_77192a23")
 @click.option(
     "--id",
     "ref",
