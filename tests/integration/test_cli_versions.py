@@ -37,8 +37,8 @@ def two_versions(flowtime: Command) -> str:
     return str(first["id"])
 
 
-def workers(model: str) -> str:
-    return next(line for line in model.splitlines() if "payment_workers" in line).split()[-1]
+def workers(model: str) -> float:
+    return float(_parsed(model)["parameters"]["payment_workers"]["value"])
 
 
 def test_what_is_made_again_is_its_own_version_on_the_command_line(flowtime: Command, tmp_path: Path) -> None:
