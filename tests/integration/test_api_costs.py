@@ -84,7 +84,7 @@ DEAR: dict[str, Callable[[str], httpx.Response]] = {
     "workbook": ask("GET", "/v1/runs/run-one/export/xlsx"),
     "bundle": ask("GET", "/v1/runs/run-one/export/bundle"),
     "run": ask("POST", "/v1/runs", json={"model_id": "one"}),
-    "JSON": ask("POST", "/v1/runs", content=b"[" + b"[]," * 349_000 + b"[]]", headers=JSON),
+    "JSON": ask("POST", "/v1/runs", content=b"[" + b"[]," * 49_000 + b"1," * 440_000 + b"1]", headers=JSON),
     "form": ask(
         "POST", "/templates/checkout/check", content=b"p.a=1&" * 170_000,
         headers={"Content-Type": "application/x-www-form-urlencoded"},
@@ -124,6 +124,13 @@ def test_nobody_waits_behind_the_dearest_request(pair: tuple[str, str], dear: st
     assert status, dear
     assert all(code < 500 for code in status)
     assert statistics.median(late) < 0.25
+
+
+@pytest.mark.parametrize("opening", [b"[]", b"{}"])
+def test_json_of_many_parts_is_refused_before_it_is_read(pair: tuple[str, str], opening: bytes) -> None:
+    answer = ask("POST", "/v1/runs", content=b"[" + (opening + b",") * 60_000 + b"1]", headers=JSON)(pair[0])
+    assert (answer.status_code, answer.json()["code"]) == (413, "FT824")
+    assert "50,000 lists and objects" in answer.json()["detail"]
 
 
 def _seconds(client: httpx.Client) -> float:

@@ -181,6 +181,8 @@ class _Arriving:
         self._hint = _HINTS.get("little" if door is None else door.size)
         self._began = time.monotonic()
         self._size = 0
+        self._parts = 0
+        self._counts = door is not None and door.size == "fields"
         self._ended = False
 
     def expect(self, headers: Headers) -> None:
@@ -219,10 +221,16 @@ class _Arriving:
                 )
             ) from None
         if message["type"] == "http.request":
-            self._size += len(message.get("body", b""))
+            body = message.get("body", b"")
+            self._size += len(body)
             self._ended = not message.get("more_body", False)
             if self._size > self._limit:
                 raise self._refused(self._too_large())
+            if self._counts:
+                self._parts += body.count(b"[") + body.count(b"{")
+                if self._parts > self._limits.parts:
+                    what = f"the body has more than {self._limits.parts:,} lists and objects"
+                    raise self._refused(InvalidInput("FT824", what, hint=self._hint))
         return message
 
     def _too_large(self) -> InvalidInput:

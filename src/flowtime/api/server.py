@@ -32,6 +32,8 @@ class Limits:
     """A model as text, which is read in steps."""
     fields: int = 1 << 20
     """JSON and forms, which are read in one go."""
+    parts: int = 50_000
+    """Lists and objects in these, each of which takes some hundred nanoseconds of everybody's time."""
     little: int = 1 << 14
     """The body at every other address."""
     silence: float = 30.0
