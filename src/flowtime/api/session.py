@@ -55,12 +55,13 @@ class Sessions:
         oldest, ends = 0, float("inf")
         for place in range(_MOST):
             path = self._path(key, place)
-            session = _read(path)
+            there, session = path.exists(), _read(path)
             if session is not None and time.time() < session["until"]:
                 if session["until"] < ends:
                     oldest, ends = place, session["until"]
                 continue
-            path.unlink(missing_ok=True)
+            if there and not _clear(path, self._folder / f"{secrets.token_hex(8)}.tmp"):
+                continue
             # Of two who find the same place free, one gets it.
             with suppress(FileExistsError):
                 os.link(noted, path)
@@ -97,6 +98,20 @@ class Sessions:
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _clear(path: Path, aside: Path) -> bool:
+    """Removes a session that has ended; False where somebody put a new one there meanwhile, which stays."""
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+        session = _read(aside)
+        if session is not None and time.time() < session["until"]:
+            with suppress(FileExistsError):
+                os.link(aside, path)
+            aside.unlink()
+            return False
+        aside.unlink()
+    return True
 
 
 def _read(path: Path) -> JSON | None:

@@ -138,6 +138,6 @@ def sparkline(values: Iterable[float], width: int = 24, *, zero: bool = False) -
             low, high = min(low, 0.0), max(high, 0.0)
         # Sums of shares of unlike length differ by rounding where the values do not.
         flat = high - low <= 1e-12 * max(high, -low)
-        levels = (means - low) * (0.0 if flat else 7.999 / (high - low))
+        levels = (means - low) * (0.0 if flat else 7.999 / max(high - low, 1e-307))
         blocks[shown] = shapes[levels.astype(np.int64)]
     return "".join(blocks.tolist())
