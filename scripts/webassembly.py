@@ -59,7 +59,7 @@ def target(module: ModuleType) -> Path:
 
 
 def translated(module: ModuleType) -> str:
-    """The functions of a module, but for the primitives, as WebAssembly text."""
+    """The functions of a module as WebAssembly text, without the primitives."""
     source = Path(str(module.__file__))
     functions = [
         node

@@ -249,7 +249,7 @@ class Run(_Recorded):
 
     @property
     def parameters(self) -> dict[str, float]:
-        """The values of its model's parameters, but for those that each sample drew."""
+        """The values of its model's parameters, without those that each sample drew."""
         return dict(self.catalog["parameters"])
 
     @property

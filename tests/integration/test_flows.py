@@ -289,7 +289,7 @@ def test_metrics_alone_make_a_version_of_the_same_meaning(flowtime: Command, des
     assert (first["model_version"], second["model_version"]) == (1, 2)
     assert first["model_hash"] == second["model_hash"]
     assert first["inputs_hash"] == second["inputs_hash"]
-    assert first["capabilities"] == ["counts"]  # what a queue remembers is no feedback of the model
+    assert first["capabilities"] == ["counts"]  # a queue's own memory does not count as feedback
 
 
 def test_explain_shows_what_a_queue_is(flowtime: Command, desk: Path) -> None:

@@ -50,7 +50,7 @@ class SharedFile:
 
     @property
     def failed(self) -> bool:
-        """Whether it cannot be had."""
+        """Whether making it failed."""
         return self._failed is not None
 
     async def pieces(self, places: CapacityLimiter) -> AsyncIterator[bytes]:

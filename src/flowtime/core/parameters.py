@@ -62,7 +62,7 @@ Spread = Pmf | Uniform | Triangular | Normal
 class Parameter:
     """One number for a whole run: `value` unless a run sets it, or draws it from `spread`.
 
-    `title` and `description` are no part of its meaning.
+    `title` and `description` do not change its meaning.
     """
 
     id: str

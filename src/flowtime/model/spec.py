@@ -179,7 +179,7 @@ class Goal:
 class Metric:
     """What a run says in one number: reducers of series formulas, and constant formulas around them.
 
-    `title` and `description` are no part of its meaning; no metric is part of what a model computes.
+    `title` and `description` do not change its meaning, and metrics do not change what a model computes.
     """
 
     name: str
@@ -256,7 +256,7 @@ class Model:
     warnings: tuple[Diagnostic, ...] = field(default=(), compare=False)
 
     def spread(self, given: Collection[str] = ()) -> tuple[str, ...]:
-        """The parameters that samples draw: those with a spread, but for the `given` ones."""
+        """The parameters that samples draw: those that have a spread and are not `given`."""
         return tuple(
             id for id, each in self.parameters.items() if each.spread is not None and id not in given
         )
