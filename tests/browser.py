@@ -73,7 +73,9 @@ class Watched:
         self.context.on("request", asks)
 
     def _console(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
+        # htmx takes back a request that a newer one makes useless, and tells of that as of an error. It tells
+        # of the end of every request that failed first; what follows says why.
+        if kind in ("error", "warning") and not text.startswith(("htmx:afterRequest", "htmx:sendAbort")):
             self.complaints.append(text)
 
     def open(self, path: str) -> Page:
