@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import random
 import signal
-import socket
-import socketserver
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.commands import together
+from tests.proxies import ADDRESSES, Forgetful
 from tests.worlds import publish, stored_bytes
 
 from flowtime.cli import main
@@ -269,79 +266,6 @@ def test_clocks_an_hour_apart(seaweedfs: str, tmp_path: Path) -> None:
     assert other.find(Query(tags=(("seen",),))).total == 1
 
 
-class Forgetful(socketserver.ThreadingTCPServer):
-    """A proxy that passes everything on and loses the replies to chosen requests, once each."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, target: str, loses: Callable[[bytes], bool]) -> None:
-        host, _, port = target.removeprefix("http://").partition(":")
-        self.target, self.loses, self.lost = (host, int(port)), loses, 0
-        super().__init__(("127.0.0.1", 0), Passing)
-
-
-class Passing(socketserver.BaseRequestHandler):
-    """One connection of a client, which ends where a reply is lost."""
-
-    server: Forgetful
-
-    def handle(self) -> None:
-        with contextlib.suppress(ConnectionError), socket.create_connection(self.server.target) as upstream:
-            for request in messages(self.request):
-                upstream.sendall(request)
-                reply = next(messages(upstream, head=request.startswith(b"HEAD")), b"")
-                lost = self.server.loses(request)
-                self.server.lost += lost
-                if lost or not reply:
-                    return
-                self.request.sendall(reply)
-
-
-def messages(stream: socket.socket, *, head: bool = False) -> Iterator[bytes]:
-    """Whole HTTP/1.1 messages with a content length or chunks; a reply to HEAD has no body."""
-    data = b""
-    while True:
-        while b"\r\n\r\n" not in data:
-            more = stream.recv(65536)
-            if not more:
-                return
-            data += more
-        top, _, rest = data.partition(b"\r\n\r\n")
-        fields = {
-            line.partition(b":")[0].lower(): line.partition(b":")[2].strip()
-            for line in top.split(b"\r\n")[1:]
-        }
-        while True:
-            if fields.get(b"transfer-encoding") == b"chunked" and not head:
-                whole = end_of_chunks(rest)
-            else:
-                whole = 0 if head else int(fields.get(b"content-length", b"0"))
-            if 0 <= whole <= len(rest):
-                break
-            more = stream.recv(65536)
-            if not more:
-                return
-            rest += more
-        yield top + b"\r\n\r\n" + rest[:whole]
-        data = rest[whole:]
-
-
-def end_of_chunks(body: bytes) -> int:
-    """The length of a body in chunks, or -1 where it is not all there."""
-    end = 0
-    while True:
-        line = body.find(b"\r\n", end)
-        if line < 0:
-            return -1
-        size = int(body[end:line].partition(b";")[0], 16)
-        end = line + 2 + size + 2
-        if end > len(body):
-            return -1
-        if size == 0:
-            return end
-
-
 @pytest.mark.parametrize("name", ["seaweedfs", "azurite"])
 def test_a_lost_reply_to_a_conditional_put_is_no_conflict(
     name: str,
@@ -364,9 +288,7 @@ def test_a_lost_reply_to_a_conditional_put_is_no_conflict(
 
     root = place(name)
     with Forgetful(server(name).address, loses) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{proxy.server_address[1]}"
-        monkeypatch.setenv("AZURITE_BLOB_STORAGE_URL" if name == "azurite" else "AWS_ENDPOINT_URL", address)
+        monkeypatch.setenv(ADDRESSES[name], proxy.address)
         registry = Registry.open(root, cache_dir=tmp_path / "cache")
         model = publish(registry, "model", name="shop", model_hash="sha256:c2c6abcd")
         assert model == "shop_c2c6abcd"  # the first id it tried, not one to evade a conflict
@@ -382,7 +304,6 @@ def test_a_lost_reply_to_a_conditional_put_is_no_conflict(
         registry.delete(model)
         assert registry.restore(model) == model
         assert assert_whole(registry) == {model}
-        proxy.shutdown()
         assert proxy.lost >= 8
 
 

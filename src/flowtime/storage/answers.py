@@ -9,6 +9,7 @@ from obstore.exceptions import InvalidPathError, PermissionDeniedError, Unauthen
 from flowtime.errors import Unavailable
 
 _FINAL = re.compile(r"status code: 4(?!08|29)\d\d|builder error")
+_TORN = re.compile(r"(?:response|request) body")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|ContainerBeingDeleted|FilesystemNotFound")
 _NO_LOGIN = re.compile(r"(?i)credential|metadata/instance|security-credentials|oauth2/token|latest/api/token")
 
@@ -16,6 +17,11 @@ _NO_LOGIN = re.compile(r"(?i)credential|metadata/instance|security-credentials|o
 def is_final(error: Exception) -> bool:
     """Whether the same request will fail again."""
     return _FINAL.search(str(error)) is not None
+
+
+def is_torn(error: Exception) -> bool:
+    """Whether the answer began and did not come to its end."""
+    return _TORN.search(str(error)) is not None
 
 
 def is_without_bucket(error: Exception) -> bool:

@@ -44,7 +44,8 @@ class DownloadCache:
     def __init__(self, fetch: Fetch, room: int) -> None:
         self._fetch = fetch
         self._room = room
-        self._turn = threading.Lock()
+        # The collector of garbage closes forgotten streams in any thread, also in one that has the lock.
+        self._turn = threading.RLock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._asking: dict[str, threading.Lock] = {}
         self._asked: Counter[str] = Counter()
@@ -130,11 +131,12 @@ class DownloadCache:
         """Deletes what nobody uses, the least recently used first, until all fits."""
         with self._turn:
             gone = []
-            for key in [key for key, kept in self._kept.items() if not kept.users]:
+            for key, kept in list(self._kept.items()):
                 if self._size <= self._room:
                     break
-                gone.append(self._kept[key].path.parent)
-                self._retire(key)
+                if not kept.users and self._kept.get(key) is kept:
+                    gone.append(kept.path.parent)
+                    self._retire(key)
         for folder in gone:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -155,12 +157,16 @@ class DownloadCache:
 class _Stream(io.BufferedReader):
     """A file that tells when it is closed."""
 
+    _done: Callable[[], None] | None = None
+
     def __init__(self, path: Path, done: Callable[[], None]) -> None:
         super().__init__(io.FileIO(path))
-        self._done: Callable[[], None] | None = done
+        self._done = done
 
     def close(self) -> None:
-        super().close()
-        done, self._done = self._done, None
-        if done is not None:
-            done()
+        try:
+            super().close()
+        finally:
+            done, self._done = self._done, None
+            if done is not None:
+                done()

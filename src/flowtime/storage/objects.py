@@ -38,7 +38,7 @@ from obstore.exceptions import (
 from obstore.store import AzureStore, MemoryStore, S3Store
 
 from flowtime.errors import NotFound, Unavailable
-from flowtime.storage.answers import is_final, is_without_bucket, unavailable
+from flowtime.storage.answers import is_final, is_torn, is_without_bucket, unavailable
 from flowtime.storage.download_cache import DownloadCache
 from flowtime.storage.local import STAGING, missing, scratch, translated
 from flowtime.storage.object_log import ObjectLog
@@ -51,7 +51,7 @@ _T = TypeVar("_T")
 
 _THREADS = 16
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds between the attempts at a conditional write."""
+"""Seconds between the attempts at a conditional write, or at an answer that is cut off."""
 _PATIENCE = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1, 1, 1, 1)
 """Seconds between looks at a rival's publication, which is given five seconds to end."""
 _SWEEP_AT_MOST = 16
@@ -116,7 +116,9 @@ class ObjectStore(Store):
         if length <= 0:
             return b""
         with self._reading(key):
-            return bytes(obstore.get_range(self._objects, self._path(key), start=start, length=length))
+            return _whole(
+                lambda: bytes(obstore.get_range(self._objects, self._path(key), start=start, length=length))
+            )
 
     def get_many(self, keys: Iterable[str]) -> Iterator[Bytes]:
         return self._each(self._got, keys)
@@ -130,7 +132,9 @@ class ObjectStore(Store):
     def _download(self, key: str, etag: str, target: Path) -> str | None:
         """Writes the object to the target and returns its etag; None where it still has the given one."""
 
-        def save(found: obstore.GetResult) -> str:
+        def save() -> str:
+            options: Any = {"if_none_match": etag} if etag else None
+            found = obstore.get(self._objects, self._path(key), options=options)
             with translated(target), target.open("wb") as stream:
                 for chunk in found.stream():
                     stream.write(chunk)
@@ -138,7 +142,7 @@ class ObjectStore(Store):
 
         with self._reading(key):
             try:
-                return self._body(key, save, {"if_none_match": etag} if etag else None)
+                return _whole(save)
             except NotModifiedError:
                 return None
 
@@ -153,7 +157,7 @@ class ObjectStore(Store):
     def list(self, prefix: str) -> Listing:
         path = self._path(prefix, root=True)
         with self._translated(prefix):
-            found = obstore.list_with_delimiter(self._objects, path or None)
+            found = _whole(lambda: obstore.list_with_delimiter(self._objects, path or None))
         # The console of S3 makes an object named like the prefix itself, to show an empty folder.
         folders = {name.rpartition("/")[2] for name in found["common_prefixes"]}
         files = {each["path"].rpartition("/")[2] for each in found["objects"] if each["path"] != path}
@@ -383,7 +387,7 @@ class ObjectStore(Store):
 
     def _staged(self) -> dict[str, float]:
         """The claims and moves under way, or left by the dead, with the time of each."""
-        listed = obstore.list(self._objects, prefix=self._path(STAGING)).collect()
+        listed = self._listed(self._path(STAGING))
         found = {each["path"].removeprefix(self._above): each["last_modified"].timestamp() for each in listed}
         return {path: then for path, then in found.items() if path.startswith((_CLAIMS, _MOVES))}
 
@@ -392,23 +396,12 @@ class ObjectStore(Store):
     def _get(self, key: str) -> tuple[bytes, Version]:
         """The bytes, and the version of them that a conditional write names."""
 
-        def take(found: obstore.GetResult) -> tuple[bytes, Version]:
+        def read() -> tuple[bytes, Version]:
+            found = obstore.get(self._objects, self._path(key))
             return bytes(found.bytes()), _version(found.meta)
 
         with self._reading(key):
-            return self._body(key, take)
-
-    def _body(self, key: str, take: Callable[[obstore.GetResult], _T], options: Any = None) -> _T:
-        """What `take` makes of an answer whose body it reads, asked for again where that is torn off."""
-        for pause in (*_PAUSES, None):
-            found = obstore.get(self._objects, self._path(key), options=options)
-            try:
-                return take(found)
-            except GenericError:
-                if pause is None:
-                    raise
-                time.sleep(pause * random.uniform(0.5, 1))
-        raise AssertionError("the last attempt returns or raises")
+            return _whole(read)
 
     def _got(self, key: str) -> Bytes:
         try:
@@ -452,7 +445,11 @@ class ObjectStore(Store):
             raise missing(self.location(source))
         if found > _LARGE and self._copies:
             try:
-                obstore.copy(self._objects, self._path(source), self._path(target), overwrite=False)
+                _whole(
+                    lambda: obstore.copy(
+                        self._objects, self._path(source), self._path(target), overwrite=False
+                    )
+                )
             except AlreadyExistsError:
                 return self._same(source, target)
             return True
@@ -475,19 +472,23 @@ class ObjectStore(Store):
             if found is None or found != os.fstat(stream.fileno()).st_size:
                 return False
 
-            def equal(answer: obstore.GetResult) -> bool:
+            def equal() -> bool:
                 stream.seek(0)
+                answer = obstore.get(self._objects, self._path(key))
                 return all(stream.read(len(chunk)) == chunk for chunk in answer.stream())
 
             with self._reading(key):
-                return self._body(key, equal)
+                return _whole(equal)
 
     def names(self, prefix: str) -> Sequence[str]:
         """The names of all objects under the prefix, relative to it."""
         path = self._path(prefix)
         with self._translated(prefix):
-            found = obstore.list(self._objects, prefix=path).collect()
+            found = self._listed(path)
         return [each["path"].removeprefix(f"{path}/") for each in found if each["path"] != path]
+
+    def _listed(self, path: str) -> Sequence[obstore.ObjectMeta]:
+        return _whole(lambda: obstore.list(self._objects, prefix=path).collect())
 
     def drop(self, keys: Sequence[str]) -> None:
         """Deletes objects, of which some may have gone: Azure calls that an error, S3 does not."""
@@ -498,7 +499,7 @@ class ObjectStore(Store):
             turn.hold()
         with self._translated(keys[0]):
             try:
-                obstore.delete(self._objects, paths)
+                _whole(lambda: obstore.delete(self._objects, paths))
             except FileNotFoundError:
                 for path in paths:
                     with suppress(FileNotFoundError):
@@ -548,6 +549,18 @@ class ObjectStore(Store):
         except (BaseError, FileNotFoundError, ValueError) as error:
             where = self.location("") if key.startswith(STAGING) else self.location(key)
             raise unavailable(error, where, self._address) from error
+
+
+def _whole(ask: Callable[[], _T]) -> _T:
+    """What `ask` returns, which is called again where the service's answer is cut off."""
+    for pause in _PAUSES:
+        try:
+            return ask()
+        except GenericError as error:
+            if not is_torn(error):
+                raise
+        time.sleep(pause * random.uniform(0.5, 1))
+    return ask()
 
 
 def _version(meta: Mapping[str, Any]) -> Version:
