@@ -18,6 +18,7 @@ from flowtime.core.series import FloatArray
 from flowtime.engine import machine, program, reference
 from flowtime.engine.notes import Notes
 from flowtime.engine.sources import Sources
+from flowtime.engine.waiting import interruptible
 
 ROOM = 4 * 2**20
 """Bytes of draws and values that a machine has room for, unless a point has more."""
@@ -42,7 +43,9 @@ class Points:
         slow = plan.operations * bins > SLOW
         self.most = 1 if slow else max(ROOM // max(point, 1), 1)
         """How many points a machine has room for."""
-        self.module = machine.Module(program.compile(plan)) if machine.available() else None
+        self.module = (
+            interruptible(lambda _: machine.Module(program.compile(plan))) if machine.available() else None
+        )
         self.evaluate = self._plainly if self.module is None else self._slowly if slow else self._quickly
         """Evaluates points, `(begin, end, take, stop)`: with the draws of the samples from `begin` up to
         `end`. `stop` is called every few milliseconds, and may raise."""

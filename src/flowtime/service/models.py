@@ -163,12 +163,14 @@ class Models(Opened):
         Raises InvalidInput (FT309) where there can be no program to write.
         """
         from flowtime.engine import compile, program
+        from flowtime.engine.waiting import interruptible
         from flowtime.formats.files import translated
 
         plan = compile(self._model(model).model)
         if wat is not None:
+            text = interruptible(lambda _: program.compile(plan).text)
             with translated(wat):
-                wat.write_text(program.compile(plan).text, encoding="utf-8")
+                wat.write_text(text, encoding="utf-8")
         return {"plan": plan.to_json(), "text": f"{plan.describe()}\n{program.outline(plan)}"}
 
     def program(self, reference: str, seed: int | None = None) -> JSON:
@@ -182,6 +184,7 @@ class Models(Opened):
 
         from flowtime.engine import compile, machine, program
         from flowtime.engine.sources import sources
+        from flowtime.engine.waiting import interruptible
 
         stored = self._model(reference)
 
@@ -199,8 +202,9 @@ class Models(Opened):
                 raise Unavailable(
                     "FT814", "this needs wasmtime, which cannot be loaded", hint="pip install wasmtime"
                 )
-            found, compiled = sources(plan, seed), program.compile(plan)
-            module = base64.b64encode(machine.binary(compiled)).decode()
+            found, compiled = sources(plan, seed), interruptible(lambda _: program.compile(plan))
+            binary = interruptible(lambda _: machine.binary(compiled))
+            module = base64.b64encode(binary).decode()
             return {"id": stored.reference, "module": module, **compiled.to_json(found.fixed, found.draw())}
 
         key = ("program", stored.reference, stored.text, seed)
