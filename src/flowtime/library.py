@@ -12,11 +12,20 @@ from datetime import date, datetime
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from flowtime.errors import FlowtimeError, Unavailable
 from flowtime.service import Flowtime, moment
+from flowtime.service.options import Edits, Imports
 from flowtime.settings import load
+
+if TYPE_CHECKING:
+    import polars
+    from matplotlib.axes import Axes
+
+    from flowtime.core.series import SeriesSet
+    from flowtime.engine.evaluate import Evaluation as Evaluated
+    from flowtime.loop.models import StoredModel
 
 __all__ = [
     "Artifact",
@@ -38,7 +47,7 @@ _PAGE = 1000
 class Model:
     """A checked model: what a file says, or what an artifact is or came with."""
 
-    def __init__(self, stored: Any) -> None:
+    def __init__(self, stored: StoredModel) -> None:
         """Models come from `load_model` and `Artifact.model`."""
         self._stored = stored
 
@@ -70,10 +79,10 @@ class _Series(ABC):
     """Series over one grid, as tables and as a picture."""
 
     @abstractmethod
-    def _values(self) -> Any:
+    def _values(self) -> SeriesSet:
         """The SeriesSet."""
 
-    def to_polars(self, *, wide: bool = False) -> Any:
+    def to_polars(self, *, wide: bool = False) -> polars.DataFrame:
         """A `polars.DataFrame` with the columns time_bin, component_id, measure and value, as exports.
 
         `time_bin` is an instant in UTC, or the index of the bin where the grid has no start; a missing
@@ -99,7 +108,7 @@ class _Series(ABC):
         _library("pyarrow", "arrow")
         return self.to_polars(wide=wide).to_arrow()
 
-    def plot(self, *names: str, ax: Any = None) -> Any:
+    def plot(self, *names: str, ax: Axes | None = None) -> Axes:
         """Draws series over time and returns the matplotlib `Axes`.
 
         `names` are those of components or of series (`component.measure`); without any the first 20
@@ -123,7 +132,7 @@ class _Series(ABC):
             ax.plot(times, series.values[position], label=str(series.keys[position]))
         units = {series.units[position] for position in drawn}
         if len(units) == 1 and None not in units:
-            ax.set_ylabel(units.pop())
+            ax.set_ylabel(str(units.pop()))
         ax.set_xlabel("bin" if series.grid.start is None else "time (UTC)")
         if len(drawn) < len(wanted):
             ax.set_title(f"the first {len(drawn)} of {len(wanted)} series")
@@ -135,7 +144,7 @@ class _Series(ABC):
 class Evaluation(_Series):
     """A model evaluated without a registry: its series, metrics and warnings."""
 
-    def __init__(self, model: Model, evaluated: Any, metrics: list[dict[str, Any]]) -> None:
+    def __init__(self, model: Model, evaluated: Evaluated, metrics: list[dict[str, Any]]) -> None:
         """Evaluations come from `evaluate`."""
         self.model = model
         self.metrics = metrics
@@ -146,7 +155,7 @@ class Evaluation(_Series):
         """What the evaluation had to say, such as divisions by zero."""
         return [warning.to_json() for warning in self._evaluated.warnings]
 
-    def _values(self) -> Any:
+    def _values(self) -> SeriesSet:
         return self._evaluated.series
 
     def __repr__(self) -> str:
@@ -205,7 +214,9 @@ class Artifact:
         """
         return Model(self._service.model_of(self.reference))
 
-    def edit(self, add: str | Iterable[str] = (), remove: str | Iterable[str] = (), **fields: Any) -> Self:
+    def edit(
+        self, add: str | Iterable[str] = (), remove: str | Iterable[str] = (), **fields: Unpack[Edits]
+    ) -> Self:
         """Adds and removes tags; `fields` are name, description, owner, visibility and star.
 
         Raises InvalidInput (FT508) on a value that is not allowed.
@@ -228,9 +239,9 @@ class Artifact:
 class _Recorded(Artifact, _Series):
     """An artifact that holds series. They are read once, when they are asked for."""
 
-    _read: Any = None
+    _read: SeriesSet | None = None
 
-    def _values(self) -> Any:
+    def _values(self) -> SeriesSet:
         if self._read is None:
             self._read = self._service.values(self.id)
         return self._read
@@ -403,7 +414,6 @@ class Registry:
         `parameters` sets some of the model's; `metrics` are formulas by name, beside the model's own, whose
         values the run's `metrics` hold.
         """
-        options: dict[str, Any] = {"seed": seed, "samples": samples, "scenario": scenario}
         catalog = self._service.run(
             None if model is None else self._known(model),
             telemetry=None if telemetry is None else _reference(telemetry),
@@ -412,11 +422,13 @@ class Registry:
             name=name,
             tags=_texts(tags),
             description=description,
+            seed=seed,
+            samples=samples,
+            scenario=scenario,
             deterministic=deterministic,
             parameters=parameters,
             metrics=metrics,
             new=new,
-            **options,
         )
         return Run(self._service, catalog["id"], catalog["notes"])
 
@@ -428,18 +440,33 @@ class Registry:
         tags: str | Iterable[str] = (),
         model: Artifact | str | None = None,
         run: Artifact | str | None = None,
-        **options: Any,
+        description: str | None = None,
+        owner: str | None = None,
+        visibility: str | None = None,
+        format: str | None = None,
+        grid: str | None = None,
+        **options: Unpack[Imports],
     ) -> Telemetry:
         """Telemetry from a file; with the model in it, where flowtime wrote it.
 
         `run` says whose export a file without metadata is, where several runs have its series.
-        `options` are those of `flowtime import`: description, format, grid, missing, duplicates, align,
-        rename (a mapping of their columns to ours), wide, component, delimiter, decimal_comma, time_format,
-        timezone, ignore_extra, ignore_metadata, strict. Raises InvalidInput (FT4xx) with all bad rows.
+        `options` are those of `flowtime import`: missing, duplicates, align, rename (a mapping of their
+        columns to ours), wide, component, delimiter, decimal_comma, time_format, timezone, ignore_extra,
+        ignore_metadata, strict. Raises TypeError on any other, and InvalidInput (FT4xx) with all bad rows.
         """
         belongs, exported = (None if each is None else _reference(each) for each in (model, run))
         brought = self._service.import_data(
-            Path(path), name=name, tags=_texts(tags), model=belongs, run=exported, **options
+            Path(path),
+            name=name,
+            tags=_texts(tags),
+            model=belongs,
+            run=exported,
+            description=description,
+            owner=owner,
+            visibility=visibility,
+            format=format,
+            grid=grid,
+            **options,
         )
         telemetry = Telemetry(self._service, brought["id"])
         telemetry.report = {key: brought[key] for key in ("recognised", "rebuilt", "conformance", "import")}
@@ -475,7 +502,7 @@ class Registry:
         """Lets go of the index; the registry may still be used."""
         self._service.registry.close()
 
-    def _known(self, model: Model | Artifact | str | Path) -> Any:
+    def _known(self, model: Model | Artifact | str | Path) -> StoredModel | str:
         return model._stored if isinstance(model, Model) else _reference(model)  # noqa: SLF001
 
     def _artifact(self, catalog: Mapping[str, Any]) -> Artifact:

@@ -48,6 +48,11 @@ def test_many_are_shared_at_once(flowtime: Any, run: dict[str, Any]) -> None:
         assert flowtime("edit", *words, "--json", code=2).error["code"] == "FT803"
 
 
+def test_many_get_another_owner_at_once(flowtime: Any, run: dict[str, Any]) -> None:
+    assert "2 artifacts changed" in flowtime("edit", "--all-mine", "--owner", "ops").stdout
+    assert {item["owner"] for item in flowtime("list", "--json").json["artifacts"]} == {"ops"}
+
+
 def test_the_visibility_of_a_team_needs_a_team(flowtime: Any, run: dict[str, Any]) -> None:
     for words in ([run["id"]], ["--all-mine"]):
         error = flowtime("edit", *words, "--visibility", "team", "--json", code=2).error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator
@@ -18,6 +18,10 @@ from flowtime.api.server import Call, Reading, Writing
 from flowtime.api.work import attend, attended, look, perform
 from flowtime.errors import InvalidInput
 from flowtime.service import Flowtime
+from flowtime.service.options import Charts, Stretch
+
+if TYPE_CHECKING:
+    from flowtime.analysis.chart import Chart
 
 JSON = dict[str, Any]
 
@@ -106,13 +110,11 @@ async def series(
     bins, and `decimated` says so. Accept `application/vnd.flowtime.chart` for float32: the length of a JSON
     head as 4 bytes, the head, then the values, little-endian.
     """
-    wanted = {"components": component, "measures": measure, "picked": index}
-    return await _charted(
-        call, lambda: call.service.series(id, **wanted, start=from_, stop=to, points=points)
-    )
+    wanted = Charts(components=component, measures=measure, picked=index, start=from_, stop=to, points=points)
+    return await _charted(call, lambda: call.service.series(id, **wanted))
 
 
-async def _charted(call: Call, make: Callable[[], Any]) -> Response:
+async def _charted(call: Call, make: Callable[[], Chart]) -> Response:
     """A chart as the caller accepts it."""
     chart = await attend(call, lambda _: make())
     if BINARY in call.request.headers.get("accept", ""):
@@ -260,8 +262,11 @@ async def overlay(
     """A series of both over the bins that both have, and comparison minus baseline, in the shapes of a
     run's series: the measures are `baseline`, `comparison` and `difference`.
     """
-    wanted = {"component": component, "measure": measure, "start": from_, "stop": to, "points": points}
-    return await _charted(call, lambda: call.service.overlay(baseline, comparison, **wanted))
+    wanted = Stretch(start=from_, stop=to, points=points)
+    return await _charted(
+        call,
+        lambda: call.service.overlay(baseline, comparison, component=component, measure=measure, **wanted),
+    )
 
 
 @router.post(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -24,6 +24,7 @@ from flowtime.cli.options import (
     registry_command,
 )
 from flowtime.service import SORTS, Flowtime
+from flowtime.service.options import Edits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -360,7 +361,7 @@ def edit_command(
     **changes: str | None,
 ) -> None:
     """Change the name, description, owner, team or visibility of one artifact, or of many at once."""
-    given = {key: value for key, value in changes.items() if value is not None}
+    given = cast(Edits, {key: value for key, value in changes.items() if value is not None})
     many = bool(tags) or all_mine
     if many == (ref is not None):
         raise click.UsageError("say what to edit: an ID, or many with --tag or --all-mine")
@@ -374,7 +375,7 @@ def edit_command(
         catalog = service.edit(ref, **given)
         _changed(catalog, as_json, _said(catalog, given))
         return
-    page = service.edit_all(tags=tags, owner=service.settings.owner if all_mine else None, **given)
+    page = service.edit_all(given, tags=tags, owner=service.settings.owner if all_mine else None)
     if as_json:
         render.echo_json(page)
         return
@@ -383,7 +384,7 @@ def edit_command(
     click.echo(render.dim(f"{texts.count(page['total'], 'artifact')} changed"))
 
 
-def _said(catalog: dict[str, Any], given: dict[str, str]) -> str:
+def _said(catalog: dict[str, Any], given: Edits) -> str:
     return ", ".join(f"{key}: {catalog[key]}" for key in given)
 
 

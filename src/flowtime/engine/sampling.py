@@ -45,7 +45,7 @@ def prepare(
     model: Model,
     *,
     seed: int | None = None,
-    parameters: Mapping[str, float] | None = None,
+    parameters: Mapping[str, float | str] | None = None,
     extra: Mapping[str, Expression] | None = None,
 ) -> Sampling:
     """The model with all its pmf nodes drawn, whatever their mode, and its parameters with a spread, unless

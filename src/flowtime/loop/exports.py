@@ -11,8 +11,15 @@ from typing import Any, BinaryIO
 from flowtime.core import canonical
 from flowtime.core.canonical import JSON
 from flowtime.errors import InvalidInput, NotFound
-from flowtime.formats import BUNDLE, GOLD, XLSX, Format
-from flowtime.formats.export import Exported, check_size, export_file, export_into, export_stream
+from flowtime.formats import BUNDLE, GOLD, XLSX, Format, Progress
+from flowtime.formats.export import (
+    Exported,
+    WriteWorkbook,
+    check_size,
+    export_file,
+    export_into,
+    export_stream,
+)
 from flowtime.formats.files import translated
 from flowtime.formats.metadata import describe, descriptor, table_resource, write_sidecar
 from flowtime.formats.stretches import Stored, Table
@@ -56,18 +63,37 @@ def description(registry: Registry, id: str) -> JSON:
     }
 
 
-def export(registry: Registry, id: str, format: Format, path: Path, **options: Any) -> Exported:
-    """A run or telemetry as a file; `options` are `embed`, `workbook` and `progress` of
-    `formats.export.export_file`.
+def export(
+    registry: Registry,
+    id: str,
+    format: Format,
+    path: Path,
+    *,
+    embed: bool = False,
+    workbook: WriteWorkbook | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """A run or telemetry as a file; the options are those of `formats.export.export_file`.
 
     Raises NotFound (FT501), Unavailable (FT805) where the artifact was damaged, and as `export_file` does.
     """
     table, described, beside = _ready(registry, id, format)
     with as_published(id):
-        return export_file(table, described, format, path, **beside, **options)
+        return export_file(
+            table, described, format, path, **beside, embed=embed, workbook=workbook, progress=progress
+        )
 
 
-def export_to(registry: Registry, id: str, format: Format, stream: Writable, **options: Any) -> None:
+def export_to(
+    registry: Registry,
+    id: str,
+    format: Format,
+    stream: Writable,
+    *,
+    embed: bool = False,
+    workbook: WriteWorkbook | None = None,
+    progress: Progress | None = None,
+) -> None:
     """A run or telemetry as bytes of a stream, CSV and NDJSON plain unless they `embed`; `options` and errors
     as of `export`.
 
@@ -77,7 +103,9 @@ def export_to(registry: Registry, id: str, format: Format, stream: Writable, **o
     with as_published(id):
         if isinstance(table, Stored):
             table.check()
-        export_stream(table, described, format, stream, **beside, **options)
+        export_stream(
+            table, described, format, stream, **beside, embed=embed, workbook=workbook, progress=progress
+        )
 
 
 def plain_pieces(registry: Registry, id: str, format: Format) -> Generator[bytes | memoryview, None, None]:
@@ -97,13 +125,32 @@ def plain_pieces(registry: Registry, id: str, format: Format) -> Generator[bytes
     yield held
 
 
-def write_into(registry: Registry, id: str, format: Format, handle: BinaryIO, **options: Any) -> None:
+def write_into(
+    registry: Registry,
+    id: str,
+    format: Format,
+    handle: BinaryIO,
+    *,
+    embed: bool = False,
+    workbook: WriteWorkbook | None = None,
+    progress: Progress | None = None,
+) -> None:
     """A run or telemetry with its metadata, written into an empty file by `formats.export.export_into`;
     `options` and errors as of `export`.
     """
     table, described, beside = _ready(registry, id, format)
     with as_published(id), translated("a temporary file"):
-        export_into(table, described, format, handle, name=id + format.extension, **beside, **options)
+        export_into(
+            table,
+            described,
+            format,
+            handle,
+            name=id + format.extension,
+            **beside,
+            embed=embed,
+            workbook=workbook,
+            progress=progress,
+        )
 
 
 def sidecar(registry: Registry, id: str, format: Format) -> JSON:

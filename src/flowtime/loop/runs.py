@@ -38,7 +38,7 @@ def run(
     replay: Replay | None = None,
     samples: int | None = None,
     workers: int | None = None,
-    parameters: Mapping[str, float] | None = None,
+    parameters: Mapping[str, float | str] | None = None,
     metrics: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> JSON:
@@ -138,7 +138,7 @@ def _sampled(model: Model, bound: Collection[str]) -> bool:
     return any(isinstance(node, PmfNode) and node.sampled and node.id not in bound for node in model.nodes)
 
 
-def certain_values(model: Model, parameters: Mapping[str, float]) -> dict[str, float]:
+def certain_values(model: Model, parameters: Mapping[str, float | str]) -> dict[str, float]:
     """The values of the parameters that are the same in every sample: the given ones, and those without a
     spread.
     """
@@ -152,7 +152,7 @@ def inputs_hash(
     seed: int | None,
     replay: Replay | None,
     samples: int | None,
-    parameters: Mapping[str, float],
+    parameters: Mapping[str, float | str],
     semantics: int = SEMANTICS_VERSION,
 ) -> str:
     """`sha256:...` of all that decides what a run holds: model hash, seed, engine semantics, the digest of

@@ -104,7 +104,7 @@ def sample(
     seed: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-    parameters: Mapping[str, float] | None = None,
+    parameters: Mapping[str, float | str] | None = None,
     metrics: tuple[Metric, ...] = (),
 ) -> Sampled:
     """The statistics of each recorded series over `samples` samples, in which every pmf node is drawn, and

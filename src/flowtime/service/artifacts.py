@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import BinaryIO, Unpack
 
 from flowtime.errors import Conflict, NotFound
 from flowtime.registry import Query
 from flowtime.registry.document import FOLDERS, JSON
 from flowtime.registry.query import MAX_SIZE, condition
 from flowtime.service.opened import Opened
+from flowtime.service.options import Edits, Finds, hold_known
 from flowtime.wording import action, option
 
 
 class Artifacts(Opened):
     """What can be done with any artifact."""
 
-    def find(self, *, where: Iterable[str] = (), **query: Any) -> JSON:
+    def find(self, *, where: Iterable[str] = (), **query: Unpack[Finds]) -> JSON:
         """A page of artifacts: `{artifacts, total, page, size}`. Takes the fields of a Query; `where` are
         texts such as `peak_wait <= 10`.
         """
+        hold_known("find", query, Finds)
         return self.registry.find(Query(where=tuple(map(condition, where)), **query)).to_json()
 
     @staticmethod
@@ -57,7 +59,7 @@ class Artifacts(Opened):
         return self.registry.may_change(id)
 
     def stamp(self, id: str) -> str:
-        """A text that is another one after every change of the artifact with this full id."""
+        """A text that changes with every edit of the artifact with this full id."""
         return self.registry.stamp(id)
 
     def file(self, reference: str, name: str) -> tuple[BinaryIO, JSON]:
@@ -91,19 +93,20 @@ class Artifacts(Opened):
         remove: Iterable[str] = (),
         *,
         seen: str | None = None,
-        **fields: Any,
+        **fields: Unpack[Edits],
     ) -> JSON:
         """Changes name, description, owner, team, visibility, star or tags; shows the artifact.
 
         Raises Denied (FT829), Conflict (FT823) where its stamp is not `seen` any more.
         """
+        hold_known("edit", fields, Edits)
         notes: list[str] = []
         id = self.registry.resolve(reference, tell=notes.append)
         self.registry.edit(id, add, remove, seen=seen, **fields)
         return self._shown(id, notes)
 
     def edit_all(
-        self, *, tags: tuple[tuple[str, ...], ...] = (), owner: str | None = None, **fields: Any
+        self, changes: Edits, *, tags: tuple[tuple[str, ...], ...] = (), owner: str | None = None
     ) -> JSON:
         """Changes every artifact with these tags, of this owner: `{artifacts, total, page, size}`, all on one
         page. Nothing changes where one of them cannot be changed so.
@@ -119,8 +122,8 @@ class Artifacts(Opened):
         if not ids:
             raise NotFound("FT501", "no artifact is meant", hint=f"{action('list')} shows what is there")
         for id in ids:
-            self.registry.check_edit(id, fields)
-        shown = [self.edit(id, **fields) for id in ids]
+            self.registry.check_edit(id, changes)
+        shown = [self.edit(id, **changes) for id in ids]
         return {"artifacts": shown, "total": len(shown), "page": 1, "size": len(shown)}
 
     def hidden(self) -> tuple[int, int]:

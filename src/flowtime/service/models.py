@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from flowtime.errors import InvalidInput, Unavailable
 from flowtime.registry.document import JSON
 from flowtime.service.opened import Opened
+from flowtime.service.options import Labels
+
+if TYPE_CHECKING:
+    from flowtime.loop.models import StoredModel
+    from flowtime.model.spec import Model
+    from flowtime.sim.templates import Template
 
 _PROGRAM_VALUES = 1_000_000
 """Values that are given to a page with a program, some 20 MB of JSON."""
@@ -55,7 +61,7 @@ class Models(Opened):
         params: Path | Mapping[str, Any] | None = None,
         scenario: str | None = None,
         update: str | None = None,
-        **label: Any,
+        **label: Unpack[Labels],
     ) -> JSON:
         """A model artifact from a template; returns its catalog."""
         from flowtime.loop import authoring
@@ -72,7 +78,7 @@ class Models(Opened):
         return authoring.problems(self._template(template), settings, scenario)
 
     def publish_model(
-        self, text: bytes, *, name: str | None = None, update: str | None = None, **label: Any
+        self, text: bytes, *, name: str | None = None, update: str | None = None, **label: Unpack[Labels]
     ) -> JSON:
         """A model artifact from the text of a model (`update`: a next version of that one); shows it.
 
@@ -86,7 +92,7 @@ class Models(Opened):
 
     def derive_model(
         self,
-        source: str,
+        source: StoredModel | str,
         *,
         name: str | None = None,
         settings: Iterable[str] = (),
@@ -94,7 +100,7 @@ class Models(Opened):
         scenario: str | None = None,
         update: bool = False,
         new: bool = False,
-        **label: Any,
+        **label: Unpack[Labels],
     ) -> JSON:
         """A model artifact from a model with changes (`update`: its next version); returns its catalog.
 
@@ -113,7 +119,13 @@ class Models(Opened):
         return None if update is None else self.registry.resolve(update, ("model",)).partition("@")[0]
 
     def _publish(
-        self, text: str, model: Any, name: str, label: JSON, older: str | None, parent: Any = None
+        self,
+        text: str,
+        model: Model,
+        name: str,
+        label: Labels,
+        older: str | None,
+        parent: StoredModel | None = None,
     ) -> JSON:
         from flowtime.loop import models
 
@@ -140,7 +152,7 @@ class Models(Opened):
         write_file(path, text.encode())
         return {"path": str(path)}
 
-    def _template(self, id: str) -> Any:
+    def _template(self, id: str) -> Template:
         from flowtime.sim import templates
 
         return templates.template(id, self.settings.templates)

@@ -7,13 +7,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from flowtime.errors import InvalidInput
 from flowtime.registry import Progress, Reader, Registry
 from flowtime.registry.document import CATALOG, JSON, by_role, reference
+from flowtime.service.options import Labels, hold_known
 from flowtime.settings import Settings
 from flowtime.wording import option
+
+if TYPE_CHECKING:
+    from flowtime.loop.models import Label, StoredModel
+    from flowtime.loop.views import Recent
 
 
 class Opened:
@@ -82,7 +87,7 @@ class Opened:
         return other
 
     @cached_property
-    def _recent(self) -> Any:
+    def _recent(self) -> Recent:
         """What was looked at lately, which a server keeps in memory for the next look."""
         from flowtime.loop.views import Recent
 
@@ -102,7 +107,7 @@ class Opened:
         more: JSON = {"reference": shown, "notes": [*notes]}
         return {**catalog, **more, "lineage": lineage, "folder": folder, "files": files}
 
-    def _model(self, named: Any, *, publish: bool = False, new: bool = False) -> Any:
+    def _model(self, named: StoredModel | str, *, publish: bool = False, new: bool = False) -> StoredModel:
         """The model that a person means, as a StoredModel; a file, or a StoredModel that was read from one,
         becomes an artifact with `publish`.
         """
@@ -126,7 +131,7 @@ class Opened:
             return False
         return Path(reference).exists() or not self.registry.is_named(reference)
 
-    def _published(self, read: Any, *, new: bool = False) -> Any:
+    def _published(self, read: StoredModel, *, new: bool = False) -> StoredModel:
         """A StoredModel that the registry does not have, as one that it has: see `loop.models.publish`."""
         from flowtime.loop import models
 
@@ -135,10 +140,11 @@ class Opened:
         id, version = published.catalog["id"], published.catalog["model_version"]
         return replace(read, id=id, version=version, notes=published.notes)
 
-    def _label(self, name: str, **given: Any) -> Any:
+    def _label(self, name: str, **given: Unpack[Labels]) -> Label:
         """What a new artifact is labelled with: what was given, else the settings."""
         from flowtime.loop.models import Label
 
+        hold_known("a label", given, Labels)
         said = {key: value for key, value in given.items() if value is not None}
         defaults: JSON = {"owner": self.settings.owner, "visibility": self.settings.visibility}
         return Label(name, **{**defaults, **said})

@@ -8,12 +8,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from flowtime.errors import FlowtimeError, InvalidInput
 from flowtime.registry.document import JSON
 from flowtime.service.models import Models
+from flowtime.service.options import Charts, Exports, Imports, Labels, Stretch, hold_known
 from flowtime.wording import option
+
+if TYPE_CHECKING:
+    from flowtime.analysis.chart import Chart
+    from flowtime.formats.export import WriteWorkbook
+    from flowtime.loop.models import StoredModel
 
 
 class Series(Models):
@@ -21,7 +27,7 @@ class Series(Models):
 
     def run(
         self,
-        model: Any,
+        model: StoredModel | str | None,
         *,
         telemetry: str | None = None,
         bind: Iterable[str] = (),
@@ -32,11 +38,11 @@ class Series(Models):
         scenario: str | None = None,
         samples: int | None = None,
         workers: int | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, float | str] | None = None,
+        metrics: Mapping[str, str | Mapping[str, Any]] | None = None,
         new: bool = False,
         progress: Callable[[int, int], object] | None = None,
-        **label: Any,
+        **label: Unpack[Labels],
     ) -> JSON:
         """A run artifact of a model, which may be a file or a StoredModel: that is registered first.
 
@@ -59,13 +65,14 @@ class Series(Models):
             derived = self.derive_model(model, scenario=scenario, new=new)
             model, new = derived["reference"], False
             notes += derived["notes"]
-        stored: Any = None if model is None else self._model(model, publish=True, new=new)
+        stored = None if model is None else self._model(model, publish=True, new=new)
         replay = None
         if telemetry is not None:
             id = self.registry.resolve(telemetry, ("telemetry",), notes.append)
             stored, replay = replays.replay(self.registry, id, stored, bindings, required)
             if model is None:
                 parameters = {**(self.registry.catalog(id).get("parameters") or {}), **(parameters or {})}
+        assert stored is not None
         labelled = self._label(name or f"{stored.name}_{'run' if replay is None else 'replay'}", **label)
         published = runs.run(
             self.registry,
@@ -82,13 +89,14 @@ class Series(Models):
         )
         return self._shown(published["id"], (*notes, *stored.notes))
 
-    def export(self, reference: str, format: str | None, path: str, **options: Any) -> JSON:
+    def export(self, reference: str, format: str | None, path: str, **options: Unpack[Exports]) -> JSON:
         """Series as a file: `{run_id, format, path, metadata_path, rows, series, bytes, digest, notes}`.
 
         Without a `format` the path's suffix tells it. A `path` that ends with a separator, or is a folder,
         gets a file named after the artifact.
         `options` are `embed` and `progress` of `formats.export.export_file`.
         """
+        hold_known("export", options, Exports)
         from flowtime.formats import check_name, format_named, format_of
         from flowtime.formats.files import translated
         from flowtime.loop import exports
@@ -101,8 +109,8 @@ class Series(Models):
         with translated(path):
             if path.endswith("/") or target.is_dir():
                 target /= id + wanted.extension
-        options |= _workbook(wanted.name)
-        exported = exports.export(self.registry, id, wanted, target, **options)
+        workbook = _workbook(wanted.name)
+        exported = exports.export(self.registry, id, wanted, target, workbook=workbook, **options)
         return {
             "run_id": id,
             "format": wanted.name,
@@ -112,7 +120,7 @@ class Series(Models):
             "notes": notes,
         }
 
-    def export_to(self, reference: str, format: str, stream: BinaryIO, **options: Any) -> JSON:
+    def export_to(self, reference: str, format: str, stream: BinaryIO, **options: Unpack[Exports]) -> JSON:
         """Series written to an open binary stream, without a sidecar: `{run_id, notes}`; `options` as for
         `export`.
         """
@@ -121,7 +129,8 @@ class Series(Models):
 
         wanted, notes = format_named(format), list[str]()
         id = self.registry.resolve(reference, ("run", "telemetry"), notes.append)
-        exports.export_to(self.registry, id, wanted, stream, **options, **_workbook(wanted.name))
+        workbook = _workbook(wanted.name)
+        exports.export_to(self.registry, id, wanted, stream, workbook=workbook, **options)
         return {"run_id": id, "notes": notes}
 
     def export_pieces(self, id: str, format: str) -> Generator[bytes | memoryview, None, None]:
@@ -134,7 +143,7 @@ class Series(Models):
 
         return exports.plain_pieces(self.registry, id, format_named(format))
 
-    def export_into(self, id: str, format: str, file: BinaryIO, **options: Any) -> None:
+    def export_into(self, id: str, format: str, file: BinaryIO, **options: Unpack[Exports]) -> None:
         """Series with their metadata written into an empty file, in little memory where the format allows;
         `options` as for `export`.
         """
@@ -142,7 +151,8 @@ class Series(Models):
         from flowtime.loop import exports
 
         wanted = format_named(format)
-        exports.write_into(self.registry, id, wanted, file, **options, **_workbook(wanted.name))
+        workbook = _workbook(wanted.name)
+        exports.write_into(self.registry, id, wanted, file, workbook=workbook, **options)
 
     def describe_export(self, reference: str, format: str, *, embed: bool = False) -> JSON:
         """What an export will be: `{id, kind, format, extension, media_type, sidecar, rows, digest, etag}`.
@@ -180,7 +190,7 @@ class Series(Models):
         id, wanted = self.registry.resolve(reference, ("run", "telemetry")), format_named(format)
         return exports.sidecar(self.registry, id, wanted)
 
-    def series(self, reference: str, **wanted: Any) -> Any:
+    def series(self, reference: str, **wanted: Unpack[Charts]) -> Chart:
         """Series of a run or telemetry as an `analysis.chart.Chart`, which has `to_json` and `to_bytes`.
 
         `wanted` are the options of `loop.views.chart_of`.
@@ -190,7 +200,9 @@ class Series(Models):
         id = self.registry.resolve(reference, ("run", "telemetry"))
         return views.chart_of(self.registry, id, self._recent, **wanted)
 
-    def overlay(self, baseline: str, comparison: str, **wanted: Any) -> Any:
+    def overlay(
+        self, baseline: str, comparison: str, *, component: str, measure: str, **wanted: Unpack[Stretch]
+    ) -> Chart:
         """One series of two runs or telemetry, and their difference, as an `analysis.chart.Chart`.
 
         `wanted` are the options of `loop.views.overlay_of`.
@@ -198,7 +210,9 @@ class Series(Models):
         from flowtime.loop import views
 
         ids = [self.registry.resolve(reference, ("run", "telemetry")) for reference in (baseline, comparison)]
-        return views.overlay_of(self.registry, ids[0], ids[1], self._recent, **wanted)
+        return views.overlay_of(
+            self.registry, ids[0], ids[1], self._recent, component=component, measure=measure, **wanted
+        )
 
     @staticmethod
     def sidecar_of(path: Path) -> Path:
@@ -222,7 +236,7 @@ class Series(Models):
         format: str | None = None,
         grid: str | None = None,
         errors: Path | None = None,
-        **options: Any,
+        **options: Unpack[Imports],
     ) -> JSON:
         """A telemetry artifact from a file: its catalog, and how it was `recognised`, whether its model was
         `rebuilt`, the `conformance` to that, and what the `import` inferred, filled in or moved.
@@ -237,12 +251,14 @@ class Series(Models):
 
         belongs = None if model is None else self._model(model)
         exported = None if run is None else self.registry.resolve(run, ("run", "telemetry"))
-        options |= {
+        hold_known("import", options, Imports)
+        read = {
+            **options,
             "format": None if format is None else format_named(format, FORMATS),
             "grid": None if grid is None else imports.read_grid(grid),
         }
         with _problems_in(errors):
-            brought = imports.bring(self.registry, source, belongs, options, exported)
+            brought = imports.bring(self.registry, source, belongs, read, exported)
         if dry_run:
             return {**brought.to_json(), **brought.sight()}
         if (tell := options.get("progress")) is not None:
@@ -256,7 +272,7 @@ class Series(Models):
 
     def test_loop(
         self,
-        model: Any,
+        model: StoredModel | str,
         *,
         formats: Iterable[str] = ("all",),
         seed: int | None = None,
@@ -329,7 +345,9 @@ class Series(Models):
         gate(threshold)
 
 
-def _check_run(model: Any, telemetry: str | None, of_telemetry: tuple[str, ...], samples: int | None) -> None:
+def _check_run(
+    model: object, telemetry: str | None, of_telemetry: tuple[str, ...], samples: int | None
+) -> None:
     if telemetry is None and (model is None or of_telemetry):
         raise InvalidInput(
             "FT803",
@@ -343,13 +361,13 @@ def _check_run(model: Any, telemetry: str | None, of_telemetry: tuple[str, ...],
         )
 
 
-def _workbook(format: str) -> JSON:
-    """The option of an export that writes workbooks; their library is imported for them alone."""
+def _workbook(format: str) -> WriteWorkbook | None:
+    """What writes workbooks; their library is imported for them alone."""
     if format != "xlsx":
-        return {}
+        return None
     from flowtime.formats.workbook import write_workbook
 
-    return {"workbook": write_workbook}
+    return write_workbook
 
 
 @contextmanager

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowtime.errors import InvalidInput, did_you_mean
 from flowtime.registry.document import JSON
 from flowtime.service.opened import Opened
+
+if TYPE_CHECKING:
+    import polars
+
+    from flowtime.core.series import SeriesSet
+    from flowtime.engine.evaluate import Evaluation
+    from flowtime.loop.models import StoredModel
 
 
 class Values(Opened):
     """What can be had as a value of Python."""
 
     @staticmethod
-    def read_model(path: Path) -> Any:
+    def read_model(path: Path) -> StoredModel:
         """A model file as a StoredModel that no registry has. Raises as `loop.models.read_file`."""
         from flowtime.loop import models
 
         return models.read_model(path)
 
-    def model_of(self, reference: str) -> Any:
+    def model_of(self, reference: str) -> StoredModel:
         """The model that an artifact is, or came with, as a StoredModel.
 
         Raises NotFound (FT501), or InvalidInput (FT812) for telemetry that came without one.
@@ -35,13 +42,13 @@ class Values(Opened):
 
     @staticmethod
     def evaluate_model(
-        model: Any,
+        model: StoredModel,
         *,
         seed: int | None = None,
         inputs: Mapping[str, Iterable[float | None]] | None = None,
         parameters: Mapping[str, float] | None = None,
-        metrics: Mapping[str, Any] | None = None,
-    ) -> tuple[Any, list[JSON]]:
+        metrics: Mapping[str, str | Mapping[str, Any]] | None = None,
+    ) -> tuple[Evaluation, list[JSON]]:
         """The engine's Evaluation of a StoredModel, and its metrics.
 
         `inputs` take the place of nodes, by node id; `parameters` set some of its own; `metrics` are formulas
@@ -78,14 +85,14 @@ class Values(Opened):
         told = figures(asked, evaluation.extra, used, model.model.grid)
         return evaluation, [figure.to_json() for figure in told]
 
-    def values(self, reference: str) -> Any:
+    def values(self, reference: str) -> SeriesSet:
         """The SeriesSet of a run or telemetry. Raises NotFound (FT501), Unavailable (FT805)."""
         from flowtime.loop.series import read_series
 
         return read_series(self.registry, self.registry.resolve(reference, ("run", "telemetry")))
 
     @staticmethod
-    def frame(series: Any, *, wide: bool = False) -> Any:
+    def frame(series: SeriesSet, *, wide: bool = False) -> polars.DataFrame:
         """A SeriesSet as a polars data frame, see `formats.frame`."""
         from flowtime.formats.frame import frame
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
@@ -25,6 +25,9 @@ from flowtime.texts import apart, count, number
 from flowtime.web.frame import may_change
 from flowtime.web.rendering import page
 from flowtime.wording import PAGE
+
+if TYPE_CHECKING:
+    from flowtime.analysis.chart import Chart
 
 JSON = dict[str, Any]
 
@@ -342,7 +345,7 @@ def overlay_table(
     )
 
 
-def _table(chart: Any, name: str, columns: list[str]) -> Response:
+def _table(chart: Chart, name: str, columns: list[str]) -> Response:
     """A chart as CSV: one row a bin, one column a series, every value in full."""
     told = chart.to_json()
     label = chart.series.grid.label
