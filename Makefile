@@ -45,10 +45,10 @@ readers: $(VENV)/dev ## measure what hostile files take of memory and disk (ARGS
 	@$(BIN)/python scripts/readers.py $(ARGS)
 
 races: $(VENV)/dev emulators ## let each pair of changes meet a thousand times on every kind of store; hours (ARGS="-k local" to choose)
-	@FLOWTIME_RACE_ROUNDS=1000 $(BIN)/python -m pytest -n auto tests/integration/test_registry_races.py $(ARGS)
+	@FLOWTIME_RACE_ROUNDS=1000 $(BIN)/python -m pytest -n auto --timeout 0 tests/integration/test_registry_races.py $(ARGS)
 
 kills: $(VENV)/dev ## kill commands at each of their system calls that change a file; takes strace, half an hour or more
-	@FLOWTIME_KILL_EVERY=1 $(BIN)/python -m pytest -n auto tests/integration/test_cli_kills.py $(ARGS)
+	@FLOWTIME_KILL_EVERY=1 $(BIN)/python -m pytest -n auto --timeout 0 tests/integration/test_cli_kills.py $(ARGS)
 
 coverage: $(VENV)/dev emulators ## run all tests and show which lines and branches they leave out (ARGS="-k grid" to choose)
 	@rm -rf build/coverage && mkdir -p build/coverage

@@ -81,8 +81,8 @@ def test_a_killed_command_leaves_nothing_half_done(flowtime: Command, tmp_path: 
             break
         found = flowtime("index", "verify", "--json", code=None).json
         assert [each for each in found["findings"] if each["what"] != "foreign"] == []
-        there = {item["id"] for item in flowtime("list", "--json").json["artifacts"]}
-        trash = {item["id"] for item in flowtime("list", "--trash", "--json").json["artifacts"]}
+        there = {item["id"] for item in flowtime("list", "--size", "1000", "--json").json["artifacts"]}
+        trash = {item["id"] for item in flowtime("list", "--trash", "--size", "1000", "--json").json["artifacts"]}
         assert id in there | trash or action == "purge"
         if id in trash and action != "purge":
             flowtime("restore", id)
