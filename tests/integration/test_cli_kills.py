@@ -60,6 +60,11 @@ def test_a_killed_export_leaves_a_pair_that_can_be_imported(flowtime: Command, t
     assert list(tmp_path.glob(".out.csv*")) == []
 
 
+def listed(flowtime: Command, *options: str) -> set[str]:
+    found = flowtime("list", "--size", "1000", "--json", *options).json
+    return {item["id"] for item in found["artifacts"]}
+
+
 @pytest.mark.parametrize("action", ["run", "import", "tag", "delete", "restore", "purge"])
 def test_a_killed_command_leaves_nothing_half_done(flowtime: Command, tmp_path: Path, action: str) -> None:
     (tmp_path / "model.yaml").write_text(MODEL)
@@ -82,7 +87,9 @@ def test_a_killed_command_leaves_nothing_half_done(flowtime: Command, tmp_path: 
         found = flowtime("index", "verify", "--json", code=None).json
         assert [each for each in found["findings"] if each["what"] != "foreign"] == []
         there = {item["id"] for item in flowtime("list", "--size", "1000", "--json").json["artifacts"]}
-        trash = {item["id"] for item in flowtime("list", "--trash", "--size", "1000", "--json").json["artifacts"]}
+        trash = {
+            item["id"] for item in flowtime("list", "--trash", "--size", "1000", "--json").json["artifacts"]
+        }
         assert id in there | trash or action == "purge"
         if id in trash and action != "purge":
             flowtime("restore", id)

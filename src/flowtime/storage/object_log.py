@@ -19,6 +19,8 @@ _KEPT = 10_000
 """Lines that stay at least; for a reader who is further behind, looking at everything anew is quicker."""
 _CLEARED = 1_000
 """After so many lines the oldest are cleared away."""
+_RECENT = 10.0
+"""Seconds in which nobody adds as many lines as stay."""
 
 
 class Objects(Protocol):
@@ -33,6 +35,9 @@ class Objects(Protocol):
     def size(self, key: str) -> int | None:
         """The size of the object, None where there is none."""
 
+    def get(self, key: str) -> bytes:
+        """The bytes of the object; raises NotFound."""
+
     def get_many(self, keys: Iterable[str]) -> Iterator[Bytes]:
         """The bytes of each object, or why it cannot be read."""
 
@@ -44,11 +49,11 @@ class Objects(Protocol):
 
 
 class ObjectLog:
-    """The logs of a store. Of each, the last line that was seen is remembered."""
+    """The logs of a store. Of each, the last line that was seen is remembered, and when."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._ends: dict[str, int] = {}
+        self._ends: dict[str, tuple[int, float]] = {}
 
     def append(self, log: str, record: str) -> None:
         """Adds a line."""
@@ -56,7 +61,7 @@ class ObjectLog:
         while not self._objects.put_if_absent(_line(log, number), record.encode()):
             time.sleep(random.uniform(0, 0.02))
             number = self.end(log) + 1
-        self._ends[log] = max(number, self._ends.get(log, 0))
+        self._saw(log, max(number, self._seen(log)))
         self._objects.put(f"{log}/end", b"%d" % number)
         if number % _CLEARED == 0:
             old = [each for each in self._numbers(log) if each <= number - _KEPT]
@@ -68,7 +73,7 @@ class ObjectLog:
         if start and position_after(start, self._text(log, start)) != after:
             self.forget(log)
             return None
-        known = self._ends.get(log, 0) if start else self.end(log)
+        known = (start and self._seen(log)) or self.end(log)
         lines: list[str] = []
         size = 1
         while True:
@@ -105,24 +110,23 @@ class ObjectLog:
 
     def end(self, log: str) -> int:
         """The number of the last line, 0 where there is none."""
-        number = self._ends.get(log, 0)
-        if not number:
-            [hint] = self._objects.get_many([f"{log}/end"])
-            if isinstance(hint, Unavailable):
-                raise hint
-            number = int(hint) if isinstance(hint, bytes) and hint.isdigit() else 0
-            if not number or self._objects.size(_line(log, number)) is None:
+        number, then = self._ends.get(log, (0, 0.0))
+        if time.monotonic() - then > _RECENT and not self._is_there(log, number):
+            # The line that was seen last may have been cleared away, and many after it.
+            hint = self._read(f"{log}/end") or b""
+            number = int(hint) if hint.isdigit() else 0
+            if not self._is_there(log, number):
                 number = max(self._numbers(log), default=0)
         # Strides that double find a line that is not there, halved ones the last that is.
         step = 1
-        while self._objects.size(_line(log, number + step)) is not None:
+        while self._is_there(log, number + step):
             number += step
             step *= 2
         while step > 1:
             step //= 2
-            if self._objects.size(_line(log, number + step)) is not None:
+            if self._is_there(log, number + step):
                 number += step
-        self._ends[log] = number
+        self._saw(log, number)
         return number
 
     def lines(self, log: str) -> list[str]:
@@ -136,11 +140,25 @@ class ObjectLog:
     def _numbers(self, log: str) -> list[int]:
         return [int(name) for name in self._objects.names(log) if len(name) == 12 and name.isdigit()]
 
+    def _seen(self, log: str) -> int:
+        return self._ends.get(log, (0, 0.0))[0]
+
+    def _saw(self, log: str, number: int) -> None:
+        self._ends[log] = (number, time.monotonic())
+
+    def _is_there(self, log: str, number: int) -> bool:
+        return number > 0 and self._objects.size(_line(log, number)) is not None
+
     def _text(self, log: str, number: int) -> str | None:
-        [found] = self._objects.get_many([_line(log, number)])
-        if isinstance(found, Unavailable):
-            raise found
-        return None if isinstance(found, NotFound) else found.decode("utf-8", "replace")
+        found = self._read(_line(log, number))
+        return None if found is None else found.decode("utf-8", "replace")
+
+    def _read(self, key: str) -> bytes | None:
+        # One by one: many threads that follow logs must not wait for each other in a pool.
+        try:
+            return self._objects.get(key)
+        except NotFound:
+            return None
 
 
 def _line(log: str, number: int) -> str:
