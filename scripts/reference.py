@@ -28,7 +28,7 @@ LAYERS = (
     ("service",),
     ("loop",),
     ("analysis",),
-    ("registry",),
+    ("registry", "study"),
     ("engine", "sim"),
     ("model", "formats"),
     ("core", "storage", "settings", "texts"),

@@ -612,6 +612,11 @@ CODES: dict[str, Code] = {
     "FT838": Code("unavailable", "too many jobs", "The server takes no more long work at the moment."),
     "FT839": Code("unavailable", "server is stopping", "The work was given up because the server stops."),
     "FT840": Code("unavailable", "address in use", "The server cannot listen at this host and port."),
+    "FT841": Code(
+        "invalid",
+        "not a question",
+        "A range, a condition, a metric or the number of points of a question cannot be used.",
+    ),
     "FT851": Code(
         None, "units differ", "A series has another unit than the model; values are not converted."
     ),

@@ -432,6 +432,64 @@ class Registry:
         )
         return Run(self._service, catalog["id"], catalog["notes"])
 
+    def solve(
+        self,
+        model: Model | Artifact | str | Path,
+        vary: str,
+        until: str | None = None,
+        *,
+        largest: bool = False,
+        tolerance: float | None = None,
+        parameters: Mapping[str, float] | None = None,
+        metrics: Mapping[str, str | dict[str, Any]] | None = None,
+        seed: int | None = None,
+    ) -> dict[str, Any]:
+        """The smallest value of a parameter that meets a condition, or the `largest`: the JSON of
+        `flowtime solve --json`.
+
+        `vary` is a range such as "workers=1..40", `until` a condition such as "peak_wait <= 10"; without one
+        all goals of the model are to be met. `answer` is `{"workers": 8.0}`, or None where no value meets the
+        condition; `reason` says why. Nothing is stored. Raises InvalidInput (FT841, FT221, FT222).
+        """
+        return self._service.solve(
+            self._known(model),
+            vary,
+            until,
+            largest=largest,
+            tolerance=tolerance,
+            parameters=parameters,
+            metrics=metrics,
+            seed=seed,
+        )
+
+    def sweep(
+        self,
+        model: Model | Artifact | str | Path,
+        vary: str | Iterable[str] = (),
+        *,
+        show: str | Iterable[str] = (),
+        parameters: Mapping[str, float] | None = None,
+        metrics: Mapping[str, str | dict[str, Any]] | None = None,
+        seed: int | None = None,
+        **values: Iterable[float],
+    ) -> polars.DataFrame:
+        """The metrics at all combinations of values of parameters, as a `polars.DataFrame`: a row for each
+        point, a column for each parameter and metric; a missing metric is null.
+
+        `vary` are ranges such as "workers=4..12"; values come by name as well, `workers=range(4, 13)`. `show`
+        names the metrics that are wanted. Nothing is stored. Raises InvalidInput (FT841, FT221, FT222).
+        """
+        listed = [f"{id}={','.join(map(repr, map(float, each)))}" for id, each in values.items()]
+        found = self._service.sweep(
+            self._known(model),
+            (*_texts(vary), *listed),
+            show=_texts(show),
+            parameters=parameters,
+            metrics=metrics,
+            seed=seed,
+        )
+        return Flowtime.table([{**point["parameters"], **point["metrics"]} for point in found["points"]])
+
     def import_file(
         self,
         path: str | Path,

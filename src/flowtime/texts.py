@@ -24,6 +24,11 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if 1e6 <= abs(value) < 1e12 else f"{value:,.6g}"
 
 
+def exact(value: float) -> str:
+    """A number with every digit that it has, as commands take it: 8, 0.15."""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
 def signed(value: float | None) -> str:
     """A difference: a number with its sign."""
     return f"{'+' if value and value > 0 else ''}{number(value)}"

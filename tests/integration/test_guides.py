@@ -94,6 +94,7 @@ def follow(guide: str, folder: Path, **variables: str) -> set[str]:
     "guide",
     [
         "tutorial",
+        "guides/answer-a-question",
         "guides/bring-your-telemetry",
         "guides/data-formats",
         "guides/export-import-loop",

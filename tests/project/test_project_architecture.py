@@ -19,7 +19,7 @@ LAYERS = (
     {"core", "storage", "settings", "texts"},
     {"model", "formats"},
     {"engine", "sim"},
-    {"registry"},
+    {"registry", "study"},
     {"analysis"},
     {"loop"},
     {"service"},
@@ -33,6 +33,7 @@ LAYERS = (
 NARROWER = {
     "storage": {"errors", "wording"},
     "engine": {"errors", "core", "texts", "model", "wanted"},
+    "study": {"errors", "core", "model", "engine"},
     "api": {"errors", "settings", "service", "version", "wanted", "wording"},
     "cli": {"errors", "settings", "service", "texts", "version", "api", "web", "wording"},
     "library": {"errors", "settings", "service", "version"},
@@ -56,7 +57,9 @@ FENCES = {
         f"flowtime.{name}"
         for name in ("core", "model.source", "formats", "registry.catalog", "analysis.chart", "api")
     },
-    "numpy": {f"flowtime.{name}" for name in ("core", "engine", "formats", "registry", "analysis", "loop")},
+    "numpy": {
+        f"flowtime.{name}" for name in ("core", "engine", "formats", "registry", "analysis", "loop", "study")
+    },
     "obstore": {f"flowtime.storage.{name}" for name in ("answers", "clouds", "objects")},
     "platformdirs": {"flowtime.settings"},
     "polars": {"flowtime.formats"},

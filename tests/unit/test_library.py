@@ -266,3 +266,28 @@ def test_a_replay_says_what_it_took_kept_and_compared(registry: ft.Registry, tmp
     assert [entry["node"] for entry in run.catalog["bound"]] == ["calls"]
     assert [entry["node"] for entry in run.catalog["kept"]] == ["staff"]
     assert (run.catalog["compared"], run.catalog["unbound"]) == ([], [])
+
+
+DESK = """
+grid: {bins: 3, binSize: 1, binUnit: hours}
+parameters: {staff: {value: 2, min: 1, max: 9, integer: true}}
+nodes:
+  - {id: calls, kind: const, values: [30, 90, 40]}
+  - {id: desk, kind: queue, arrivals: calls, workers: staff, serviceSeconds: 180}
+metrics: {depth: {formula: PEAK(desk.depth), goal: "<= 10"}, never: FIRST_BIN(calls > 99)}
+"""
+
+
+def test_questions(tmp_path: Path) -> None:
+    (tmp_path / "desk.yaml").write_text(DESK)
+    registry, model = ft.Registry(tmp_path / "artifacts"), ft.load_model(tmp_path / "desk.yaml")
+    assert registry.solve(model, "staff=1..9", "depth <= 10")["answer"] == {"staff": 4.0}
+    assert registry.solve(tmp_path / "desk.yaml", "staff", largest=True)["answer"] == {"staff": 9.0}
+    table = registry.sweep(model, staff=range(3, 6))
+    assert table.to_dict(as_series=False) == {
+        "staff": [3.0, 4.0, 5.0],
+        "depth": [30.0, 10.0, 0.0],
+        "never": [None, None, None],
+    }
+    assert registry.sweep(model, "staff=3..5", show="depth").columns == ["staff", "depth"]
+    assert not (tmp_path / "artifacts").exists()

@@ -20,6 +20,8 @@ COMMANDS = {
     "demo": "demo",
     "sim": "sim",
     "run": "loop",
+    "solve": "studies",
+    "sweep": "studies",
     "export": "loop",
     "import": "loop",
     "test-loop": "loop",

@@ -17,8 +17,8 @@ from flowtime.cli.options import (
     Count,
     Operand,
     Words,
-    command_line,
     joined,
+    print_next,
     registry_command,
     tags_option,
 )
@@ -238,12 +238,6 @@ def print_warnings(warnings: list[dict[str, Any]]) -> None:
     """Warnings, on stderr."""
     for warning in warnings:
         click.echo(f"{click.style('warning', fg='yellow')} {warning['code']}: {warning['message']}", err=True)
-
-
-def print_next(service: Flowtime, *commands: tuple[str, ...]) -> None:
-    """The commands that are likely to come next, each by its words."""
-    for i, words in enumerate(commands):
-        click.echo(render.dim("next: " if i == 0 else "      ") + command_line(service, *words))
 
 
 def _file_name(catalog: dict[str, Any]) -> str:

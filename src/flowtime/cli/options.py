@@ -64,6 +64,12 @@ def command_line(service: Flowtime, *words: str) -> str:
     return command(*words, registry=_named(service))
 
 
+def print_next(service: Flowtime, *commands: tuple[str, ...]) -> None:
+    """The commands that are likely to come next, each by its words."""
+    for i, words in enumerate(commands):
+        click.echo(render.dim("next: " if i == 0 else "      ") + command_line(service, *words))
+
+
 @contextmanager
 def words_of(service: Flowtime) -> Iterator[None]:
     """Within it errors speak of flags and commands, and these name the registry of the service."""

@@ -9,8 +9,8 @@ import click
 
 from flowtime import texts
 from flowtime.cli import completion, render
-from flowtime.cli.loop import print_next, print_warnings
-from flowtime.cli.options import Command, Operand, joined, registry_command, tags_option, words_of
+from flowtime.cli.loop import print_warnings
+from flowtime.cli.options import Command, Operand, joined, print_next, registry_command, tags_option, words_of
 from flowtime.errors import InvalidInput
 from flowtime.service import Flowtime
 

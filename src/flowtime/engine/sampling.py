@@ -36,9 +36,11 @@ class Sampling:
     uncertain: tuple[str, ...]
     extra: tuple[str, ...] = ()
 
-    def sources(self) -> Sources:
-        """What the samples are computed from. Raises InvalidInput (FT214) without a seed."""
-        return sources(self.plan, self.seed, self.inputs)
+    def sources(self, values: Mapping[str, FloatArray] | None = None) -> Sources:
+        """What the samples are computed from, or points with these `(points,)` values of the parameters that
+        vary. Raises InvalidInput (FT214) without a seed.
+        """
+        return sources(self.plan, self.seed, self.inputs, values)
 
 
 def prepare(
@@ -47,28 +49,34 @@ def prepare(
     seed: int | None = None,
     parameters: Mapping[str, float | str] | None = None,
     extra: Mapping[str, Expression] | None = None,
+    varied: Collection[str] | None = None,
 ) -> Sampling:
     """The model with all its pmf nodes drawn, whatever their mode, and its parameters with a spread, unless
     `parameters` sets them; only what is recorded is computed.
+
+    With `varied` these parameters have other values at every point instead, all else is as in a run, and
+    only `extra` formulas are recorded.
 
     `seed` takes the place of the model's. Raises InvalidInput where nothing recorded depends on a
     distribution (FT304), on a cycle without a delay (FT213), and on values of parameters (FT221).
     """
     seed = model.seed if seed is None else seed
     values = set_values(model.parameters, parameters or {})
-    original, model = model, expand(model, values, extra, model.spread(parameters or ()))
+    sets = tuple(model.spread(parameters or ()) if varied is None else varied)
+    original, model = model, expand(model, values, extra, sets)
     nodes = {node.id: node for node in model.nodes}
     pmf_of = pmfs(model.nodes)
     read = {node.id: reads(node, pmf_of) for node in model.nodes}
     none = References(frozenset(), frozenset(), frozenset())
     series = {id: read.get(id, none).now | read.get(id, none).delayed for id in nodes}
-    recorded = {node.id for _, node in model.recorded()}
+    recorded = {node.id for _, node in model.recorded()} if varied is None else set(extra or ())
     needed = _reached(recorded, series)
     readers: dict[str, set[str]] = {id: set() for id in nodes}
     for id in needed:
         for source in series[id]:
             readers[source].add(id)
-    drawn = [id for id in needed if isinstance(nodes[id], PmfNode | ParameterNode)]
+    kinds = PmfNode | ParameterNode if varied is None else ParameterNode
+    drawn = [id for id in needed if isinstance(nodes[id], kinds)]
     varying = _reached(drawn, readers)
     if not varying:
         raise InvalidInput(
@@ -84,7 +92,9 @@ def prepare(
         kernels = {kernel for id in ids for kernel in read.get(id, none).kernels}
         return Model(
             tuple(
-                replace(node, sampled=node.id in ids) if isinstance(node, PmfNode) else node
+                replace(node, sampled=node.id in ids)
+                if varied is None and isinstance(node, PmfNode)
+                else node
                 for node in model.nodes
                 if node.id in ids or node.id in kernels
             ),
@@ -93,7 +103,7 @@ def prepare(
         )
 
     fixed = part(needed - varying, (recorded - varying) | border)
-    once = evaluate(compile(fixed))
+    once = evaluate(compile(fixed), seed=seed)
     certain = {node.id: row for (_, node), row in zip(fixed.recorded(), once.series.values, strict=True)}
     moving = part(varying | border, recorded & varying)
     return Sampling(

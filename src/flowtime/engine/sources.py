@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,13 +24,15 @@ class Sources:
     """The sources of a plan for one seed and one set of inputs.
 
     `fixed` are the `(bins,)` series of nodes that are not drawn, cleaned, and `notes` what was cleaned.
-    `moved` counts for each parameter the draws so far that had to be moved into its bounds.
+    `given` are `(points,)` values of parameters that are not drawn but told for each point. `moved` counts
+    for each parameter the draws so far that had to be moved into its bounds.
     """
 
     plan: Plan
     seed: int
     fixed: Mapping[str, FloatArray]
     notes: Notes = field(default_factory=Notes)
+    given: Mapping[str, FloatArray] = field(default_factory=dict)
     moved: Counter[str] = field(default_factory=Counter)
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -40,6 +42,9 @@ class Sources:
         rows = np.empty((len(self.plan.drawn), bins))
         with np.errstate(over="ignore"):
             for row, source in zip(rows, self.plan.drawn, strict=True):
+                if source.node in self.given:
+                    row[:] = self.given[source.node][sample or 0]
+                    continue
                 if source.parameter is not None:
                     row[:], moved = source.parameter.draw(self.seed, sample or 0)
                     if moved:
@@ -51,8 +56,13 @@ class Sources:
         return rows
 
 
-def sources(plan: Plan, seed: int | None = None, inputs: Mapping[str, FloatArray] | None = None) -> Sources:
-    """The sources of a plan, the series of its inputs given.
+def sources(
+    plan: Plan,
+    seed: int | None = None,
+    inputs: Mapping[str, FloatArray] | None = None,
+    points: Mapping[str, FloatArray] | None = None,
+) -> Sources:
+    """The sources of a plan, the series of its inputs given, and the `(points,)` values of parameters.
 
     Raises InvalidInput where a sampled node has no seed (FT214), the seed is none (FT205), an input does
     not fit (FT303) or there would be too many values (FT309).
@@ -76,7 +86,8 @@ def sources(plan: Plan, seed: int | None = None, inputs: Mapping[str, FloatArray
                 if source.values is not None:
                     notes.add(("FT302", source.node), missing)
             fixed[source.node] = values
-    return Sources(plan, _seed(plan, seed), fixed, notes)
+    told = points or {}
+    return Sources(plan, _seed(plan, seed, told), fixed, notes, told)
 
 
 def check_inputs(model: Model, inputs: Mapping[str, FloatArray]) -> None:
@@ -97,14 +108,15 @@ def check_inputs(model: Model, inputs: Mapping[str, FloatArray]) -> None:
             )
 
 
-def _seed(plan: Plan, seed: int | None) -> int:
+def _seed(plan: Plan, seed: int | None, told: Container[str]) -> int:
     if seed is not None and not (type(seed) is int and 0 <= seed <= MAX_SEED):
         raise InvalidInput("FT205", f"the seed is {seed!r}; a whole number from 0 to {MAX_SEED:,} is allowed")
     chosen = plan.model.seed if seed is None else seed
-    if chosen is None and plan.drawn:
+    drawn = [source.node for source in plan.drawn if source.node not in told]
+    if chosen is None and drawn:
         raise InvalidInput(
             "FT214",
-            f'node "{plan.drawn[0].node}" is sampled and there is no seed',
+            f'node "{drawn[0]}" is sampled and there is no seed',
             hint="add `rng: {kind: pcg64, seed: 42}` to the model, or give a seed for this run",
         )
     return 0 if chosen is None else chosen

@@ -37,3 +37,8 @@ def frame(series: SeriesSet, *, wide: bool = False) -> pl.DataFrame:
     measures = pl.Series([key.measure for key in series.keys], dtype=pl.String)
     columns = [times.gather(of_bin), components.gather(of_series), measures.gather(of_series), value]
     return pl.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+
+
+def table(rows: list[dict[str, float | None]]) -> pl.DataFrame:
+    """Rows of numbers by column, all of the same columns, as a table of float64; None is null."""
+    return pl.DataFrame(rows, schema=dict.fromkeys(rows[0], pl.Float64) if rows else None, orient="row")

@@ -9,10 +9,11 @@ from __future__ import annotations
 from flowtime.registry.query import SORTS, moment
 from flowtime.service.artifacts import Artifacts
 from flowtime.service.series import Series
+from flowtime.service.studies import Studies
 from flowtime.service.values import Values
 
 __all__ = ["SORTS", "Flowtime", "moment"]
 
 
-class Flowtime(Artifacts, Series, Values):
+class Flowtime(Artifacts, Series, Studies, Values):
     """All use cases over one registry."""

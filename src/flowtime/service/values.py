@@ -92,6 +92,13 @@ class Values(Opened):
         return read_series(self.registry, self.registry.resolve(reference, ("run", "telemetry")))
 
     @staticmethod
+    def table(rows: list[dict[str, float | None]]) -> polars.DataFrame:
+        """Rows of numbers as a polars data frame, float64 columns, None as null."""
+        from flowtime.formats.frame import table
+
+        return table(rows)
+
+    @staticmethod
     def frame(series: SeriesSet, *, wide: bool = False) -> polars.DataFrame:
         """A SeriesSet as a polars data frame, see `formats.frame`."""
         from flowtime.formats.frame import frame

@@ -1,0 +1,1 @@
+"""Questions to a model: what its metrics are at many values of its parameters, and where a goal is met."""
