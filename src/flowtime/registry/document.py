@@ -64,6 +64,8 @@ _MOVABLE = (
 _VERSION = re.compile(r"v([1-9][0-9]{0,8})")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+_DIGITS = 300
+"""Of a whole number in a catalog, so that a float can hold it."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -91,10 +93,28 @@ def by_role(folder: str, names: Iterable[str]) -> dict[str, str]:
 
 def load(data: bytes) -> JSON:
     """The object in these bytes; raises ValueError on anything else."""
-    document = json.loads(data)
+    try:
+        document = json.loads(data, parse_constant=_real, parse_float=_real, parse_int=_whole)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if b"\\ud" in data.lower():
+        json.dumps(document, ensure_ascii=False).encode()  # raises on half of a surrogate pair
     if not isinstance(document, dict):
         raise ValueError("it holds no JSON object")  # noqa: TRY004 (one exception for all bad bytes)
     return document
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number of JSON that can be read")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"a number has {len(text)} digits")
+    return int(text)
 
 
 def split(document: JSON) -> tuple[JSON, JSON]:
