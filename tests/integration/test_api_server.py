@@ -7,17 +7,20 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
-from tests.servers import Servers
+from tests.servers import Servers, new_token, problem
 from tests.worlds import make_world
 
 from flowtime.service import Flowtime
@@ -162,15 +165,104 @@ def test_without_the_access_log_nothing_is_said(servers: Servers, tmp_path: Path
     assert servers.log(url) == ""
 
 
+@pytest.mark.needs("nginx", "openssl")
+def test_the_nginx_of_the_guide_keeps_the_port(servers: Servers, tmp_path: Path) -> None:
+    """What the guide shows, with another port, and the certificate that it leaves to its readers."""
+    guide = (Path(__file__).parents[2] / "docs/guides/serve-safely.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"```nginx\n(.*?)```", guide, re.DOTALL)
+    make_world(tmp_path)
+    token = new_token(tmp_path / "access.toml", "ada", "admin")
+    server = servers(
+        "--auth", tmp_path / "access.toml", "--allow-host", "flow.example.org", "--proxy", "127.0.0.1"
+    )
+    port = free_port()
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=flow.example.org"]
+    command += ["-addext", "subjectAltName=DNS:flow.example.org,DNS:localhost", "-days", "2"]
+    command += ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    for said, here in (
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        ("http://127.0.0.1:8765;", f"{server};"),
+        (
+            "# ssl_certificate, ssl_certificate_key\n",
+            f"ssl_certificate {tmp_path}/certificate.pem; ssl_certificate_key {tmp_path}/key.pem;\n",
+        ),
+    ):
+        assert shown.count(said) == 1, said
+        shown = shown.replace(said, here)
+    http = NGINX.partition("  server {{")[0].replace(" client_max_body_size 0;", "")
+    (tmp_path / "nginx.conf").write_text(f"{http.format(folder=tmp_path)}\n{shown}\n}}\n")
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+    host = f"flow.example.org:{port}"
+    with (
+        nginx(tmp_path),
+        httpx.Client(
+            base_url=f"https://localhost:{port}", verify=trusted, headers={"Host": host}, timeout=30
+        ) as client,
+    ):
+        answering(client, "/healthz")
+
+        def leads(answer: httpx.Response, to: str = "") -> str:
+            """Where a browser goes from there, which must be at the same host and port."""
+            assert to or answer.is_redirect or answer.status_code == 201, answer.text
+            url = urljoin(f"https://{host}{answer.request.url.path}", to or answer.headers["location"])
+            assert url.startswith(f"https://{host}/")
+            return url.removeprefix(f"https://{host}")
+
+        page = client.get("/artifacts", headers={"Accept": "text/html"})
+        assert (page.status_code, leads(page).partition("?")[0]) == (303, "/login")
+        form = {"token": token["Authorization"].removeprefix("Bearer "), "next": "/artifacts"}
+        page = client.post("/login", data=form, headers={"Origin": f"https://{host}"})
+        assert (page.status_code, leads(page)) == (303, "/artifacts")
+        assert "Secure" in page.headers["set-cookie"]
+        made = client.post("/v1/runs", json={"model_id": "baseline-v1", "name": "behind"}, headers=token)
+        assert client.get(leads(made), headers=token).json()["name"] == "behind"
+        first = client.get("/v1/artifacts?size=1", headers=token)
+        second = client.get(leads(first, first.links["next"]["url"]), headers=token)
+        assert second.json()["page"] == 2
+        foreign = client.post("/logout", headers={"Origin": "https://flow.example.org"})
+        assert problem(foreign)[1] == "FT830"  # another port is another site
+        export = client.get("/v1/runs/behind/export/gold", headers=token)
+        back = client.post("/v1/import?name=back", content=export.content, headers=token)
+        assert back.status_code == 201, back.text
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def nginx(folder: Path) -> Iterator[None]:
+    """Debian's nginx with the `nginx.conf` in the folder."""
+    command = ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as proxy:
+        try:
+            yield
+        finally:
+            proxy.terminate()
+
+
+def answering(client: httpx.Client, path: str) -> None:
+    """Waits until the proxy is up."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            client.get(path)
+        except httpx.ConnectError:
+            time.sleep(0.05)
+        else:
+            return
+
+
 @pytest.mark.needs("nginx")
 @pytest.mark.parametrize("kept", [False, True])
 def test_behind_a_proxy_under_a_path(servers: Servers, tmp_path: Path, kept: bool) -> None:
     """`kept`: the proxy passes the path on as it came, instead of taking its beginning off."""
     make_world(tmp_path)
     server = servers("--root-path", "/flow/").removesuffix("/flow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     place = f"{server}/flow" if kept else server
     config = tmp_path / "nginx.conf"
     config.write_text(
@@ -178,40 +270,29 @@ def test_behind_a_proxy_under_a_path(servers: Servers, tmp_path: Path, kept: boo
             folder=tmp_path, port=port, server=place, more="proxy_buffering off; proxy_request_buffering off;"
         )
     )
-    proxy = subprocess.Popen(["nginx", "-c", str(config), "-p", str(tmp_path)], stderr=subprocess.DEVNULL)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            end = time.monotonic() + 10
-            while time.monotonic() < end:
-                try:
-                    client.get("/flow/healthz")
-                    break
-                except httpx.ConnectError:
-                    time.sleep(0.05)
-            page = client.get("/flow/v1/artifacts?size=1")
-            assert page.json()["total"] == 3
-            second = client.get(page.links["next"]["url"])
-            assert second.json()["page"] == 2
-            for item in second.json()["artifacts"]:
-                for link in item["files"].values():
-                    assert client.get(link).status_code == 200, link
-            run = client.post("/flow/v1/runs", json={"model_id": "baseline-v1", "name": "behind"})
-            assert client.get(run.headers["location"]).json()["name"] == "behind"
-            export = client.get("/flow/v1/runs/behind/export/gold")
-            assert client.get(export.links["describedby"]["url"]).status_code == 200
-            problem = client.get("/flow/v1/artifacts/nobody").json()
-            assert client.get(problem["type"]).json()["code"] == problem["code"]
-            job = client.post("/flow/v1/artifacts/index", headers={"Prefer": "respond-async"})
-            assert client.get(job.headers["location"]).status_code == 200
-            servers_of = client.get("/flow/openapi.json").json()["servers"]
-            assert servers_of == [{"url": "/flow"}]
-            back = client.post("/flow/v1/import?name=back", content=export.content)
-            assert back.status_code == 201, back.text
-            assert client.get(back.headers["location"]).json()["name"] == "back"
-            assert client.put("/flow/v1/artifacts/x").headers["allow"] == "DELETE, GET, HEAD, PATCH"
-    finally:
-        proxy.terminate()
-        proxy.wait()
+    with nginx(tmp_path), httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        answering(client, "/flow/healthz")
+        page = client.get("/flow/v1/artifacts?size=1")
+        assert page.json()["total"] == 3
+        second = client.get(page.links["next"]["url"])
+        assert second.json()["page"] == 2
+        for item in second.json()["artifacts"]:
+            for link in item["files"].values():
+                assert client.get(link).status_code == 200, link
+        run = client.post("/flow/v1/runs", json={"model_id": "baseline-v1", "name": "behind"})
+        assert client.get(run.headers["location"]).json()["name"] == "behind"
+        export = client.get("/flow/v1/runs/behind/export/gold")
+        assert client.get(export.links["describedby"]["url"]).status_code == 200
+        refused = client.get("/flow/v1/artifacts/nobody").json()
+        assert client.get(refused["type"]).json()["code"] == refused["code"]
+        job = client.post("/flow/v1/artifacts/index", headers={"Prefer": "respond-async"})
+        assert client.get(job.headers["location"]).status_code == 200
+        servers_of = client.get("/flow/openapi.json").json()["servers"]
+        assert servers_of == [{"url": "/flow"}]
+        back = client.post("/flow/v1/import?name=back", content=export.content)
+        assert back.status_code == 201, back.text
+        assert client.get(back.headers["location"]).json()["name"] == "back"
+        assert client.put("/flow/v1/artifacts/x").headers["allow"] == "DELETE, GET, HEAD, PATCH"
 
 
 def test_many_workers_on_one_registry(servers: Servers, tmp_path: Path) -> None:
