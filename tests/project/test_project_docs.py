@@ -182,3 +182,22 @@ def test_the_site_is_searched_without_a_network(site: Path) -> None:
         assert page.get_by_role("heading", name="FT201").is_visible()
         assert (watched.complaints, watched.asked) == ([], [])
         watched.close()
+
+
+def test_every_promise_of_security_names_tests_that_are_there() -> None:
+    text = (DOCS / "security.md").read_text(encoding="utf-8")
+    promises = 0
+    for heading in ("## What is defended", "## What readers and strangers cannot do"):
+        section = text.partition(f"{heading}\n")[2].partition("\n## ")[0]
+        for row in re.findall(r"^\| (?!Threat|Promise)(.+) \|$", section, re.MULTILINE):
+            promise, _, tests = row.rpartition(" | ")
+            promises += 1
+            named = re.findall(r"`(test_\w+\.py)`: ((?:`test_\w+`(?:, )?)+)", tests)
+            assert named, promise
+            for file, names in named:
+                [path] = (ROOT / "tests").glob(f"*/{file}")
+                there = set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text("utf-8"), re.MULTILINE))
+                assert set(re.findall(r"test_\w+", names)) <= there, (file, names)
+            # What is named in another way would be looked up by nobody.
+            assert sum(len(re.findall("`test_", names)) + 1 for _, names in named) == tests.count("`test_")
+    assert promises > 40
