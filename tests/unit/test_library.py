@@ -268,7 +268,7 @@ def test_a_replay_says_what_it_took_kept_and_compared(registry: ft.Registry, tmp
     assert (run.catalog["compared"], run.catalog["unbound"]) == ([], [])
 
 
-DESK = """
+DESK_OF_QUEUES = """
 grid: {bins: 3, binSize: 1, binUnit: hours}
 parameters: {staff: {value: 2, min: 1, max: 9, integer: true}}
 nodes:
@@ -279,7 +279,7 @@ metrics: {depth: {formula: PEAK(desk.depth), goal: "<= 10"}, never: FIRST_BIN(ca
 
 
 def test_questions(tmp_path: Path) -> None:
-    (tmp_path / "desk.yaml").write_text(DESK)
+    (tmp_path / "desk.yaml").write_text(DESK_OF_QUEUES)
     registry, model = ft.Registry(tmp_path / "artifacts"), ft.load_model(tmp_path / "desk.yaml")
     assert registry.solve(model, "staff=1..9", "depth <= 10")["answer"] == {"staff": 4.0}
     assert registry.solve(tmp_path / "desk.yaml", "staff", largest=True)["answer"] == {"staff": 9.0}

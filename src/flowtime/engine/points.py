@@ -17,6 +17,7 @@ import numpy as np
 from flowtime.core.series import FloatArray
 from flowtime.engine import machine, program, reference
 from flowtime.engine.notes import Notes
+from flowtime.engine.plan import Plan
 from flowtime.engine.sources import Sources
 from flowtime.engine.waiting import interruptible
 
@@ -25,6 +26,9 @@ ROOM = 4 * 2**20
 
 SLOW = 2_000_000
 """Operations times bins from which on a point is computed in ranges of bins, so that it can be stopped."""
+
+QUICK = 500
+"""So many operations are compiled before anybody notices. More are compiled in a thread, whose memory stays."""
 
 Take = Callable[[int, FloatArray], object]
 """Told of the number of the first of some points and of their values, `(points, recorded, bins)`, which the
@@ -43,9 +47,7 @@ class Points:
         slow = plan.operations * bins > SLOW
         self.most = 1 if slow else max(ROOM // max(point, 1), 1)
         """How many points a machine has room for."""
-        self.module = (
-            interruptible(lambda _: machine.Module(program.compile(plan))) if machine.available() else None
-        )
+        self.module = _compiled(plan) if machine.available() else None
         self.evaluate = self._plainly if self.module is None else self._slowly if slow else self._quickly
         """Evaluates points, `(begin, end, take, stop)`: with the draws of the samples from `begin` up to
         `end`. `stop` is called every few milliseconds, and may raise."""
@@ -102,3 +104,9 @@ class Points:
             take(number, values[None])
             with self._turn:
                 self._plain.merge(notes)
+
+
+def _compiled(plan: Plan) -> machine.Module:
+    if plan.operations <= QUICK:
+        return machine.Module(program.compile(plan))
+    return interruptible(lambda _: machine.Module(program.compile(plan)))
