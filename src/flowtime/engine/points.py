@@ -28,7 +28,7 @@ SLOW = 2_000_000
 """Operations times bins from which on a point is computed in ranges of bins, so that it can be stopped."""
 
 QUICK = 500
-"""So many operations are compiled before anybody notices. More are compiled in a thread, whose memory stays."""
+"""So many operations are compiled before anybody notices. More go to a thread, whose memory stays."""
 
 Take = Callable[[int, FloatArray], object]
 """Told of the number of the first of some points and of their values, `(points, recorded, bins)`, which the
