@@ -8,6 +8,7 @@ difference to any byte.
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import tempfile
@@ -83,9 +84,11 @@ class Layout:
 
     def read(self, file: BinaryIO, begin: int, end: int) -> FloatArray:
         """All samples of a block as `(samples, columns)` float64."""
+        # Memory of its own goes back to the system at once; the allocator may keep a block of this size.
+        room = mmap.mmap(-1, self.samples * (end - begin) * 8)
         file.seek(begin * self.samples * 8)
-        values = np.fromfile(file, dtype=np.float64, count=self.samples * (end - begin))
-        return values.reshape(self.samples, end - begin)
+        file.readinto(room)  # type: ignore[attr-defined]
+        return np.frombuffer(room).reshape(self.samples, end - begin)
 
 
 @dataclass(frozen=True, slots=True)
