@@ -55,7 +55,8 @@ def _asking(function: Any) -> Any:
 @click.command(
     "solve",
     cls=Command,
-    epilog='Example: flowtime solve desk.yaml --vary staff=1..40 --until "peak_wait <= 10"',
+    epilog="\b\nExample: flowtime solve baseline-v1 --vary payment_workers=1..40 "
+    '--until "Payment_peak_utilization < 1"',
 )
 @_asking
 @click.option(
@@ -179,7 +180,7 @@ def _cautions(found: dict[str, Any]) -> list[str]:
 @click.command(
     "sweep",
     cls=Command,
-    epilog="Example: flowtime sweep desk.yaml --vary staff=4..12 --show peak_wait",
+    epilog="Example: flowtime sweep baseline-v1 --vary payment_workers=4..12",
 )
 @_asking
 @click.option(
