@@ -436,6 +436,7 @@ def expected(world: World) -> tuple[dict[str, Any], list[str]]:
     return {id: one.shown() for id, one in world.there.items()}, sorted(world.trash)
 
 
+@pytest.mark.timeout(1200)  # half a minute alone; thousands of folders wait for a disk that others use
 @pytest.mark.parametrize("name", [*STORES])
 def test_every_registry_shows_what_a_plain_dictionary_does(name: str) -> None:
     machine = type(f"{name.title()}Machine", (Machine,), {"open_store": staticmethod(STORES[name])})
